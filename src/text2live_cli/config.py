@@ -1,0 +1,140 @@
+"""Every hyper-parameter, once: frozen dataclasses, the presets, and their validation.
+
+A comment names the paper's value where ours differs from it (the paper's text, not its code).
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+from dataclasses import dataclass
+from typing import Any
+
+from .errors import UsageError
+
+DEVICES = ("auto", "cuda", "mps", "cpu")
+PRECISIONS = ("auto", "fp32", "bf16", "fp16")
+TEXT_DISTANCES = ("spherical", "cosine")
+MIN_SIZE = 192
+"""Smallest working size: crops of 85 % at 0.8 of the scale must keep the generator's 129 px."""
+
+
+def _require(holds: bool, complaint: str) -> None:
+    if not holds:
+        raise UsageError(complaint)
+
+
+def _require_one_of(flag: str, value: str, allowed: tuple[str, ...]) -> None:
+    if value not in allowed:
+        near = difflib.get_close_matches(value, allowed, n=1)
+        hint = f" (did you mean {near[0]}?)" if near else ""
+        raise UsageError(f"{flag} {value}: must be one of {', '.join(allowed)}{hint}")
+
+
+@dataclass(frozen=True)
+class LossWeights:
+    """λ of each term of the objective; 0 leaves the term out (the paper's ablations)."""
+
+    composition: float = 1.0
+    direction: float = 1.0  # inside L_comp, weight 1 in the paper
+    screen: float = 1.0
+    structure: float = 2.0
+    sparsity: float = 0.06  # paper: 0.05
+    sparsity_l1: float = 1.0  # γ, weight of mean |α| against Ψ₀ inside the sparsity; paper: 2
+    bootstrap: float = 10.0
+
+
+@dataclass(frozen=True)
+class DatasetSettings:
+    """The internal dataset: how a training example is drawn from the picture (appendix A.2)."""
+
+    jitter_p: float = 0.1
+    jitter: float = 0.1
+    flip_p: float = 0.5
+    min_scale: float = 0.8
+    max_scale: float = 1.2
+    min_crop: float = 0.85
+    whole_every: int = 75  # steps between examples that hold the whole, undisturbed picture
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """MADGRAD and its learning rate, as functions of the share of the run that is done."""
+
+    learning_rate: float = 2.5e-3
+    decay: float = 0.99  # per step of a run of `decay_steps`
+    decay_steps: int = 1000
+    floor: float = 1e-5
+    momentum: float = 0.9
+    weight_decay: float = 0.01
+
+    def learning_rate_at(self, step: int, steps: int) -> float:
+        """The rate of step `step` (from 0) of `steps`: shorter runs keep the long run's shape."""
+        done = step * self.decay_steps / steps
+        return max(self.floor, self.learning_rate * self.decay**done)
+
+    def bootstrap_share_at(self, step: int, steps: int) -> float:
+        """What is left of the bootstrapping at step `step` (from 0): linear, 0 at the last step."""
+        return 1 - (step + 1) / steps
+
+
+@dataclass(frozen=True)
+class EditSettings:
+    """All that decides how a picture is edited, apart from the picture and the prompts."""
+
+    preset: str = "paper"
+    size: int = 512  # short side of the working picture, pixels
+    channels: int = 128  # of the generator
+    views: int = 16  # per picture and CLIP loss
+    steps: int = 1000
+    seed: int = 0
+    weights: LossWeights = LossWeights()
+    text_distance: str = "spherical"  # paper: cosine
+    internal_dataset: bool = True
+    dataset: DatasetSettings = DatasetSettings()
+    schedule: Schedule = Schedule()
+    clip: str = "ViT-B-32-quickgelu/openai"
+    precision: str = "auto"
+    device: str = "auto"
+
+    def __post_init__(self) -> None:
+        """Raise UsageError, naming the flag, where a value cannot work."""
+        _require(self.size >= MIN_SIZE, f"--size {self.size}: must be at least {MIN_SIZE}")
+        _require(self.steps >= 1, f"--steps {self.steps}: must be at least 1")
+        _require(self.views >= 1, f"--views {self.views}: must be at least 1")
+        _require(0 <= self.seed < 2**63, f"--seed {self.seed}: must be from 0 to 2^63 - 1")
+        for field in dataclasses.fields(self.weights):
+            value = getattr(self.weights, field.name)
+            flag = "--lambda-" + field.name.replace("_", "-")
+            _require(0 <= value < float("inf"), f"{flag} {value}: must be 0 or more")
+        _require_one_of("--text-distance", self.text_distance, TEXT_DISTANCES)
+        _require_one_of("--precision", self.precision, PRECISIONS)
+        _require_one_of("--device", self.device, DEVICES)
+
+
+PRESETS = {
+    "paper": EditSettings(),
+    "standard": EditSettings(preset="standard", size=320, views=8, steps=400),
+    "draft": EditSettings(preset="draft", size=192, channels=32, views=6, steps=120),
+}
+
+# The embedded encoder knows little about direction and much about the screen: measured on painted
+# scenes (docs/design.md).
+SWATCH_WEIGHTS = LossWeights(direction=0.3, screen=1.5, structure=1.0)
+
+
+def resolve_settings(preset: str, clip: str, **overrides: Any) -> EditSettings:
+    """The preset's values for the encoder `clip`, with every override that is not None.
+
+    λ's are overridden by their names in `LossWeights`, all else by its name in `EditSettings`.
+    """
+    _require_one_of("--preset", preset, tuple(PRESETS))
+    settings = dataclasses.replace(PRESETS[preset], clip=clip)
+    if clip == "swatch":
+        settings = dataclasses.replace(settings, weights=SWATCH_WEIGHTS)
+    elif preset == "draft":  # a ViT-B/32 costs much more than swatch, and needs fewer steps
+        settings = dataclasses.replace(settings, views=4, steps=60)
+    given = {name: value for name, value in overrides.items() if value is not None}
+    lambdas = {f.name for f in dataclasses.fields(LossWeights)} & given.keys()
+    weights = dataclasses.replace(settings.weights, **{name: given.pop(name) for name in lambdas})
+    return dataclasses.replace(settings, weights=weights, **given)

@@ -1,0 +1,110 @@
+"""Where and how precisely to compute: devices, mixed precision, memory figures."""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+
+from .errors import UsageError
+
+FP16_LOSS_SCALE = 1024.0
+_MALLOC_TRIM_THRESHOLD, _MALLOC_MMAP_MAX = -1, -4
+
+
+@dataclass(frozen=True)
+class Precision:
+    """How the generator and the encoder compute; weights of the generator are always fp32."""
+
+    name: str
+    generator: torch.dtype
+    encoder: torch.dtype
+
+    @property
+    def loss_scale(self) -> float:
+        """Factor on the loss that keeps fp16 gradients from vanishing."""
+        return FP16_LOSS_SCALE if self.name == "fp16" else 1.0
+
+    def autocast(self, device: torch.device) -> torch.autocast:
+        """The context in which the generator runs."""
+        return torch.autocast(device.type, self.generator, enabled=self.name != "fp32")
+
+
+FP32 = Precision("fp32", torch.float32, torch.float32)
+BF16 = Precision("bf16", torch.bfloat16, torch.bfloat16)
+FP16 = Precision("fp16", torch.float16, torch.float16)
+
+
+def choose_device(name: str) -> torch.device:
+    """The device called `name`; "auto" takes CUDA, then MPS, then the CPU.
+
+    Raises UsageError where the one asked for is absent.
+    """
+    available = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
+    if name == "auto":
+        name = next((kind for kind, there in available.items() if there), "cpu")
+    if not available.get(name, True):
+        have = [kind for kind, there in available.items() if there] + ["cpu"]
+        raise UsageError(f"--device {name}: not available here; there is {', '.join(have)}")
+    return torch.device(name)
+
+
+def choose_precision(name: str, device: torch.device) -> Precision:
+    """The precision called `name`; "auto" is bf16 on a CUDA device that has it, else fp32."""
+    if name == "auto":
+        bf16 = device.type == "cuda" and torch.cuda.is_bf16_supported()
+        name = "bf16" if bf16 else "fp32"
+    if name == "fp16" and device.type == "cpu":
+        raise UsageError("--precision fp16: the CPU has no fast fp16; take bf16 or fp32")
+    return {"fp32": FP32, "bf16": BF16, "fp16": FP16}[name]
+
+
+def prepare(device: torch.device) -> None:
+    """Settings of the process that make a step faster and leave its result what it is."""
+    if device.type == "cuda":
+        torch.backends.cuda.matmul.allow_tf32 = True
+        torch.backends.cudnn.allow_tf32 = True
+    elif device.type == "cpu" and sys.platform == "linux":
+        _keep_freed_memory()
+
+
+def _keep_freed_memory() -> None:
+    """Let glibc reuse big blocks: giving them back makes every step fault its pages in again."""
+    with contextlib.suppress(OSError, AttributeError):
+        libc = ctypes.CDLL("libc.so.6")
+        libc.mallopt(_MALLOC_MMAP_MAX, 0)
+        libc.mallopt(_MALLOC_TRIM_THRESHOLD, 2**31 - 1)
+
+
+def peak_memory_mib(device: torch.device) -> float | None:
+    """The most memory used so far, MiB: of the GPU, or of the process; None where unknown."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device) / 2**20
+    try:
+        import resource
+    except ImportError:  # Windows
+        return None
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak / 2**20 if sys.platform == "darwin" else peak / 2**10
+
+
+@contextlib.contextmanager
+def explain_out_of_memory() -> Iterator[None]:
+    """Say what to lower when memory runs out."""
+    from .errors import Text2LiveError
+
+    try:
+        yield
+    except (MemoryError, RuntimeError) as error:
+        text = str(error).lower()
+        exhausted = isinstance(error, (MemoryError, torch.OutOfMemoryError))
+        if not exhausted and "can't allocate memory" not in text and "out of memory" not in text:
+            raise
+        raise Text2LiveError(
+            "out of memory: lower --size or --views, or use --precision bf16;"
+            " a checkpoint that was written is kept (--resume needs the same settings)"
+        ) from error

@@ -1,0 +1,132 @@
+"""The generator Gθ: a U-Net that turns a picture into an RGBA edit layer (paper, appendix A.1)."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+LEVELS = 7
+SKIP_CHANNELS = 4
+MIN_SIDE = 2**LEVELS + 1
+"""Smallest side in pixels: the deepest level must keep two values a side for its BatchNorm."""
+
+# Rows: three decorrelated colour axes in RGB, a fixed matrix of the authors' code.
+COLOR_DECORRELATION = (
+    (0.562828540802002, 0.5844758152961731, 0.5844758152961731),
+    (0.31172043085098267, 0.0, -0.31172043085098267),
+    (0.06927120685577393, -0.17317801713943481, 0.10390681028366089),
+)
+
+
+class Generator(nn.Module):
+    """RGB (B, 3, H, W) in [0, 1] → edit layer (B, 4, H, W) in [0, 1], H and W at least `MIN_SIDE`.
+
+    BatchNorm uses the statistics of the picture at hand, in training and when rendering (spec of
+    the method), so keep it in train mode.
+    """
+
+    def __init__(self, channels: int = 128) -> None:
+        super().__init__()
+        widths = [3, *[channels] * LEVELS]
+        self.skips = nn.ModuleList(Skip(width) for width in widths[:-1])
+        self.downs = nn.ModuleList(Down(width, channels) for width in widths[:-1])
+        self.ups = nn.ModuleList(Up(channels, last=level == 0) for level in range(LEVELS))
+        self.head = Head(channels)
+
+    def forward(self, picture: Tensor) -> Tensor:
+        """The edit layer of `picture`; sizes are equal."""
+        skipped, x = [], picture
+        for skip, down in zip(self.skips, self.downs, strict=True):
+            skipped.append(skip(x))
+            x = down(x)
+        for up in reversed(self.ups):
+            x = up(skipped.pop(), x)
+        return self.head(x)
+
+
+class Down(nn.Module):
+    """Halve the size (rounding up): two 3×3 convolutions, the first with stride 2."""
+
+    def __init__(self, inputs: int, channels: int) -> None:
+        super().__init__()
+        self.halve = conv3(inputs, channels, stride=2)
+        self.halve_norm = nn.BatchNorm2d(channels)
+        self.refine = conv3(channels, channels)
+        self.refine_norm = nn.BatchNorm2d(channels)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, inputs, H, W) → (B, channels, ⌈H/2⌉, ⌈W/2⌉)."""
+        x = activate(self.halve_norm(self.halve(x)))
+        return activate(self.refine_norm(self.refine(x)))
+
+
+class Skip(nn.Module):
+    """What a level hands across: its input squeezed to four channels."""
+
+    def __init__(self, inputs: int) -> None:
+        super().__init__()
+        self.squeeze = nn.Conv2d(inputs, SKIP_CHANNELS, 1)
+        self.norm = nn.BatchNorm2d(SKIP_CHANNELS)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, inputs, H, W) → (B, 4, H, W)."""
+        return activate(self.norm(self.squeeze(x)))
+
+
+class Up(nn.Module):
+    """Double the level below and merge it with the skip; the top level's output is not normalised."""
+
+    def __init__(self, channels: int, last: bool) -> None:
+        super().__init__()
+        self.merged_norm = nn.BatchNorm2d(SKIP_CHANNELS + channels)
+        self.merge = conv3(SKIP_CHANNELS + channels, channels)
+        self.merge_norm = nn.BatchNorm2d(channels)
+        self.mix = nn.Conv2d(channels, channels, 1)
+        self.mix_norm = nn.Identity() if last else nn.BatchNorm2d(channels)
+
+    def forward(self, skip: Tensor, below: Tensor) -> Tensor:
+        """(B, 4, H, W) and (B, channels, ⌈H/2⌉, ⌈W/2⌉) → (B, channels, H, W)."""
+        doubled = F.interpolate(below, scale_factor=2, mode="bilinear", align_corners=False)
+        x = self.merged_norm(concat_center_cropped(skip, doubled))
+        x = activate(self.merge_norm(self.merge(x)))
+        return activate(self.mix_norm(self.mix(x)))
+
+
+class Head(nn.Module):
+    """Four channels → RGBA in [0, 1], the colours through the fixed decorrelation matrix."""
+
+    color_decorrelation: Tensor
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.project = nn.Conv2d(channels, 4, 1)
+        self.register_buffer("color_decorrelation", torch.tensor(COLOR_DECORRELATION))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, channels, H, W) → (B, 4, H, W) float32."""
+        color, alpha = self.project(x).float().split([3, 1], dim=1)
+        color = torch.einsum("bchw,cd->bdhw", color, self.color_decorrelation)
+        return torch.cat([color, alpha], dim=1).sigmoid()
+
+
+def conv3(inputs: int, outputs: int, stride: int = 1) -> nn.Conv2d:
+    """A 3×3 convolution with reflection padding."""
+    return nn.Conv2d(inputs, outputs, 3, stride=stride, padding=1, padding_mode="reflect")
+
+
+def activate(x: Tensor) -> Tensor:
+    """LeakyReLU(0.2), in place: its argument is always a fresh tensor, which saves its memory."""
+    return F.leaky_relu(x, 0.2, inplace=True)
+
+
+def concat_center_cropped(*branches: Tensor) -> Tensor:
+    """Concatenate (B, Cᵢ, Hᵢ, Wᵢ) over channels, each cropped at its centre to the smallest size."""
+    height = min(branch.shape[2] for branch in branches)
+    width = min(branch.shape[3] for branch in branches)
+    return torch.cat([_center_crop(branch, height, width) for branch in branches], dim=1)
+
+
+def _center_crop(x: Tensor, height: int, width: int) -> Tensor:
+    top, left = (x.shape[2] - height) // 2, (x.shape[3] - width) // 2
+    return x[:, :, top : top + height, left : left + width]

@@ -1,0 +1,174 @@
+"""The objective L = L_comp + λg·L_screen + λs·L_structure + λr·L_reg + λb·L_init (paper, Eq. 2).
+
+The one place where terms get their weights. It judges pictures wherever they come from: a photo,
+a frame, an atlas.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from . import losses
+from .clip_guide import ClipGuide
+from .config import LossWeights
+from .prompts import TextEmbeddings
+from .relevancy import relevancy_map
+from .views import Views, ViewSettings, apply_views, draw_views, panorama_windows
+
+
+class Rendered(NamedTuple):
+    """One picture of a training step, each (1, C, H, W) in [0, 1]."""
+
+    source: Tensor
+    composite: Tensor
+    screen: Tensor  # the edit layer over green
+    alpha: Tensor
+
+
+class Terms(NamedTuple):
+    """The terms of one step by name, without their weights, and the weights."""
+
+    values: dict[str, Tensor]
+    weights: dict[str, float]
+
+    @property
+    def total(self) -> Tensor:
+        """The weighted sum: what is minimised."""
+        return torch.stack([self.weights[k] * v for k, v in self.values.items()]).sum()
+
+
+class Objective:
+    """Judges the pictures of a step by the texts; terms with weight 0 are not computed."""
+
+    def __init__(
+        self,
+        guide: ClipGuide,
+        texts: TextEmbeddings,
+        weights: LossWeights,
+        views: int,
+        text_distance: str,
+        view_settings: ViewSettings | None = None,
+    ) -> None:
+        self.guide = guide
+        self.texts = texts
+        self.weights = weights
+        self.views = views
+        self.text_distance = text_distance
+        self.view_settings = view_settings or ViewSettings()
+
+    def __call__(
+        self, pictures: list[Rendered], bootstrap_weight: float, rng: torch.Generator
+    ) -> Terms:
+        """The terms, averaged over the pictures; `rng` draws views and text templates."""
+        values = self._text_terms(pictures, rng)
+        if self.weights.structure:
+            values["structure"] = _mean([self._structure(p) for p in pictures])
+        if self.weights.sparsity:
+            l1 = _mean([losses.alpha_l1(p.alpha) for p in pictures])
+            l0 = _mean([losses.alpha_l0(p.alpha) for p in pictures])
+            values["sparsity"] = self.weights.sparsity_l1 * l1 + l0
+        values.update(self._relevancy_terms(pictures, bootstrap_weight))
+        weights = {
+            "composition": self.weights.composition,
+            "direction": self.weights.composition * self.weights.direction,
+            "screen": self.weights.screen,
+            "structure": self.weights.structure,
+            "sparsity": self.weights.sparsity,
+            "bootstrap": bootstrap_weight,
+            "keep": self.weights.bootstrap,
+        }
+        return Terms(values, {name: weights[name] for name in values})
+
+    def _text_terms(self, pictures: list[Rendered], rng: torch.Generator) -> dict[str, Tensor]:
+        """L_comp (Eqs. 3 and 4) and L_screen (Eq. 5), from one pass of the encoder."""
+        composites, sources, screens = [], [], []
+        for picture in pictures:
+            views = self._draw_views(picture.source, rng)
+            seen = apply_views(torch.cat([picture.composite, picture.source]), views)
+            composites.append(seen[: self.views])
+            sources.append(seen[self.views :].detach())
+            if self.weights.screen:
+                views = self._draw_views(picture.source, rng)
+                screens.append(apply_views(picture.screen, views))
+        composite, screen = self._encode(composites, screens)
+        shares = _draw_shares(len(self.texts.target), rng).to(composite.device)
+        values = {
+            "composition": losses.text_loss(
+                composite, self.texts.target, shares, self.text_distance
+            )
+        }
+        if self.weights.direction:
+            with torch.no_grad():
+                source, _ = self._encode(sources, [])
+            shares = _draw_shares(len(self.texts.target), rng).to(composite.device)
+            values["direction"] = losses.directional_loss(
+                composite, source, self.texts.target, self.texts.roi, shares
+            )
+        if self.weights.screen:
+            shares = _draw_shares(len(self.texts.screen), rng).to(composite.device)
+            values["screen"] = losses.text_loss(
+                screen, self.texts.screen, shares, self.text_distance
+            )
+        return values
+
+    def _draw_views(self, picture: Tensor, rng: torch.Generator) -> Views:
+        size = picture.shape[2], picture.shape[3]
+        windows = panorama_windows(*size, self.guide.max_aspect)
+        seen_size = self.guide.view_size(windows[0].height, windows[0].width)
+        views = draw_views(self.views, seen_size, windows, size, self.view_settings, rng)
+        return views.to(picture.device)
+
+    def _encode(self, first: list[Tensor], second: list[Tensor]) -> tuple[Tensor, Tensor]:
+        """Embeddings of two lists of view batches, in one pass for each size of view."""
+        batches = first + second
+        rows: list[Tensor | None] = [None] * len(batches)
+        for size in dict.fromkeys(batch.shape[2:] for batch in batches):
+            places = [i for i, batch in enumerate(batches) if batch.shape[2:] == size]
+            encoded = self.guide.encode_views(torch.cat([batches[i] for i in places]))
+            counts = [len(batches[i]) for i in places]
+            for i, part in zip(places, encoded.split(counts), strict=True):
+                rows[i] = part
+        done = [row for row in rows if row is not None]
+        return torch.cat(done[: len(first)]), torch.cat(done[len(first) :] or [done[0][:0]])
+
+    def _structure(self, picture: Rendered) -> Tensor:
+        with torch.no_grad():
+            source = self.guide.self_similarity(picture.source)
+        return losses.structure_loss(source, self.guide.self_similarity(picture.composite))
+
+    def _relevancy_terms(
+        self, pictures: list[Rendered], bootstrap_weight: float
+    ) -> dict[str, Tensor]:
+        """L_init (Eq. 8) and negative relevancy; one relevancy pass per picture serves both."""
+        bootstrap, keep = [], []
+        texts = torch.cat([self.texts.roi_bare, self.texts.keep_bare])
+        if not bootstrap_weight:
+            texts = texts[1:]
+        if not len(texts):
+            return {}
+        for picture in pictures:
+            relevancy = relevancy_map(self.guide, picture.source, texts)
+            if bootstrap_weight:
+                bootstrap.append(losses.bootstrap_loss(picture.alpha, relevancy[:, :1]))
+                relevancy = relevancy[:, 1:]
+            if relevancy.shape[1]:
+                keep.append(losses.keep_loss(picture.alpha, relevancy))
+        found = {"bootstrap": bootstrap, "keep": keep}
+        return {name: _mean(terms) for name, terms in found.items() if terms}
+
+
+def _mean(terms: list[Tensor]) -> Tensor:
+    return torch.stack(terms).mean()
+
+
+def _draw_shares(count: int, rng: torch.Generator) -> Tensor:
+    """How often each of `count` texts is drawn, as shares: n ∈ [1, count] draws with replacement.
+
+    A weighting of all texts is the same average as a list of draws, at a fixed size.
+    """
+    drawn = int(torch.randint(1, count + 1, (1,), generator=rng))
+    indices = torch.randint(count, (drawn,), generator=rng)
+    return torch.bincount(indices, minlength=count).float() / drawn

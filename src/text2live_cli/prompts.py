@@ -1,0 +1,146 @@
+"""From a sentence to the texts of the objective (paper §3.1 and appendix A.2): templates and ROI."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+import torch.nn.functional as F
+from torch import Tensor
+
+from .clip_guide import ClipGuide
+from .errors import UsageError
+from .progress import Progress
+from .views import resize
+
+TEMPLATES = (
+    "photo of {}.",
+    "high quality photo of {}.",
+    "a photo of {}.",
+    "the photo of {}.",
+    "image of {}.",
+    "an image of {}.",
+    "high quality image of {}.",
+    "a high quality image of {}.",
+    "the {}.",
+    "a {}.",
+    "{}.",
+    "{}",
+    "{}!",
+    "{}...",
+)
+SCREEN_TEMPLATES = ("{} over a green screen.", "{} in front of a green screen.")
+_FUNCTION_WORDS = frozenset(
+    "a an and at by for from in into made of off on onto or out over the to under up with".split()
+)
+
+
+@dataclass(frozen=True)
+class Prompts:
+    """What to make of the picture, in words.
+
+    `target` and `also` describe the edited picture, `roi` what is in it now, `screen` the edit
+    layer by itself, `keep` what must stay as it is.
+    """
+
+    target: str
+    roi: str
+    screen: str
+    also: tuple[str, ...] = ()
+    keep: tuple[str, ...] = ()
+
+    @property
+    def targets(self) -> tuple[str, ...]:
+        """All descriptions of the edited picture."""
+        return (self.target, *self.also)
+
+    @property
+    def directed(self) -> bool:
+        """Whether target and ROI differ: the directional term needs a direction."""
+        return self.roi not in self.targets
+
+
+@dataclass(frozen=True)
+class TextEmbeddings:
+    """The prompts as the encoder sees them, computed once per run; un-normalised rows."""
+
+    target: Tensor  # (14·P, D), templates vary fastest
+    roi: Tensor  # (14·P, D): the ROI's 14 rows, repeated for each target prompt
+    screen: Tensor  # (2, D), or (2·P, D) when the screen text follows the targets
+    roi_bare: Tensor  # (1, D), no template: for the relevancy
+    keep_bare: Tensor  # (K, D)
+
+
+def embed_prompts(guide: ClipGuide, prompts: Prompts) -> TextEmbeddings:
+    """Encode every template of every prompt."""
+    screens = prompts.targets if prompts.screen == prompts.target else (prompts.screen,)
+    keep = guide.encode_text(prompts.keep) if prompts.keep else guide.encode_text([""])[:0]
+    return TextEmbeddings(
+        target=guide.encode_text(fill(TEMPLATES, prompts.targets)),
+        roi=guide.encode_text(fill(TEMPLATES, (prompts.roi,))).repeat(len(prompts.targets), 1),
+        screen=guide.encode_text(fill(SCREEN_TEMPLATES, screens)),
+        roi_bare=guide.encode_text([prompts.roi]),
+        keep_bare=keep,
+    )
+
+
+def fill(templates: tuple[str, ...], prompts: tuple[str, ...]) -> list[str]:
+    """Every template with every prompt; templates vary fastest."""
+    return [template.replace("{}", prompt) for prompt in prompts for template in templates]
+
+
+def check_text(flag: str, text: str, guide: ClipGuide, progress: Progress) -> str:
+    """`text` without outer spaces; refuse an empty one, warn of what the encoder will not read."""
+    text = " ".join(text.split())
+    if not text:
+        raise UsageError(f"{flag} is empty: say in words what to make")
+    longest = max(fill(TEMPLATES + SCREEN_TEMPLATES, (text,)), key=guide.token_count)
+    excess = guide.token_count(longest) - guide.context_length
+    if excess > 0:
+        progress.warning(
+            f'{flag} "{text[:40]}…" is {excess} tokens too long for the encoder'
+            f" (limit {guide.context_length}): the end is cut"
+        )
+    if guide.name == "swatch":
+        _check_swatch_words(flag, text, progress)
+    return text
+
+
+def _check_swatch_words(flag: str, text: str, progress: Progress) -> None:
+    """The embedded encoder has a closed vocabulary: name what it does not know."""
+    from .swatch import vocabulary
+
+    unknown = vocabulary.unknown_words(text)
+    if not vocabulary.knows_any(text):
+        raise UsageError(
+            f'{flag} "{text}": the embedded encoder `swatch` knows none of these words;'
+            " see `text2live weights list`, or take a CLIP: --clip ViT-B-32-quickgelu/openai"
+        )
+    for word in unknown:
+        nearest = ", ".join(vocabulary.nearest_words(word))
+        progress.warning(f'`swatch` does not know "{word}" (nearest: {nearest})')
+
+
+def trailing_parts(prompt: str) -> list[str]:
+    """What the picture may hold already: "oreo birthday cake" → ["birthday cake", "cake"].
+
+    Parts do not begin with an article or preposition; a prompt of one word has itself alone.
+    """
+    words = prompt.split()
+    parts = [" ".join(words[i:]) for i in range(1, len(words))]
+    return [p for p in parts if p.split()[0].lower() not in _FUNCTION_WORDS] or [prompt]
+
+
+def choose_roi(guide: ClipGuide, picture: Tensor, prompt: str) -> str:
+    """The trailing part of `prompt` that fits `picture` (1, 3, H, W) best."""
+    parts = trailing_parts(prompt)
+    view = resize(picture, *guide.view_size(*picture.shape[2:]))
+    seen = F.normalize(guide.encode_views(view), dim=-1)
+    texts = F.normalize(guide.encode_text(fill(TEMPLATES, tuple(parts))), dim=-1)
+    scores = (texts @ seen[0]).view(len(parts), len(TEMPLATES)).mean(1)
+    return parts[int(scores.argmax())]
+
+
+def slug(prompt: str, limit: int = 40) -> str:
+    """A name for files: letters, digits and dashes of `prompt`; never empty."""
+    return re.sub(r"[^\w]+", "-", prompt.lower()).strip("-_")[:limit].rstrip("-") or "edit"

@@ -1,0 +1,172 @@
+"""The training loop, one for pictures and videos: they differ only in what they render.
+
+Every step draws its random numbers from (seed, step) alone, so that a resumed run is the run that
+was never stopped.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from .config import EditSettings
+from .device import FP32, Precision
+from .generator import Generator
+from .objective import Objective, Rendered, Terms
+from .optimizer import FlatMadgrad
+from .progress import Progress
+
+MAX_SKIPPED = 3
+"""After this many non-finite steps the run goes on in fp32."""
+PACE_STEPS = 10
+"""Steps that are timed to fix the length of a run with a time limit."""
+_READ_EVERY = 25  # steps between looks at the device, where looking makes it wait
+
+
+class Renderer(Protocol):
+    """Where the pictures of a step come from: `InternalDataset`, or the frames of a video."""
+
+    def render(self, generator: Generator, step: int, rng: torch.Generator) -> list[Rendered]:
+        """The generator's edits of the examples of step `step`."""
+
+
+@dataclass
+class History:
+    """Every step's terms, unweighted and weighted, and the steps that were skipped."""
+
+    terms: list[dict[str, float]] = field(default_factory=list)
+    weighted: list[dict[str, float]] = field(default_factory=list)
+    skipped: int = 0
+
+    def totals(self) -> list[float]:
+        """The objective of every step."""
+        return [sum(row.values()) for row in self.weighted]
+
+
+class Trainer:
+    """A generator in training: its optimiser, precision and history, and how far it is."""
+
+    def __init__(
+        self,
+        renderer: Renderer,
+        objective: Objective,
+        settings: EditSettings,
+        device: torch.device,
+        precision: Precision,
+    ) -> None:
+        self.renderer = renderer
+        self.objective = objective
+        self.settings = settings
+        self.device = device
+        self.precision = precision
+        self.start()
+
+    def start(self) -> None:
+        """A fresh generator; the same seed gives the same weights on every device."""
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(self.settings.seed)
+            generator = Generator(self.settings.channels)
+        self.generator = generator.to(self.device).train()
+        self.optimizer = FlatMadgrad(self.generator, self.settings.schedule)
+        self.history = History()
+        self.done = 0
+        self._unread: list[tuple[Tensor, Tensor, Terms]] = []
+
+    def fit_to(self, minutes: float) -> None:
+        """Fix the number of steps by the pace of ten, which are then taken back.
+
+        The run is thereby the one that `--steps` of that number gives.
+        """
+        begin = time.monotonic()
+        for _ in range(PACE_STEPS):
+            self.step()
+        self.read()
+        spent = time.monotonic() - begin
+        steps = max(1, int((60 * minutes - spent) * PACE_STEPS / spent))
+        self.settings = dataclasses.replace(self.settings, steps=steps)
+        self.start()
+
+    def run(self, progress: Progress, stopped: Callable[[], bool], save: Callable[[], None]) -> None:
+        """Train to the end, or until `stopped` says so after a step; `save` is offered each step."""
+        progress.stage("training", self.settings.steps)
+        every = _READ_EVERY if self.device.type == "cuda" else 1
+        while self.done < self.settings.steps and not stopped():
+            self.step()
+            if self.done % every == 0 or self.done == self.settings.steps:
+                self.read()
+                self._fall_back_to_fp32(progress)
+                progress.advance(self.done, self.history.weighted[-1])
+            save()
+        self.read()
+
+    def step(self) -> None:
+        """One step of the optimiser, without waiting for the device."""
+        rng = step_rng(self.settings.seed, self.done)
+        schedule, steps = self.settings.schedule, self.settings.steps
+        share = schedule.bootstrap_share_at(self.done, steps)
+        self.optimizer.zero_grad()
+        with self.precision.autocast(self.device):
+            pictures = self.renderer.render(self.generator, self.done, rng)
+        terms = self.objective(pictures, self.settings.weights.bootstrap * share, rng)
+        (terms.total * self.precision.loss_scale).backward()
+        rate = schedule.learning_rate_at(self.done, steps)
+        taken = self.optimizer.step(rate, self.precision.loss_scale)
+        values = torch.stack([value.detach() for value in terms.values.values()])
+        self._unread.append((values, taken, terms._replace(values=dict.fromkeys(terms.values))))
+        self.done += 1
+
+    def read(self) -> None:
+        """Fetch the figures of the steps since the last look into the history."""
+        for values, taken, terms in self._unread:
+            row = dict(zip(terms.values, values.tolist(), strict=True))
+            self.history.terms.append(row)
+            self.history.weighted.append({k: terms.weights[k] * v for k, v in row.items()})
+            self.history.skipped += not bool(taken)
+        self._unread.clear()
+
+    def _fall_back_to_fp32(self, progress: Progress) -> None:
+        if self.history.skipped >= MAX_SKIPPED and self.precision is not FP32:
+            progress.warning(
+                f"{self.history.skipped} steps were not finite in {self.precision.name}:"
+                " going on in fp32"
+            )
+            self.precision = FP32
+            self.objective.guide.to(self.device)
+
+
+def step_rng(seed: int, step: int) -> torch.Generator:
+    """The random numbers of one step, on the CPU so that every device draws the same."""
+    mixed = (seed * 0x9E3779B97F4A7C15 + step * 0xBF58476D1CE4E5B9 + 1) % 2**63
+    return torch.Generator().manual_seed(mixed)
+
+
+@contextlib.contextmanager
+def catch_interrupt() -> Iterator[Callable[[], bool]]:
+    """Within it, the first Ctrl-C is only noted (ask the function it yields); a second one ends.
+
+    Signals reach the main thread alone: elsewhere nothing is caught.
+    """
+    noted = threading.Event()
+    if threading.current_thread() is not threading.main_thread():
+        yield noted.is_set
+        return
+
+    def note(signum: int, frame: object) -> None:
+        if noted.is_set():
+            raise KeyboardInterrupt
+        noted.set()
+
+    before = signal.signal(signal.SIGINT, note)
+    try:
+        yield noted.is_set
+    finally:
+        signal.signal(signal.SIGINT, before)

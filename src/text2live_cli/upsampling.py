@@ -1,0 +1,95 @@
+"""Deliver large what was trained small: the edit layer at the size of the source.
+
+Above 1.2 times the trained size the layer is upsampled along the source's edges, by a guided filter
+(He, Sun and Tang 2010; its coefficients upsampled, as in the "fast guided filter", He and Sun
+2015), and what the filter loses against the trained layer is added back.
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from .edit_layer import EditLayer
+from .generator import Generator
+
+MAX_DIRECT_SCALE = 1.2
+"""The generator has seen its picture at up to this scale, and can be run there."""
+_RADIUS = 2  # pixels of the small picture
+_EPSILON = 1e-3  # variance of the guide under which a window counts as flat
+_CORRECTIONS = 2
+
+
+def render_at(generator: Generator, source: Tensor, working: Tensor) -> EditLayer:
+    """The edit layer (1, ·, H, W) at the size of `source`, trained on `working`, its small copy."""
+    scale = source.shape[2] / working.shape[2]
+    if scale <= MAX_DIRECT_SCALE:
+        return EditLayer.from_rgba(generator(source))
+    return upsample(EditLayer.from_rgba(generator(working)), working, source)
+
+
+def upsample(layer: EditLayer, small: Tensor, large: Tensor) -> EditLayer:
+    """Bring a layer of the picture `small` (1, 3, h, w) to the size of `large` (1, 3, H, W)."""
+    color = _guided(layer.color, small, large)
+    alpha = _guided(layer.alpha, small, large)
+    return EditLayer(color, alpha)
+
+
+def snap_alpha(alpha: Tensor) -> Tensor:
+    """Stretch the alpha so that what is under 2/255 becomes 0 and what is over 253/255 becomes 1."""
+    return ((alpha - 2 / 255) / (251 / 255)).clamp(0, 1)
+
+
+def _guided(values: Tensor, small: Tensor, large: Tensor) -> Tensor:
+    """Guided upsampling of (1, C, h, w), held between the local extremes of the small values."""
+    size = large.shape[2:]
+    low = _bilinear(-F.max_pool2d(-values, 3, 1, 1), size)
+    high = _bilinear(F.max_pool2d(values, 3, 1, 1), size)
+    slope, offset = _local_linear(values, small)
+    result = _apply_linear(slope, offset, large)
+    result = torch.minimum(torch.maximum(result, low), high)
+    for _ in range(_CORRECTIONS):
+        result += _bilinear(values - _shrink(result, values.shape[2:]), size)
+        result = torch.minimum(torch.maximum(result, low), high)
+    return result
+
+
+def _local_linear(values: Tensor, guide: Tensor) -> tuple[Tensor, Tensor]:
+    """Slopes (C, 3, h, w) and offsets (1, C, h, w) of values ≈ slope · guide + offset, by windows."""
+    channels, (height, width) = values.shape[1], values.shape[2:]
+    mean_guide, mean_values = _window_mean(guide), _window_mean(values)
+    pairs = torch.einsum("bihw,bjhw->ijhw", guide, guide).view(1, 9, height, width)
+    variance = _window_mean(pairs).view(3, 3, height, width)
+    variance = variance - torch.einsum("bihw,bjhw->ijhw", mean_guide, mean_guide)
+    pairs = torch.einsum("bchw,bihw->cihw", values, guide).reshape(1, channels * 3, height, width)
+    covariance = _window_mean(pairs).view(channels, 3, height, width)
+    covariance = covariance - torch.einsum("bchw,bihw->cihw", mean_values, mean_guide)
+    damped = variance.permute(2, 3, 0, 1) + _EPSILON * torch.eye(3, device=values.device)
+    slope = torch.linalg.solve(damped, covariance.permute(2, 3, 1, 0)).permute(3, 2, 0, 1)
+    offset = mean_values - torch.einsum("cihw,bihw->bchw", slope, mean_guide)
+    smooth = _window_mean(slope.reshape(1, channels * 3, height, width))
+    return smooth.view(channels, 3, height, width), _window_mean(offset)
+
+
+def _apply_linear(slope: Tensor, offset: Tensor, guide: Tensor) -> Tensor:
+    """slope · guide + offset at the size of the guide; channel by channel, to spare memory."""
+    size = guide.shape[2:]
+    result = _bilinear(offset, size)
+    for channel, slopes in enumerate(slope):
+        for axis, plane in enumerate(slopes):
+            result[0, channel] += _bilinear(plane[None, None], size)[0, 0] * guide[0, axis]
+    return result
+
+
+def _window_mean(x: Tensor) -> Tensor:
+    side = 2 * _RADIUS + 1
+    return F.avg_pool2d(x, side, stride=1, padding=_RADIUS, count_include_pad=False)
+
+
+def _bilinear(x: Tensor, size: tuple[int, int] | torch.Size) -> Tensor:
+    return F.interpolate(x, size, mode="bilinear", align_corners=False)
+
+
+def _shrink(x: Tensor, size: tuple[int, int] | torch.Size) -> Tensor:
+    return F.interpolate(x, size, mode="bilinear", antialias=True, align_corners=False)

@@ -1,0 +1,58 @@
+"""Shared fixtures: parity arrays and tiny encoders, made once per run."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from tests import tiny_clip
+from text2live_cli.clip_guide import ClipGuide
+
+DATA = Path(__file__).parent / "data"
+
+
+@pytest.fixture(scope="session")
+def tiny() -> ClipGuide:
+    """Four blocks, one head."""
+    return tiny_clip.guide(tiny_clip.TINY)
+
+
+@pytest.fixture(scope="session")
+def tiny12() -> ClipGuide:
+    """Twelve blocks, two heads."""
+    return tiny_clip.guide(tiny_clip.TINY12)
+
+
+class Arrays:
+    """Arrays of one file under tests/data, as tensors."""
+
+    def __init__(self, name: str) -> None:
+        self._file = np.load(DATA / f"{name}.npz")
+        self.names = self._file.files
+
+    def __getitem__(self, name: str) -> Tensor:
+        array = self._file[name]
+        return torch.from_numpy(array.astype(np.float32) if array.dtype == np.float16 else array)
+
+    def picture(self, name: str) -> Tensor:
+        """A stored (H, W, 3) uint8 picture as (1, 3, H, W) in [0, 1]."""
+        return self[name].permute(2, 0, 1)[None].float() / 255
+
+
+@pytest.fixture(scope="session")
+def encoder_arrays() -> Arrays:
+    return Arrays("encoder")
+
+
+@pytest.fixture(scope="session")
+def loss_arrays() -> Arrays:
+    return Arrays("losses")
+
+
+@pytest.fixture(scope="session")
+def generator_arrays() -> Arrays:
+    return Arrays("generator")

@@ -1,0 +1,124 @@
+"""The generator against the authors' arrays, and at awkward sizes."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from tests.conftest import Arrays
+from text2live_cli.generator import LEVELS, MIN_SIDE, Generator, concat_center_cropped
+
+TRAIN_TOLERANCE = 2e-4
+LEVEL = "1.1.7."  # one level deeper in the authors' nested Sequential
+
+
+def own_name(theirs: str) -> str:
+    """The authors' name of a parameter or buffer → ours."""
+    depth = theirs.count(LEVEL)
+    stem, kind = theirs[len(LEVEL) * depth :].rsplit(".", 1)
+    part = {
+        "1.0.1.1": f"skips.{depth}.squeeze",
+        "1.0.2": f"skips.{depth}.norm",
+        "1.1.1.1": f"downs.{depth}.halve",
+        "1.1.2": f"downs.{depth}.halve_norm",
+        "1.1.4.1": f"downs.{depth}.refine",
+        "1.1.5": f"downs.{depth}.refine_norm",
+        "2": f"ups.{depth}.merged_norm",
+        "3.1": f"ups.{depth}.merge",
+        "4": f"ups.{depth}.merge_norm",
+        "6.1": f"ups.{depth}.mix",
+        "7": f"ups.{depth}.mix_norm",
+        "8.1": "head.project",
+        "9": "head",
+    }[stem]
+    return f"{part}.{kind}".replace("colcorr_t", "color_decorrelation")
+
+
+@pytest.fixture
+def generator(generator_arrays: Arrays) -> Generator:
+    """Ours with the authors' weights, 16 channels."""
+    state = {
+        own_name(name[2:]): generator_arrays[name]
+        for name in generator_arrays.names
+        if name.startswith("w/")
+    }
+    made = Generator(16)
+    missing = made.load_state_dict(state, strict=False)
+    assert not missing.unexpected_keys
+    assert all(key.endswith("num_batches_tracked") for key in missing.missing_keys)
+    return made
+
+
+def test_output_is_the_authors_in_train_and_eval_mode(
+    generator: Generator, generator_arrays: Arrays
+) -> None:
+    picture = generator_arrays.picture("image_u8")
+    with torch.no_grad():
+        evaluated = generator.eval()(picture)
+        trained = generator.train()(picture)
+    torch.testing.assert_close(
+        evaluated[:, :, ::8, ::8], generator_arrays["out_eval"], atol=1e-5, rtol=0
+    )
+    torch.testing.assert_close(
+        trained[:, :, ::4, ::4], generator_arrays["out_train"], atol=TRAIN_TOLERANCE, rtol=0
+    )
+
+
+def test_running_statistics_are_the_authors(generator: Generator, generator_arrays: Arrays) -> None:
+    with torch.no_grad():
+        generator.train()(generator_arrays.picture("image_u8"))
+    state = generator.state_dict()
+    names = [own_name(str(name)) for name in generator_arrays._file["bn_names"]]
+    after = torch.cat([state[name] for name in names])
+    torch.testing.assert_close(after, generator_arrays["bn_after"], atol=1e-4, rtol=1e-4)
+
+
+def test_gradients_are_the_authors(generator: Generator, generator_arrays: Arrays) -> None:
+    picture = generator_arrays.picture("image_u8").requires_grad_()
+    seed_weights = np.random.RandomState(9).standard_normal((1, 4, 161, 203)).astype(np.float32)
+    (generator.train()(picture) * torch.from_numpy(seed_weights)).sum().backward()
+    assert picture.grad is not None
+    crop = generator_arrays["grad_input_crop"]
+    torch.testing.assert_close(
+        picture.grad[:, :, 60:92, 80:112], crop, atol=2e-3 * float(crop.abs().max()), rtol=0
+    )
+    norms = dict(
+        zip(
+            generator_arrays._file["param_names"],
+            generator_arrays._file["param_grad_norm"],
+            strict=True,
+        )
+    )
+    parameters = dict(generator.named_parameters())
+    for name, norm in norms.items():
+        if norm > 1e-2:  # biases before a BatchNorm have no gradient but noise
+            grad = parameters[own_name(str(name))].grad
+            assert grad is not None
+            assert float(grad.norm()) == pytest.approx(float(norm), rel=5e-3), name
+
+
+def test_the_full_generator_has_the_published_size() -> None:
+    assert sum(p.numel() for p in Generator(128).parameters()) == 3_115_548
+    assert LEVELS == 7
+
+
+@pytest.mark.parametrize("size", [(129, 129), (129, 200), (131, 257), (160, 192)])
+def test_output_has_the_size_of_the_input(size: tuple[int, int]) -> None:
+    generator = Generator(8)
+    with torch.no_grad():
+        layer = generator(torch.rand(1, 3, *size))
+    assert layer.shape == (1, 4, *size)
+    assert float(layer.min()) >= 0
+    assert float(layer.max()) <= 1
+
+
+def test_the_smallest_size_is_the_smallest() -> None:
+    assert MIN_SIDE == 129
+    with pytest.raises((ValueError, RuntimeError)):
+        Generator(8)(torch.rand(1, 3, MIN_SIDE - 1, MIN_SIDE - 1))
+
+
+def test_branches_are_cropped_at_their_centre(loss_arrays: Arrays) -> None:
+    joined = concat_center_cropped(loss_arrays["concat/a"], loss_arrays["concat/b"])
+    torch.testing.assert_close(joined, loss_arrays["concat/out"], atol=0, rtol=0)
