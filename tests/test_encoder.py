@@ -12,7 +12,6 @@ from text2live_cli import objective as objective_module
 from text2live_cli.clip_guide import ClipGuide, interpolate_positions
 from text2live_cli.config import LossWeights, Schedule
 from text2live_cli.edit_layer import EditLayer
-from text2live_cli.errors import UsageError
 from text2live_cli.objective import Objective, Rendered
 from text2live_cli.prompts import SCREEN_TEMPLATES, TEMPLATES, Prompts, embed_prompts, fill
 from text2live_cli.relevancy import attention_relevancy, relevancy_map
@@ -35,9 +34,7 @@ def close(ours: Tensor, theirs: Tensor, atol: float = TOLERANCE) -> None:
     torch.testing.assert_close(ours, theirs, atol=atol, rtol=0)
 
 
-@pytest.mark.parametrize(
-    "name", ["sq224", "sq256", "land224x320", "port320x224", "land213x320"]
-)
+@pytest.mark.parametrize("name", ["sq224", "sq256", "land224x320", "port320x224", "land213x320"])
 def test_picture_embeddings(tiny: ClipGuide, encoder_arrays: Arrays, name: str) -> None:
     with torch.no_grad():
         embedding = tiny.encode_views(encoder_arrays.picture(f"image/{name}/u8"))
@@ -75,9 +72,7 @@ def test_text_tokens_and_embeddings(tiny: ClipGuide, encoder_arrays: Arrays, ind
         close(tiny.encode_text(texts), encoder_arrays[f"text/{key}embed_{index}"])
 
 
-def test_several_prompts_stand_one_after_the_other(
-    tiny: ClipGuide, encoder_arrays: Arrays
-) -> None:
+def test_several_prompts_stand_one_after_the_other(tiny: ClipGuide, encoder_arrays: Arrays) -> None:
     prompts = Prompts(PROMPTS[0], "horse", PROMPTS[0], also=(PROMPTS[1],))
     texts = embed_prompts(tiny, prompts)
     close(texts.target, encoder_arrays["text/embed_list_0_1"])
@@ -138,9 +133,7 @@ def test_the_whole_objective_and_its_gradient(
 
     monkeypatch.setattr(objective_module, "_draw_shares", authors_draws)
     names = ["crop"] if case == "crop_only" else ["crop", "image"]
-    layers = {
-        name: (arrays[f"layer_{name}_u8"].float() / 255).requires_grad_() for name in names
-    }
+    layers = {name: (arrays[f"layer_{name}_u8"].float() / 255).requires_grad_() for name in names}
     pictures = []
     for name, rgba in layers.items():
         source = encoder_arrays.picture(f"step/{name}_u8")

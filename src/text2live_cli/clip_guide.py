@@ -6,6 +6,7 @@ embedding of the spatial tokens is interpolated to the token grid (appendix A.3 
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -35,13 +36,15 @@ class ClipGuide:
         model: nn.Module,
         tokenizer: Callable[..., Tensor],
         name: str,
+        sha256: str = "",
         relevancy_rule: str = "last-block",
     ) -> None:
         visual = _require_class_token(model, name)
-        self.model = model.eval().requires_grad_(False)
+        self.model: Any = model.eval().requires_grad_(False)
         self.visual = visual
         self.tokenizer = tokenizer
         self.name = name
+        self.sha256 = sha256
         self.relevancy_rule = relevancy_rule
         self.native = int(visual.image_size[0])
         self.patch = int(visual.patch_size[0])
@@ -66,11 +69,11 @@ class ClipGuide:
         self._positions.clear()
         return self
 
-    def view_size(self, height: int, width: int) -> tuple[int, int]:
+    def view_size(self, height: float, width: float) -> tuple[int, int]:
         """Size of a view for the losses: short side N, long side at most N·320/224."""
         return view_size(height, width, self.native, self.native * 320 // 224)
 
-    def structure_size(self, height: int, width: int) -> tuple[int, int]:
+    def structure_size(self, height: float, width: float) -> tuple[int, int]:
         """Size of the view for the structure tokens: short side N, long side at most N·380/224."""
         return view_size(height, width, self.native, self.native * 380 // 224)
 
@@ -125,7 +128,8 @@ class ClipGuide:
         return tokens @ tokens.transpose(1, 2)
 
     def _windows(self, pictures: Tensor) -> list[Tensor]:
-        rectangles = panorama_windows(*pictures.shape[2:], self.max_aspect)
+        height, width = pictures.shape[2:]
+        rectangles = panorama_windows(height, width, self.max_aspect)
         return [
             pictures[:, :, int(r.y) : int(r.y + r.height), int(r.x) : int(r.x + r.width)]
             for r in rectangles
@@ -188,16 +192,17 @@ def interpolate_positions(table: Tensor, height: int, width: int) -> Tensor:
 
 
 def load_guide(name: str, file: Path | None, progress: Progress) -> ClipGuide:
-    """The guide called `name` ("swatch" or open_clip's MODEL/TAG), its weights from `file` if given.
+    """The guide called `name` ("swatch" or open_clip's MODEL/TAG), from `file` where given.
 
     Raises UsageError for names and architectures that cannot serve, Text2LiveError for weights
     that cannot be had or do not fit.
     """
     if name == weights.SWATCH:
-        from .swatch.model import load_swatch
+        from .swatch.model import WEIGHTS, load_swatch
 
         model, tokenizer, metadata = load_swatch()
-        return ClipGuide(model, tokenizer, name, metadata["relevancy"])
+        swatch_hash = hashlib.sha256(WEIGHTS.read_bytes()).hexdigest()
+        return ClipGuide(model, tokenizer, name, swatch_hash, metadata["relevancy"])
     import open_clip
 
     found = weights.locate(name, file, progress)
@@ -211,7 +216,12 @@ def load_guide(name: str, file: Path | None, progress: Progress) -> ClipGuide:
             f"{found.path}: these weights do not fit {found.architecture}: {reason[:150]}"
             " (name their architecture with --clip MODEL/TAG)"
         ) from error
-    return ClipGuide(model, open_clip.get_tokenizer(found.architecture), found.name)
+    architecture, _, tag = found.name.partition("/")
+    normalisation = open_clip.get_pretrained_cfg(architecture, tag) or {}
+    model.visual.image_mean = normalisation.get("mean", open_clip.OPENAI_DATASET_MEAN)
+    model.visual.image_std = normalisation.get("std", open_clip.OPENAI_DATASET_STD)
+    tokenizer = open_clip.get_tokenizer(found.architecture)
+    return ClipGuide(model, tokenizer, found.name, found.sha256)
 
 
 def _require_class_token(model: nn.Module, name: str) -> Any:

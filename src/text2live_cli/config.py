@@ -15,6 +15,7 @@ from .errors import UsageError
 DEVICES = ("auto", "cuda", "mps", "cpu")
 PRECISIONS = ("auto", "fp32", "bf16", "fp16")
 TEXT_DISTANCES = ("spherical", "cosine")
+_LAMBDA = "lambda_"
 MIN_SIZE = 192
 """Smallest working size: crops of 85 % at 0.8 of the scale must keep the generator's 129 px."""
 
@@ -126,7 +127,8 @@ SWATCH_WEIGHTS = LossWeights(direction=0.3, screen=1.5, structure=1.0)
 def resolve_settings(preset: str, clip: str, **overrides: Any) -> EditSettings:
     """The preset's values for the encoder `clip`, with every override that is not None.
 
-    λ's are overridden by their names in `LossWeights`, all else by its name in `EditSettings`.
+    Overrides are named as in `EditSettings`, and λ's as in `LossWeights` after "lambda_". Raises
+    UsageError for a name that is neither.
     """
     _require_one_of("--preset", preset, tuple(PRESETS))
     settings = dataclasses.replace(PRESETS[preset], clip=clip)
@@ -135,6 +137,11 @@ def resolve_settings(preset: str, clip: str, **overrides: Any) -> EditSettings:
     elif preset == "draft":  # a ViT-B/32 costs much more than swatch, and needs fewer steps
         settings = dataclasses.replace(settings, views=4, steps=60)
     given = {name: value for name, value in overrides.items() if value is not None}
-    lambdas = {f.name for f in dataclasses.fields(LossWeights)} & given.keys()
-    weights = dataclasses.replace(settings.weights, **{name: given.pop(name) for name in lambdas})
-    return dataclasses.replace(settings, weights=weights, **given)
+    lambdas = {name: given.pop(name) for name in list(given) if name.startswith(_LAMBDA)}
+    try:
+        loss_weights = dataclasses.replace(
+            settings.weights, **{name[len(_LAMBDA) :]: value for name, value in lambdas.items()}
+        )
+        return dataclasses.replace(settings, weights=loss_weights, **given)
+    except TypeError as error:
+        raise UsageError(f"unknown setting: {error}") from error

@@ -75,7 +75,7 @@ class Skip(nn.Module):
 
 
 class Up(nn.Module):
-    """Double the level below and merge it with the skip; the top level's output is not normalised."""
+    """Double the level below and merge it with the skip; the top level ends without a norm."""
 
     def __init__(self, channels: int, last: bool) -> None:
         super().__init__()
@@ -121,7 +121,7 @@ def activate(x: Tensor) -> Tensor:
 
 
 def concat_center_cropped(*branches: Tensor) -> Tensor:
-    """Concatenate (B, Cᵢ, Hᵢ, Wᵢ) over channels, each cropped at its centre to the smallest size."""
+    """Join (B, Cᵢ, Hᵢ, Wᵢ) over channels, each cropped at its centre to the smallest size."""
     height = min(branch.shape[2] for branch in branches)
     width = min(branch.shape[3] for branch in branches)
     return torch.cat([_center_crop(branch, height, width) for branch in branches], dim=1)

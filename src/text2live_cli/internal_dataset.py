@@ -16,7 +16,7 @@ from .views import color_jitter, jitter_factors
 
 
 class Example(NamedTuple):
-    """A picture (1, 3, H, W) to edit, and where it may be edited (1, 1, H, W), if that is limited."""
+    """A picture (1, 3, H, W), and where it may be edited (1, 1, H, W), if that is limited."""
 
     picture: Tensor
     mask: Tensor | None
@@ -53,7 +53,9 @@ class InternalDataset:
         size = max(MIN_SIDE, round(scale * height)), max(MIN_SIDE, round(scale * width))
         cover = s.min_crop + (1 - s.min_crop) * cover
         crop = [max(MIN_SIDE, round(cover * side)) for side in size]
-        corner = [round(share * (a - b)) for share, a, b in zip((top, left), size, crop, strict=True)]
+        corner = [
+            round(share * (a - b)) for share, a, b in zip((top, left), size, crop, strict=True)
+        ]
 
         def augment(x: Tensor) -> Tensor:
             x = x.flip(3) if flip < s.flip_p else x

@@ -1,4 +1,4 @@
-"""From a sentence to the texts of the objective (paper §3.1 and appendix A.2): templates and ROI."""
+"""From a sentence to the texts of the objective (paper §3.1, appendix A.2): templates and ROI."""
 
 from __future__ import annotations
 
@@ -30,8 +30,8 @@ TEMPLATES = (
     "{}...",
 )
 SCREEN_TEMPLATES = ("{} over a green screen.", "{} in front of a green screen.")
-_FUNCTION_WORDS = frozenset(
-    "a an and at by for from in into made of off on onto or out over the to under up with".split()
+_FUNCTION_WORDS = (
+    "a an and at by for from in into made of off on onto or out over the to under up with"
 )
 
 
@@ -110,15 +110,16 @@ def _check_swatch_words(flag: str, text: str, progress: Progress) -> None:
     """The embedded encoder has a closed vocabulary: name what it does not know."""
     from .swatch import vocabulary
 
-    unknown = vocabulary.unknown_words(text)
-    if not vocabulary.knows_any(text):
+    words = re.findall(r"[^\W\d_]+", text.lower())
+    if not vocabulary.known_words().intersection(words):
         raise UsageError(
             f'{flag} "{text}": the embedded encoder `swatch` knows none of these words;'
             " see `text2live weights list`, or take a CLIP: --clip ViT-B-32-quickgelu/openai"
         )
-    for word in unknown:
+    for word in vocabulary.unknown_words(text):
         nearest = ", ".join(vocabulary.nearest_words(word))
-        progress.warning(f'`swatch` does not know "{word}" (nearest: {nearest})')
+        hint = f" (nearest: {nearest})" if nearest else ""
+        progress.warning(f'{flag}: `swatch` does not know "{word}"{hint}')
 
 
 def trailing_parts(prompt: str) -> list[str]:
@@ -128,7 +129,7 @@ def trailing_parts(prompt: str) -> list[str]:
     """
     words = prompt.split()
     parts = [" ".join(words[i:]) for i in range(1, len(words))]
-    return [p for p in parts if p.split()[0].lower() not in _FUNCTION_WORDS] or [prompt]
+    return [p for p in parts if p.split()[0].lower() not in _FUNCTION_WORDS.split()] or [prompt]
 
 
 def choose_roi(guide: ClipGuide, picture: Tensor, prompt: str) -> str:

@@ -6,6 +6,8 @@ Chefer et al. (2021) on the last attention block. "dense" compares the text with
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -69,7 +71,7 @@ def _rollout(attentions: list[Tensor], gradients: tuple[Tensor, ...]) -> Tensor:
     return relevancy[:, 0, 1:].detach()
 
 
-def _block_with_attention(block: torch.nn.Module, x: Tensor) -> tuple[Tensor, Tensor]:
+def _block_with_attention(block: Any, x: Tensor) -> tuple[Tensor, Tensor]:
     """One residual block, and its attention (B, heads, T, T) as a node of the graph."""
     attn = block.attn
     y = block.ln_1(x)

@@ -21,7 +21,7 @@ from torch import Tensor
 from .config import EditSettings
 from .device import FP32, Precision
 from .generator import Generator
-from .objective import Objective, Rendered, Terms
+from .objective import Objective, Rendered
 from .optimizer import FlatMadgrad
 from .progress import Progress
 
@@ -79,7 +79,7 @@ class Trainer:
         self.optimizer = FlatMadgrad(self.generator, self.settings.schedule)
         self.history = History()
         self.done = 0
-        self._unread: list[tuple[Tensor, Tensor, Terms]] = []
+        self._unread: list[tuple[Tensor, Tensor, dict[str, float]]] = []
 
     def fit_to(self, minutes: float) -> None:
         """Fix the number of steps by the pace of ten, which are then taken back.
@@ -95,8 +95,10 @@ class Trainer:
         self.settings = dataclasses.replace(self.settings, steps=steps)
         self.start()
 
-    def run(self, progress: Progress, stopped: Callable[[], bool], save: Callable[[], None]) -> None:
-        """Train to the end, or until `stopped` says so after a step; `save` is offered each step."""
+    def run(
+        self, progress: Progress, stopped: Callable[[], bool], save: Callable[[], None]
+    ) -> None:
+        """Train to the end, or until `stopped` says so; both are asked after every step."""
         progress.stage("training", self.settings.steps)
         every = _READ_EVERY if self.device.type == "cuda" else 1
         while self.done < self.settings.steps and not stopped():
@@ -121,15 +123,15 @@ class Trainer:
         rate = schedule.learning_rate_at(self.done, steps)
         taken = self.optimizer.step(rate, self.precision.loss_scale)
         values = torch.stack([value.detach() for value in terms.values.values()])
-        self._unread.append((values, taken, terms._replace(values=dict.fromkeys(terms.values))))
+        self._unread.append((values, taken, terms.weights))
         self.done += 1
 
     def read(self) -> None:
         """Fetch the figures of the steps since the last look into the history."""
-        for values, taken, terms in self._unread:
-            row = dict(zip(terms.values, values.tolist(), strict=True))
+        for values, taken, weights in self._unread:
+            row = dict(zip(weights, values.tolist(), strict=True))
             self.history.terms.append(row)
-            self.history.weighted.append({k: terms.weights[k] * v for k, v in row.items()})
+            self.history.weighted.append({k: weights[k] * v for k, v in row.items()})
             self.history.skipped += not bool(taken)
         self._unread.clear()
 
@@ -139,8 +141,12 @@ class Trainer:
                 f"{self.history.skipped} steps were not finite in {self.precision.name}:"
                 " going on in fp32"
             )
-            self.precision = FP32
-            self.objective.guide.to(self.device)
+            self.use_fp32()
+
+    def use_fp32(self) -> None:
+        """Compute in full precision from here on."""
+        self.precision = FP32
+        self.objective.guide.to(self.device)
 
 
 def step_rng(seed: int, step: int) -> torch.Generator:

@@ -12,21 +12,24 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from .edit_layer import EditLayer
-from .generator import Generator
+from .generator import MIN_SIDE, Generator
 
-MAX_DIRECT_SCALE = 1.2
-"""The generator has seen its picture at up to this scale, and can be run there."""
+MIN_DIRECT_SCALE, MAX_DIRECT_SCALE = 0.8, 1.2
+"""The generator has seen its picture at these scales, and can be run there."""
 _RADIUS = 2  # pixels of the small picture
 _EPSILON = 1e-3  # variance of the guide under which a window counts as flat
 _CORRECTIONS = 2
 
 
 def render_at(generator: Generator, source: Tensor, working: Tensor) -> EditLayer:
-    """The edit layer (1, ·, H, W) at the size of `source`, trained on `working`, its small copy."""
+    """The edit layer (1, ·, H, W) at the size of `source`, trained on `working`, a resized copy."""
     scale = source.shape[2] / working.shape[2]
-    if scale <= MAX_DIRECT_SCALE:
+    if MIN_DIRECT_SCALE <= scale <= MAX_DIRECT_SCALE and min(source.shape[2:]) >= MIN_SIDE:
         return EditLayer.from_rgba(generator(source))
-    return upsample(EditLayer.from_rgba(generator(working)), working, source)
+    layer = EditLayer.from_rgba(generator(working))
+    if scale < 1:
+        return EditLayer(*(_shrink(part, source.shape[2:]) for part in layer))
+    return upsample(layer, working, source)
 
 
 def upsample(layer: EditLayer, small: Tensor, large: Tensor) -> EditLayer:
@@ -37,7 +40,7 @@ def upsample(layer: EditLayer, small: Tensor, large: Tensor) -> EditLayer:
 
 
 def snap_alpha(alpha: Tensor) -> Tensor:
-    """Stretch the alpha so that what is under 2/255 becomes 0 and what is over 253/255 becomes 1."""
+    """Stretch the alpha: what is under 2/255 becomes 0, what is over 253/255 becomes 1."""
     return ((alpha - 2 / 255) / (251 / 255)).clamp(0, 1)
 
 
@@ -56,7 +59,7 @@ def _guided(values: Tensor, small: Tensor, large: Tensor) -> Tensor:
 
 
 def _local_linear(values: Tensor, guide: Tensor) -> tuple[Tensor, Tensor]:
-    """Slopes (C, 3, h, w) and offsets (1, C, h, w) of values ≈ slope · guide + offset, by windows."""
+    """Slopes (C, 3, h, w) and offsets (1, C, h, w) of values ≈ slope · guide + offset."""
     channels, (height, width) = values.shape[1], values.shape[2:]
     mean_guide, mean_values = _window_mean(guide), _window_mean(values)
     pairs = torch.einsum("bihw,bjhw->ijhw", guide, guide).view(1, 9, height, width)

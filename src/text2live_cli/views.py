@@ -60,9 +60,13 @@ class Views(NamedTuple):
 
     def to(self, device: torch.device) -> Views:
         """The same parameters on `device`."""
-        tensors = (self.warp, self.place, self.crops, self.jitter, self.gray)
-        moved = [tensor.to(device, non_blocking=True) for tensor in tensors]
-        return Views(self.size, *moved, self.fill)
+        return self._replace(
+            warp=self.warp.to(device),
+            place=self.place.to(device),
+            crops=self.crops.to(device),
+            jitter=self.jitter.to(device),
+            gray=self.gray.to(device),
+        )
 
 
 def view_size(height: float, width: float, short: int, max_long: int) -> tuple[int, int]:
@@ -160,7 +164,11 @@ def _warp(pictures: Tensor, views: Views) -> Tensor:
     x = torch.arange(width, device=pictures.device) + 0.5
     y = torch.arange(height, device=pictures.device) + 0.5
     pixels = torch.stack(
-        [x.expand(height, width), y[:, None].expand(height, width), torch.ones_like(x).expand(height, width)]
+        [
+            x.expand(height, width),
+            y[:, None].expand(height, width),
+            torch.ones_like(x).expand(height, width),
+        ]
     ).view(1, 3, -1)
     in_affine = views.warp @ pixels
     in_affine = in_affine / in_affine[:, 2:]
@@ -240,7 +248,7 @@ def _draw_affine(
 def affine_matrix(
     angle: Tensor, shift_x: Tensor, shift_y: Tensor, height: int, width: int
 ) -> Tensor:
-    """Output → input pixels of a turn by `angle` (n,) radians, clockwise, and a shift: (n, 3, 3)."""
+    """Output → input pixels of a clockwise turn by `angle` (n,) and a shift: (n, 3, 3)."""
     cos, sin = angle.cos(), angle.sin()
     x, y = width / 2, height / 2
     matrix = torch.eye(3, dtype=torch.float64).repeat(len(angle), 1, 1)

@@ -1,0 +1,42 @@
+"""Edit real photos from a sentence: the Python API, with the same power as the commands.
+
+Nothing heavy is imported before it is needed.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module, metadata
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .compositing import composite
+    from .errors import Interrupted, Text2LiveError, UsageError
+    from .image_edit import EditResult, edit_image
+    from .progress import Progress
+
+__version__ = metadata.version("text2live")
+__all__ = [
+    "EditResult",
+    "Interrupted",
+    "Progress",
+    "Text2LiveError",
+    "UsageError",
+    "composite",
+    "edit_image",
+]
+
+_HOMES = {
+    "EditResult": "image_edit",
+    "Interrupted": "errors",
+    "Progress": "progress",
+    "Text2LiveError": "errors",
+    "UsageError": "errors",
+    "composite": "compositing",
+    "edit_image": "image_edit",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f".{_HOMES[name]}", __name__), name)

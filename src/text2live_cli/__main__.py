@@ -1,0 +1,8 @@
+"""`text2live` and `python -m text2live_cli`."""
+
+from __future__ import annotations
+
+from .cli import main
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,104 @@
+"""Checkpoints of a training: one safetensors file with its JSON inside, replaced atomically."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from .atomic import atomic_path
+from .device import FP32
+from .errors import Text2LiveError, UsageError
+from .training import History, Trainer
+
+_BUFFER = "buffer."
+_FORMAT = "1"
+
+
+def save_checkpoint(path: Path, trainer: Trainer, job: dict[str, Any]) -> None:
+    """Write all that the rest of the run depends on; `job` says which run this is."""
+    trainer.read()
+    tensors = {name: t.detach().cpu().contiguous() for name, t in trainer.optimizer.state().items()}
+    buffers = trainer.generator.named_buffers()
+    tensors.update({_BUFFER + name: b.detach().cpu().contiguous() for name, b in buffers})
+    metadata = {
+        "format": _FORMAT,
+        "job": json.dumps(job),
+        "steps": str(trainer.settings.steps),
+        "done": str(trainer.done),
+        "optimizer_steps": str(trainer.optimizer.steps),
+        "precision": trainer.precision.name,
+        "history": json.dumps(dataclasses.asdict(trainer.history)),
+    }
+    with atomic_path(path) as temporary:
+        save_file(tensors, temporary, metadata)
+
+
+@dataclasses.dataclass(frozen=True)
+class Checkpoint:
+    """A checkpoint as read: nothing in it is trusted before `restore`."""
+
+    path: Path
+    tensors: dict[str, Tensor]
+    job: dict[str, Any]
+    steps: int
+    done: int
+    optimizer_steps: int
+    precision: str
+    history: History
+
+    @classmethod
+    def read(cls, path: Path) -> Checkpoint:
+        """Raises Text2LiveError where the file is damaged or of another kind."""
+        try:
+            with safe_open(path, framework="pt") as file:
+                metadata = file.metadata() or {}
+                tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+            if metadata.get("format") != _FORMAT:
+                raise ValueError("another format")
+            history = json.loads(metadata["history"])
+            return cls(
+                path,
+                tensors,
+                json.loads(metadata["job"]),
+                int(metadata["steps"]),
+                int(metadata["done"]),
+                int(metadata["optimizer_steps"]),
+                metadata["precision"],
+                History(history["terms"], history["weighted"], int(history["skipped"])),
+            )
+        except (SafetensorError, OSError, KeyError, TypeError, ValueError) as error:
+            raise _damaged(path) from error
+
+    def require_job(self, job: dict[str, Any], ignore: tuple[str, ...] = ()) -> None:
+        """Refuse to go on with a run of other settings, naming the first that differs."""
+        for name in (name for name in job if name not in ignore):
+            if self.job.get(name) != job[name]:
+                raise UsageError(
+                    f"cannot resume: {name} was {self.job.get(name)!r} and is now {job[name]!r};"
+                    " use the former settings, or --overwrite to start anew"
+                )
+
+    def restore(self, trainer: Trainer) -> None:
+        """Put `trainer` where the checkpoint was made."""
+        buffers = {n[len(_BUFFER) :]: t for n, t in self.tensors.items() if n.startswith(_BUFFER)}
+        state = {n: t for n, t in self.tensors.items() if not n.startswith(_BUFFER)}
+        try:
+            trainer.generator.load_state_dict(buffers, strict=False)
+            trainer.optimizer.load(state, self.optimizer_steps)
+        except (RuntimeError, KeyError) as error:
+            raise _damaged(self.path) from error
+        trainer.settings = dataclasses.replace(trainer.settings, steps=self.steps)
+        trainer.done = self.done
+        trainer.history = self.history
+        if self.precision == FP32.name and trainer.precision is not FP32:
+            trainer.use_fp32()
+
+
+def _damaged(path: Path) -> Text2LiveError:
+    return Text2LiveError(f"{path}: the checkpoint is damaged; start anew with --overwrite")

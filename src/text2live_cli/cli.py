@@ -1,0 +1,312 @@
+"""The commands: they parse, call one function of the engine, and print. Nothing else."""
+
+from __future__ import annotations
+
+import json
+import logging
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from .console import ConsoleProgress
+from .errors import Text2LiveError
+
+app = typer.Typer(
+    name="text2live",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+    help="Edit real photos from a sentence (Text2LIVE): a small generator is trained on your one"
+    " picture, guided by CLIP, and delivers an RGBA edit layer over the untouched original.",
+)
+weights_app = typer.Typer(no_args_is_help=True, help="The CLIP weights on this machine.")
+app.add_typer(weights_app, name="weights")
+
+_PRESETS = "paper (512 px, 1000 steps), standard (320 px, 400) or draft (192 px, 60-120)"
+_CLIP = (
+    "Text-image encoder: open_clip's MODEL/TAG, or `swatch`, the small embedded one, which knows"
+    " some 60-100 words, learned from painted scenes: for drafts and tests, works offline."
+)
+
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Only warnings and errors.")]
+Json = Annotated[
+    bool, typer.Option("--json", help="Print the result record, and only it, to stdout.")
+]
+Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")]
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace an existing result.")]
+Weight = typer.Option(metavar="λ", rich_help_panel="Method")
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        from . import __version__
+
+        typer.echo(f"text2live {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def root(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    """Options before the command."""
+
+
+@app.command("edit-image")
+def edit_image_command(
+    source: Annotated[Path, typer.Argument(help="The picture: JPEG, PNG, WebP, TIFF, GIF, BMP.")],
+    prompt: Annotated[str, typer.Argument(help='What to make of it: "oreo cake".')],
+    roi: Annotated[
+        str | None,
+        typer.Option(help='What is in the picture now: "cake". Default: taken from PROMPT.'),
+    ] = None,
+    screen: Annotated[
+        str | None, typer.Option(help='The edit by itself, for effects: "fire". Default: PROMPT.')
+    ] = None,
+    also: Annotated[
+        list[str] | None, typer.Option(help="Another PROMPT for the same edit; repeatable.")
+    ] = None,
+    keep: Annotated[
+        list[str] | None, typer.Option(help="What must stay as it is; repeatable.")
+    ] = None,
+    mask: Annotated[
+        Path | None, typer.Option(help="A picture of the same size: white may be edited.")
+    ] = None,
+    output: Annotated[
+        Path | None, typer.Option("-o", "--output", help="Folder of the result.")
+    ] = None,
+    overwrite: Overwrite = False,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with a stopped run.")] = False,
+    preset: Annotated[
+        str | None, typer.Option(help=f"{_PRESETS}. Default: paper on a GPU, else draft.")
+    ] = None,
+    clip: Annotated[str, typer.Option(help=_CLIP)] = "ViT-B-32-quickgelu/openai",
+    clip_weights: Annotated[
+        Path | None, typer.Option(help="CLIP weights from a file: .safetensors or .pt.")
+    ] = None,
+    size: Annotated[int | None, typer.Option(help="Short side of the training, pixels.")] = None,
+    steps: Annotated[int | None, typer.Option(help="Steps of the training.")] = None,
+    minutes: Annotated[
+        float | None, typer.Option(help="As many steps as fit into this time, instead of --steps.")
+    ] = None,
+    views: Annotated[int | None, typer.Option(help="Views that CLIP sees of each picture.")] = None,
+    seed: Annotated[int | None, typer.Option(help="Same seed, same result. Default: 0.")] = None,
+    device: Annotated[str | None, typer.Option(help="auto, cuda, mps or cpu.")] = None,
+    precision: Annotated[str | None, typer.Option(help="auto, fp32, bf16 or fp16.")] = None,
+    save_every: Annotated[
+        int | None, typer.Option(help="Keep a preview of every so many steps.")
+    ] = None,
+    text_distance: Annotated[
+        str | None,
+        typer.Option(help="spherical (default) or cosine, as printed.", rich_help_panel="Method"),
+    ] = None,
+    lambda_screen: Annotated[float | None, Weight] = None,
+    lambda_structure: Annotated[float | None, Weight] = None,
+    lambda_sparsity: Annotated[float | None, Weight] = None,
+    lambda_bootstrap: Annotated[float | None, Weight] = None,
+    lambda_direction: Annotated[float | None, Weight] = None,
+    no_structure: Annotated[
+        bool, typer.Option("--no-structure", rich_help_panel="Method", help="Ablation.")
+    ] = False,
+    no_sparsity: Annotated[
+        bool, typer.Option("--no-sparsity", rich_help_panel="Method", help="Ablation.")
+    ] = False,
+    no_screen: Annotated[
+        bool, typer.Option("--no-screen", rich_help_panel="Method", help="Ablation.")
+    ] = False,
+    no_bootstrap: Annotated[
+        bool, typer.Option("--no-bootstrap", rich_help_panel="Method", help="Ablation.")
+    ] = False,
+    no_internal_dataset: Annotated[
+        bool,
+        typer.Option(
+            "--no-internal-dataset", rich_help_panel="Method", help="Ablation: one input each step."
+        ),
+    ] = False,
+    quiet: Quiet = False,
+    as_json: Json = False,
+    debug: Debug = False,
+) -> None:
+    """Edit one picture so that it fits PROMPT.
+
+    Example: text2live edit-image cake.jpg "oreo cake"
+    """
+    with _reporting(quiet or as_json, debug) as progress:
+        from .image_edit import edit_image
+
+        result = edit_image(
+            source,
+            prompt,
+            roi=roi,
+            screen=screen,
+            also=also or (),
+            keep=keep or (),
+            mask=mask,
+            preset=preset,
+            clip=clip,
+            clip_weights=clip_weights,
+            output=output,
+            overwrite=overwrite,
+            resume=resume,
+            minutes=minutes,
+            save_every=save_every,
+            progress=progress,
+            size=size,
+            steps=steps,
+            views=views,
+            seed=seed,
+            device=device,
+            precision=precision,
+            text_distance=text_distance,
+            internal_dataset=False if no_internal_dataset else None,
+            lambda_screen=0.0 if no_screen else lambda_screen,
+            lambda_structure=0.0 if no_structure else lambda_structure,
+            lambda_sparsity=0.0 if no_sparsity else lambda_sparsity,
+            lambda_bootstrap=0.0 if no_bootstrap else lambda_bootstrap,
+            lambda_direction=lambda_direction,
+        )
+        _report_edit(result, progress, as_json)
+
+
+def _report_edit(result: Any, progress: ConsoleProgress, as_json: bool) -> None:
+    if as_json:
+        _print_json(result.record)
+    share = result.record["unchanged_share"]
+    progress.message(f"{result.composite}: {share:.0%} of the pixels are the source's, bit for bit")
+    progress.message(f"{result.layer}: the edit layer, RGBA")
+    if result.interrupted:
+        done = result.record["steps_done"]
+        progress.warning(
+            f"stopped after {done} of {result.record['settings']['steps']} steps;"
+            " the same command with --resume goes on"
+        )
+        raise typer.Exit(130)
+
+
+@app.command()
+def composite(
+    source: Annotated[Path, typer.Argument(help="The picture below.")],
+    layers: Annotated[
+        list[Path], typer.Argument(help="Layers or result folders to lay over it, lowest first.")
+    ],
+    output: Annotated[Path, typer.Option("-o", "--output", help="The picture to write.")],
+    opacity: Annotated[float, typer.Option(help="Of every layer, from 0 to 1.")] = 1.0,
+    overwrite: Overwrite = False,
+    quiet: Quiet = False,
+    debug: Debug = False,
+) -> None:
+    """Stack saved layers over a picture, also over a larger or re-graded version of it."""
+    with _reporting(quiet, debug) as progress:
+        from .compositing import composite
+
+        written = composite(
+            source, layers, output, opacity=opacity, overwrite=overwrite, progress=progress
+        )
+        progress.message(f"{written} written")
+
+
+ClipName = Annotated[str, typer.Argument(metavar="NAME", help="open_clip's MODEL/TAG.")]
+
+
+@weights_app.command("list")
+def weights_list(as_json: Json = False, debug: Debug = False) -> None:
+    """Encoders to choose from, which of them are on this machine, and the words of `swatch`."""
+    with _reporting(False, debug):
+        from .swatch import vocabulary
+        from .weights import listing
+
+        words = vocabulary.CONCEPTS
+        if as_json:
+            rows = [vars(row) for row in listing()]
+            _print_json({"encoders": rows, "swatch": {k: list(v) for k, v in words.items()}})
+            return
+        for row in listing():
+            state = (
+                f"{row.size / 1e6:7.1f} MB"
+                if row.size
+                else "  embedded"
+                if row.cached
+                else "         -"
+            )
+            typer.echo(f"{row.name:34} {state}  {row.where}")
+        typer.echo("\n`swatch` is small and knows only these words (and their synonyms):")
+        for group, concepts in words.items():
+            typer.echo(f"  {group}: {', '.join(concepts)}")
+
+
+@weights_app.command("fetch")
+def weights_fetch(name: ClipName, quiet: Quiet = False, debug: Debug = False) -> None:
+    """Download the weights of NAME ahead of time."""
+    with _reporting(quiet, debug) as progress:
+        from .weights import fetch
+
+        found = fetch(name, progress)
+        progress.message(f"{found.path} (sha256 {found.sha256})")
+
+
+@weights_app.command("path")
+def weights_path(
+    name: Annotated[str | None, typer.Argument(help="open_clip's MODEL/TAG.")] = None,
+    debug: Debug = False,
+) -> None:
+    """Print where the weights of NAME are, or the cache folder."""
+    with _reporting(False, debug):
+        from .weights import cache_folder, cached
+
+        if name is None:
+            typer.echo(cache_folder())
+            return
+        found = cached(name)
+        if found is None:
+            raise Text2LiveError(f"{name} is not here yet: text2live weights fetch {name}")
+        typer.echo(found.path)
+
+
+@weights_app.command("verify")
+def weights_verify(name: ClipName, quiet: Quiet = False, debug: Debug = False) -> None:
+    """Hash the file of NAME and compare it with what the hub published."""
+    with _reporting(quiet, debug) as progress:
+        from .weights import verify
+
+        report = verify(name)
+        if not report.ok:
+            raise Text2LiveError(
+                f"{report.path}: SHA-256 is {report.actual}, published was {report.published};"
+                f" text2live weights fetch {name}"
+            )
+        progress.message(f"{report.path}: as published")
+
+
+def _print_json(value: object) -> None:
+    typer.echo(json.dumps(value, indent=2, ensure_ascii=False))
+
+
+@contextmanager
+def _reporting(quiet: bool, debug: bool) -> Iterator[ConsoleProgress]:
+    """Errors become one line and an exit code; this is the only place where they do."""
+    logging.getLogger("huggingface_hub").setLevel(logging.ERROR)
+    with ConsoleProgress(quiet) as progress:
+        try:
+            yield progress
+        except Text2LiveError as error:
+            if debug:
+                raise
+            progress.error(" ".join(str(error).split()))
+            raise typer.Exit(error.exit_code) from error
+        except KeyboardInterrupt:
+            progress.error("stopped")
+            raise typer.Exit(130) from None
+
+
+def main() -> None:
+    """The console script."""
+    if hasattr(sys.stdout, "reconfigure"):
+        sys.stdout.reconfigure(errors="replace")
+    app(prog_name="text2live")

@@ -1,0 +1,104 @@
+"""What the user sees: progress bars on a terminal, plain lines elsewhere; all of it on stderr."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from types import TracebackType
+
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import (
+    BarColumn,
+    DownloadColumn,
+    MofNCompleteColumn,
+    TaskID,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+from rich.progress import Progress as Bars
+
+_PLAIN_SECONDS = 10.0
+
+
+class ConsoleProgress:
+    """A `Progress` for people; as a context manager it leaves the terminal clean."""
+
+    def __init__(self, quiet: bool = False) -> None:
+        self.console = Console(stderr=True, highlight=False)
+        self.quiet = quiet
+        self._live = self.console.is_terminal and not quiet
+        self._bars: Bars | None = None
+        self._task = TaskID(0)
+        self._name = ""
+        self._total: int | None = None
+        self._begin = self._told = 0.0
+
+    def __enter__(self) -> ConsoleProgress:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._close()
+
+    def stage(self, name: str, total: int | None = None, unit: str = "step") -> None:
+        """Begin a stage, with a bar of its own on a terminal."""
+        self._close()
+        self._name, self._total = name, total
+        self._begin = self._told = time.monotonic()
+        if self._live:
+            count = DownloadColumn() if unit == "byte" else MofNCompleteColumn()
+            self._bars = Bars(
+                TextColumn("{task.description}"),
+                BarColumn(),
+                count,
+                TimeElapsedColumn(),
+                TextColumn("left"),
+                TimeRemainingColumn(),
+                TextColumn("[dim]{task.fields[values]}"),
+                console=self.console,
+                transient=True,
+            )
+            self._bars.start()
+            self._task = self._bars.add_task(escape(name), total=total, values="")
+        elif not self.quiet:
+            self.console.print(escape(name) + ("…" if total is None else f" ({total} {unit}s)"))
+
+    def advance(self, done: int, values: Mapping[str, float] | None = None) -> None:
+        """Move the bar; off a terminal, a line now and then."""
+        now = time.monotonic()
+        pace = (now - self._begin) / max(done, 1)
+        figures = "  ".join(f"{name} {value:.3g}" for name, value in (values or {}).items())
+        if self._bars is not None:
+            shown = f"{pace:.2f} s/step  {figures}" if values else figures
+            self._bars.update(self._task, completed=done, values=shown)
+        elif not self.quiet and (now - self._told > _PLAIN_SECONDS or done == self._total):
+            self._told = now
+            left = f", {pace * (self._total - done):.0f} s left" if self._total else ""
+            self.console.print(
+                escape(f"{self._name} {done}/{self._total or '?'}{left}  {figures}".rstrip())
+            )
+
+    def message(self, text: str) -> None:
+        """A line for the user, unless quiet."""
+        if not self.quiet:
+            self.console.print(escape(text), soft_wrap=True)
+
+    def warning(self, text: str) -> None:
+        """A line that is shown even when quiet."""
+        self.console.print(f"[yellow]warning:[/] {escape(text)}", soft_wrap=True)
+
+    def error(self, text: str) -> None:
+        """The line that ends a failed command."""
+        self._close()
+        self.console.print(f"[bold red]error:[/] {escape(text)}", soft_wrap=True)
+
+    def _close(self) -> None:
+        if self._bars is not None:
+            self._bars.stop()
+            self._bars = None

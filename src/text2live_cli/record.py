@@ -1,0 +1,105 @@
+"""run.json: everything a run was, in one file, so that it can be judged and repeated."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import math
+import platform
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from .atomic import write_json_atomic
+from .clip_guide import ClipGuide
+from .device import peak_memory_mib
+from .media import Picture
+from .prompts import Prompts
+from .run_folder import RECORD
+from .training import History, Trainer
+
+_PACKAGES = ("text2live", "torch", "torchvision", "open_clip_torch", "madgrad", "numpy", "pillow")
+_SWATCH_NOTE = (
+    "swatch is a small encoder of a closed vocabulary, learned from painted scenes, for drafts and"
+    " tests; for photos and free text use a CLIP such as ViT-B-32-quickgelu/openai"
+)
+
+
+def make_record(
+    trainer: Trainer,
+    guide: ClipGuide,
+    picture: Picture,
+    prompts: Prompts,
+    folder: Path,
+    timings: dict[str, float],
+    unchanged: float,
+    interrupted: bool,
+    job: dict[str, Any],
+) -> dict[str, Any]:
+    """The record of a run: settings as resolved, versions, hashes, losses, seconds and MiB."""
+    settings = dataclasses.asdict(trainer.settings)
+    steps = len(trainer.history.terms)
+    return {
+        "command": "edit-image",
+        "output": str(folder),
+        "interrupted": interrupted,
+        "input": {
+            "path": str(picture.path),
+            "sha256": picture.sha256,
+            "width": picture.width,
+            "height": picture.height,
+            "bits": picture.color.dtype.itemsize * 8,
+            "notes": list(picture.notes),
+        },
+        "prompts": dataclasses.asdict(prompts),
+        "settings": settings,
+        "seed": trainer.settings.seed,
+        "steps_done": trainer.done,
+        "skipped_steps": trainer.history.skipped,
+        "encoder": {
+            "name": guide.name,
+            "sha256": guide.sha256,
+            "relevancy": guide.relevancy_rule,
+            **({"note": _SWATCH_NOTE} if guide.name == "swatch" else {}),
+        },
+        "device": _describe_device(trainer.device),
+        "precision": trainer.precision.name,
+        "versions": {name: metadata.version(name) for name in _PACKAGES},
+        "python": platform.python_version(),
+        "unchanged_share": unchanged,
+        "seconds": {name: round(value, 3) for name, value in timings.items()},
+        "seconds_per_step": round(timings["training"] / max(steps, 1), 4),
+        "peak_memory_mib": peak_memory_mib(trainer.device),
+        "job": job,
+        "history": _history_json(trainer.history),
+    }
+
+
+def write_record(folder: Path, record: dict[str, Any]) -> None:
+    """Write run.json into `folder`."""
+    write_json_atomic(folder / RECORD, record)
+
+
+def hash_array(values: np.ndarray) -> str:
+    """SHA-256 of an array's bytes."""
+    return hashlib.sha256(np.ascontiguousarray(values).tobytes()).hexdigest()
+
+
+def _describe_device(device: torch.device) -> str:
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    return f"{device.type}, {torch.get_num_threads()} threads"
+
+
+def _history_json(history: History) -> dict[str, list[dict[str, float | None]]]:
+    """The terms of every step; what is not finite is null, as JSON has no NaN."""
+    return {
+        kind: [
+            {name: value if math.isfinite(value) else None for name, value in row.items()}
+            for row in rows
+        ]
+        for kind, rows in (("terms", history.terms), ("weighted", history.weighted))
+    }

@@ -1,0 +1,152 @@
+"""From the trained layer to files: upsampling, the snap of the alpha, exact compositing."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+
+from text2live_cli.compositing import composite, lay_over
+from text2live_cli.edit_layer import EditLayer
+from text2live_cli.errors import Text2LiveError, UsageError
+from text2live_cli.generator import Generator
+from text2live_cli.media import read_picture, write_picture
+from text2live_cli.swatch.painter import paint_scene
+from text2live_cli.upsampling import render_at, snap_alpha, upsample
+
+
+def painted(size: tuple[int, int], look: str = "red") -> tuple[torch.Tensor, torch.Tensor]:
+    """A painted cup (1, 3, H, W) in [0, 1] and its mask (1, 1, H, W)."""
+    rgb, masks = paint_scene([("cup", look)], "wooden table", 3, size)
+    picture = torch.from_numpy(rgb).permute(2, 0, 1)[None].float() / 255
+    return picture, torch.from_numpy(masks[0])[None, None].float()
+
+
+def shrink(x: torch.Tensor, size: torch.Size) -> torch.Tensor:
+    return F.interpolate(x, size, mode="bilinear", antialias=True, align_corners=False)
+
+
+def test_the_large_layer_shrunk_is_the_trained_one_and_keeps_the_sources_edges() -> None:
+    large, large_mask = painted((720, 960))
+    golden, _ = painted((720, 960), "golden")
+    size = torch.Size((192, 256))
+    small, mask, color = shrink(large, size), shrink(large_mask, size), shrink(golden, size)
+    layer = upsample(EditLayer(color, mask), small, large)
+    assert float((shrink(layer.alpha, size) - mask).abs().mean()) <= 3 / 255
+    assert float((shrink(layer.color, size) - color).abs().mean()) <= 3 / 255
+    lifted = shrink(layer.over(large), size)
+    assert float((lifted - EditLayer(color, mask).over(small)).abs().mean()) <= 3 / 255
+    plain = F.interpolate(mask, large.shape[2:], mode="bilinear", align_corners=False)
+    ours_off = float((layer.alpha - large_mask).abs().mean())
+    plain_off = float((plain - large_mask).abs().mean())
+    assert ours_off < 0.8 * plain_off
+
+
+def test_upsampling_makes_no_alpha_where_there_was_none() -> None:
+    large, _ = painted((480, 640))
+    small = shrink(large, torch.Size((192, 256)))
+    alpha = torch.zeros(1, 1, 192, 256)
+    alpha[..., 80:120, 100:160] = 1
+    lifted = upsample(EditLayer(small, alpha), small, large).alpha
+    near = F.max_pool2d(F.interpolate(alpha, (480, 640), mode="nearest"), 13, 1, 6)
+    assert float(lifted[near == 0].abs().max()) == 0
+    assert float(lifted.max()) <= 1
+
+
+@pytest.mark.parametrize(
+    "size", [(192, 256), (220, 293), (160, 213), (60, 80), (400, 533), (193, 257)]
+)
+def test_layers_have_the_size_of_the_source(size: tuple[int, int]) -> None:
+    source = torch.rand(1, 3, *size)
+    working = F.interpolate(source, (192, 256), mode="bilinear", antialias=True)
+    with torch.no_grad():
+        layer = render_at(Generator(8), source, working)
+    assert layer.color.shape == (1, 3, *size)
+    assert layer.alpha.shape == (1, 1, *size)
+
+
+def test_the_snap_reaches_both_ends_and_keeps_the_order() -> None:
+    alpha = torch.linspace(0, 1, 1001)
+    snapped = snap_alpha(alpha)
+    assert float(snapped[alpha <= 2 / 255].max()) == 0
+    assert float(snapped[alpha >= 253 / 255].min()) == 1
+    assert bool((snapped.diff() >= 0).all())
+    assert float((snapped - alpha).abs().max()) <= 2.01 / 255
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    source=hnp.arrays(st.sampled_from([np.uint8, np.uint16]), (5, 7, 3)),
+    layer=hnp.arrays(np.uint8, (5, 7, 4)),
+    opacity=st.floats(0, 1),
+)
+def test_compositing_is_exact_at_both_ends_and_between_the_two(
+    source: np.ndarray, layer: np.ndarray, opacity: float
+) -> None:
+    result = lay_over(source, layer, opacity)
+    scale = np.iinfo(source.dtype).max // 255
+    color = layer[..., :3].astype(np.int64) * scale
+    assert result.dtype == source.dtype
+    clear, full = layer[..., 3] == 0, layer[..., 3] == 255
+    assert np.array_equal(result[clear], source[clear])
+    assert np.array_equal(lay_over(source, layer)[full], color[full].astype(source.dtype))
+    assert np.array_equal(lay_over(source, layer, 0.0), source)
+    assert (result >= np.minimum(color, source)).all()
+    assert (result <= np.maximum(color, source)).all()
+
+
+def test_composite_stacks_layers_in_order(tmp_path: Path) -> None:
+    source = np.full((20, 30, 3), 10, np.uint8)
+    write_picture(tmp_path / "source.png", source)
+    red = np.zeros((20, 30, 3), np.uint8)
+    red[..., 0] = 200
+    half = np.full((20, 30), 0, np.uint8)
+    half[:, :15] = 255
+    write_picture(tmp_path / "red.png", red, half)
+    write_picture(tmp_path / "gray.png", red // 2, half[:, ::-1].copy())
+    out = composite(
+        tmp_path / "source.png", [tmp_path / "red.png", tmp_path / "gray.png"], tmp_path / "o.png"
+    )
+    color = read_picture(out).color
+    assert (color[:, :15] == [200, 0, 0]).all()
+    assert (color[:, 15:] == [100, 0, 0]).all()
+
+
+def test_composite_fits_a_layer_to_a_larger_source(tmp_path: Path) -> None:
+    write_picture(tmp_path / "source.png", np.full((80, 120, 3), 10, np.uint8))
+    alpha = np.zeros((20, 30), np.uint8)
+    alpha[:, 20:] = 255
+    write_picture(tmp_path / "layer.png", np.full((20, 30, 3), 90, np.uint8), alpha)
+    out = composite(tmp_path / "source.png", [tmp_path / "layer.png"], tmp_path / "o.png")
+    color = read_picture(out).color
+    assert (color[:, :60] == 10).all()
+    assert (color[:, 90:] == 90).all()
+
+
+def test_composite_refuses_what_cannot_work(tmp_path: Path) -> None:
+    rgb = np.zeros((20, 30, 3), np.uint8)
+    alpha = np.zeros((20, 30), np.uint8)
+    source, layer, flat, tall = (tmp_path / f"{n}.png" for n in ("s", "l", "f", "t"))
+    write_picture(source, rgb)
+    write_picture(layer, rgb, alpha)
+    write_picture(flat, rgb)
+    write_picture(tall, rgb.transpose(1, 0, 2).copy(), alpha.T.copy())
+    out = tmp_path / "out.png"
+    with pytest.raises(UsageError, match="--opacity"):
+        composite(source, [layer], out, opacity=1.5)
+    with pytest.raises(UsageError, match="no alpha"):
+        composite(source, [flat], out)
+    with pytest.raises(Text2LiveError, match="shape of the source"):
+        composite(source, [tall], out)
+    with pytest.raises(UsageError, match="at least one layer"):
+        composite(source, [], out)
+    assert not out.exists()
+    composite(source, [layer], out)
+    with pytest.raises(UsageError, match="--overwrite"):
+        composite(source, [layer], out)

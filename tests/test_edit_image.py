@@ -1,0 +1,385 @@
+"""`edit-image` and `composite` through the real commands, with the embedded encoder."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from typer.testing import CliRunner, Result
+
+from text2live_cli import Text2LiveError, UsageError, edit_image
+from text2live_cli.cli import app
+from text2live_cli.media import read_picture, write_picture
+from text2live_cli.progress import Silent
+from text2live_cli.run_folder import CHECKPOINT
+from text2live_cli.swatch.painter import paint_scene
+
+QUICK = ("--clip", "swatch", "--preset", "draft", "--steps", "2", "--views", "2")
+FILES = {
+    "layer.png",
+    "composite.png",
+    "alpha.png",
+    "screen.png",
+    "relevancy.png",
+    "loss.png",
+    "run.json",
+    CHECKPOINT,
+}
+
+
+@pytest.fixture
+def cup(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A painted red cup in the current folder."""
+    monkeypatch.chdir(tmp_path)
+    rgb, _ = paint_scene([("cup", "red")], "wooden table", 3, (200, 260))
+    write_picture(tmp_path / "cup.png", rgb)
+    return Path("cup.png")
+
+
+def run(*arguments: object) -> Result:
+    return CliRunner().invoke(app, [str(a) for a in arguments])
+
+
+def edit(source: Path, *arguments: object, prompt: str = "golden cup") -> Result:
+    return run("edit-image", source, prompt, *QUICK, *arguments)
+
+
+def one_line(result: Result) -> str:
+    """The error line of a failed command; fails if there is more, or a traceback."""
+    lines = [line for line in result.stderr.splitlines() if line.startswith("error:")]
+    assert len(lines) == 1, result.stderr
+    assert "Traceback" not in result.stderr
+    return lines[0]
+
+
+def test_an_edit_leaves_all_its_files_and_the_command_repeats_the_composite(cup: Path) -> None:
+    result = edit(cup)
+    assert result.exit_code == 0, result.stderr
+    folder = Path("cup.golden-cup")
+    assert {path.name for path in folder.iterdir()} == FILES
+    assert 'in the picture now: "cup"' in result.stderr
+    source, layer = read_picture(cup), read_picture(folder / "layer.png")
+    composite = read_picture(folder / "composite.png")
+    assert layer.alpha is not None
+    assert composite.color.shape == source.color.shape == layer.color.shape
+    kept = layer.alpha == 0
+    assert np.array_equal(composite.color[kept], source.color[kept])
+    again = run("composite", cup, folder / "layer.png", "-o", "again.png")
+    assert again.exit_code == 0
+    assert Path("again.png").read_bytes() == (folder / "composite.png").read_bytes()
+    folder_as_layer = run("composite", cup, folder, "-o", "third.png")
+    assert folder_as_layer.exit_code == 0
+    assert Path("third.png").read_bytes() == Path("again.png").read_bytes()
+
+
+def test_the_record_says_what_was_done(cup: Path) -> None:
+    result = edit(cup, "--json", "--seed", 7, "--keep", "table", "--also", "silver cup")
+    record = json.loads(result.stdout)
+    assert record == json.loads(Path("cup.golden-cup/run.json").read_text())
+    assert record["seed"] == record["settings"]["seed"] == 7
+    assert record["prompts"]["keep"] == ["table"]
+    assert record["prompts"]["also"] == ["silver cup"]
+    assert record["prompts"]["roi"] == "cup"
+    assert record["input"]["sha256"] == read_picture(cup).sha256
+    assert record["settings"]["steps"] == record["steps_done"] == 2
+    terms, weighted = record["history"]["terms"], record["history"]["weighted"]
+    expected = {"composition", "direction", "screen", "structure", "sparsity", "keep"}
+    assert len(terms) == len(weighted) == 2
+    assert expected | {"bootstrap"} == set(terms[0])
+    assert expected == set(terms[1])  # the bootstrapping is annealed to 0
+    structure = record["settings"]["weights"]["structure"]
+    assert weighted[0]["structure"] == pytest.approx(structure * terms[0]["structure"])
+    assert "painted scenes" in record["encoder"]["note"]
+    assert record["versions"]["torch"]
+    assert record["peak_memory_mib"] > 0
+
+
+def test_the_same_seed_gives_the_same_files_and_another_does_not(cup: Path) -> None:
+    for folder, seed in (("a", 1), ("b", 1), ("c", 2)):
+        assert edit(cup, "-o", folder, "--seed", seed).exit_code == 0
+    layers = {name: Path(name, "layer.png").read_bytes() for name in "abc"}
+    assert layers["a"] == layers["b"] != layers["c"]
+
+
+class StopAt(Silent):
+    """Presses Ctrl-C after a step."""
+
+    def __init__(self, step: int) -> None:
+        self.step = step
+
+    def advance(self, done: int, values: Mapping[str, float] | None = None) -> None:
+        if done == self.step:
+            signal.raise_signal(signal.SIGINT)
+
+
+def test_a_resumed_run_ends_as_one_that_was_never_stopped(cup: Path) -> None:
+    settings = {"clip": "swatch", "preset": "draft", "steps": 5, "views": 2}
+    whole = edit_image(cup, "golden cup", output="whole", **settings)
+    parts = edit_image(cup, "golden cup", output="parts", progress=StopAt(2), **settings)
+    assert parts.interrupted
+    assert parts.record["steps_done"] == 2
+    assert parts.composite.exists()
+    resumed = edit_image(cup, "golden cup", output="parts", resume=True, **settings)
+    assert not resumed.interrupted
+    assert resumed.layer.read_bytes() == whole.layer.read_bytes()
+    assert resumed.record["history"] == whole.record["history"]
+    assert Path("parts", CHECKPOINT).stat().st_size == Path("whole", CHECKPOINT).stat().st_size
+
+
+def test_ctrl_c_on_the_command_line_exits_130_with_a_result(cup: Path) -> None:
+    command = [sys.executable, "-m", "text2live_cli", "edit-image", str(cup), "golden cup"]
+    command += [*QUICK[:4], "--views", "2", "--steps", "100000"]
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+    assert process.stderr is not None
+    seen = ""
+    for line in process.stderr:
+        seen += line
+        if line.startswith("training"):
+            process.send_signal(signal.SIGINT)
+            break
+    _, rest = process.communicate(timeout=120)
+    assert process.returncode == 130, seen + rest
+    assert "--resume" in rest
+    assert Path("cup.golden-cup/composite.png").exists()
+
+
+@pytest.mark.parametrize(
+    ("change", "named"),
+    [
+        (("--steps", "3"), "steps"),
+        (("--seed", "9"), "seed"),
+        (("--roi", "table"), "roi"),
+        (("--lambda-screen", "0.5"), "lambda-screen"),
+        (("--no-internal-dataset",), "internal-dataset"),
+    ],
+)
+def test_resuming_with_other_settings_is_refused_by_name(
+    cup: Path, change: tuple[str, ...], named: str
+) -> None:
+    assert edit(cup, "-o", "out").exit_code == 0
+    result = run("edit-image", cup, "golden cup", *QUICK, *change, "-o", "out", "--resume")
+    assert result.exit_code == 2
+    assert f"cannot resume: {named} was" in one_line(result)
+
+
+def test_resume_refuses_another_picture_and_a_damaged_checkpoint(cup: Path) -> None:
+    assert edit(cup, "-o", "out").exit_code == 0
+    rgb = read_picture(cup).color.copy()
+    rgb[0, 0] += 1
+    write_picture(Path("other.png"), rgb)
+    result = edit(Path("other.png"), "-o", "out", "--resume")
+    assert result.exit_code == 2
+    assert "input was" in one_line(result)
+    checkpoint = Path("out", CHECKPOINT)
+    checkpoint.write_bytes(checkpoint.read_bytes()[:5000])
+    result = edit(cup, "-o", "out", "--resume")
+    assert result.exit_code == 1
+    assert "checkpoint is damaged" in one_line(result)
+
+
+def test_an_existing_result_is_not_overwritten_silently(cup: Path) -> None:
+    assert edit(cup).exit_code == 0
+    before = Path("cup.golden-cup/layer.png").read_bytes()
+    result = edit(cup, "--seed", 5)
+    assert result.exit_code == 2
+    assert "--overwrite" in one_line(result)
+    assert Path("cup.golden-cup/layer.png").read_bytes() == before
+    assert edit(cup, "--seed", 5, "--overwrite").exit_code == 0
+    assert Path("cup.golden-cup/layer.png").read_bytes() != before
+    assert edit(cup, "--overwrite", "--resume").exit_code == 2
+    assert edit(cup, "-o", "fresh", "--resume").exit_code == 2
+    assert not Path("fresh").exists()
+
+
+def test_previews_and_minutes(cup: Path) -> None:
+    result = run(
+        *("edit-image", cup, "golden cup", *QUICK[:4], "--views", 2),
+        *("--minutes", 0.0001, "--save-every", 1, "--json"),
+    )
+    assert result.exit_code == 0, result.stderr
+    steps = json.loads(result.stdout)["settings"]["steps"]
+    assert steps == 1
+    previews = sorted(path.name for path in Path("cup.golden-cup/previews").iterdir())
+    assert previews == ["00001.png"]
+
+
+def test_a_mask_is_a_hard_limit(cup: Path) -> None:
+    mask = np.zeros((200, 260), np.uint8)
+    mask[50:150, 60:200] = 255
+    write_picture(Path("mask.png"), mask)
+    assert edit(cup, "--mask", "mask.png").exit_code == 0
+    layer = read_picture(Path("cup.golden-cup/layer.png"))
+    composite = read_picture(Path("cup.golden-cup/composite.png")).color
+    assert layer.alpha is not None
+    assert (layer.alpha[mask == 0] == 0).all()
+    assert (layer.alpha[mask == 255] > 0).any()
+    assert np.array_equal(composite[mask == 0], read_picture(cup).color[mask == 0])
+
+
+def test_transparent_pixels_stay_transparent_and_sixteen_bits_stay_sixteen(cup: Path) -> None:
+    color = read_picture(cup).color.astype(np.uint16) * 257 + 3
+    alpha = np.full(color.shape[:2], 65535, np.uint16)
+    alpha[:, :80] = 0
+    write_picture(Path("deep.png"), color, alpha)
+    assert edit(Path("deep.png"), "-o", "out").exit_code == 0
+    composite = read_picture(Path("out/composite.png"))
+    layer = read_picture(Path("out/layer.png"))
+    assert composite.color.dtype == np.uint16
+    assert composite.alpha is not None
+    assert layer.alpha is not None
+    assert np.array_equal(composite.alpha, alpha)
+    assert (layer.alpha[:, :80] == 0).all()
+    assert np.array_equal(composite.color[:, :80], color[:, :80])
+
+
+@pytest.mark.parametrize("size", [(60, 40), (150, 333), (401, 203), (100, 700)])
+def test_small_odd_portrait_and_panorama(cup: Path, size: tuple[int, int]) -> None:
+    picture = Image.fromarray(read_picture(cup).color).resize(size)
+    picture.save("odd.jpg")
+    result = edit(Path("odd.jpg"), "-o", "out", "--steps", 1)
+    assert result.exit_code == 0, result.stderr
+    assert Image.open("out/composite.png").size == size
+
+
+@pytest.mark.parametrize(
+    ("flag", "left_out"),
+    [
+        ("--no-structure", "structure"),
+        ("--no-sparsity", "sparsity"),
+        ("--no-screen", "screen"),
+        ("--no-bootstrap", "bootstrap"),
+    ],
+)
+def test_ablations_leave_their_term_out(cup: Path, flag: str, left_out: str) -> None:
+    result = edit(cup, flag, "--json", "--text-distance", "cosine")
+    record = json.loads(result.stdout)
+    assert left_out not in record["history"]["terms"][0]
+    assert len(record["history"]["terms"][0]) >= 5
+    assert record["settings"]["text_distance"] == "cosine"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("preset", ["paper", "standard", "draft"])
+def test_every_preset_runs(cup: Path, preset: str) -> None:
+    result = run(
+        "edit-image", cup, "golden cup", "--clip", "swatch", "--preset", preset, *QUICK[4:6]
+    )
+    assert result.exit_code == 0, result.stderr
+
+
+def test_one_word_says_where_but_gives_no_direction(cup: Path) -> None:
+    result = edit(cup, "--json", prompt="cup")
+    record = json.loads(result.stdout)
+    assert record["prompts"]["roi"] == "cup"
+    assert "direction" not in record["history"]["terms"][0]
+
+
+def test_words_that_swatch_does_not_know(cup: Path) -> None:
+    result = edit(cup, prompt="goldish cup")
+    assert result.exit_code == 0
+    assert 'does not know "goldish" (nearest: gold' in result.stderr
+    result = edit(cup, prompt="quantum bagpipe")
+    assert result.exit_code == 2
+    assert "knows none of these words" in one_line(result)
+
+
+BAD = [
+    (("missing.png", "golden cup"), 2, "no such file"),
+    (("empty.png", "golden cup"), 1, "empty"),
+    (("text.png", "golden cup"), 1, "not a picture"),
+    (("dot.png", "golden cup"), 1, "too few"),
+    (("cup.png", "   "), 2, "PROMPT is empty"),
+    (("cup.png", "golden cup", "--steps", "0"), 2, "--steps 0"),
+    (("cup.png", "golden cup", "--size", "0"), 2, "--size 0"),
+    (("cup.png", "golden cup", "--views", "0"), 2, "--views 0"),
+    (("cup.png", "golden cup", "--lambda-screen", "-1"), 2, "--lambda-screen -1"),
+    (("cup.png", "golden cup", "--preset", "drafty"), 2, "did you mean draft"),
+    (("cup.png", "golden cup", "--precision", "fp8"), 2, "--precision fp8"),
+    (("cup.png", "golden cup", "--minutes", "0"), 2, "--minutes"),
+    (("cup.png", "golden cup", "--save-every", "0"), 2, "--save-every"),
+    (("cup.png", "golden cup", "--mask", "dot.png"), 2, "the mask is 1×1"),
+    (("cup.png", "golden cup", "--roi", ""), 2, "--roi is empty"),
+    (("cup.png", "golden cup", "-o", "text.png"), 2, "is a file"),
+    (("cup.png", "golden cup", "-o", "/proc/nowhere"), 1, "cannot write into"),
+    (("cup.png", "golden cup", "--clip", "ViT-B-23/openai"), 2, "ViT-B-32"),
+]
+
+
+@pytest.mark.parametrize(("arguments", "code", "text"), BAD)
+def test_bad_input_is_one_line_and_leaves_nothing(
+    cup: Path, arguments: tuple[str, ...], code: int, text: str
+) -> None:
+    Path("empty.png").touch()
+    Path("text.png").write_text("no picture at all")
+    write_picture(Path("dot.png"), np.zeros((1, 1, 3), np.uint8))
+    before = sorted(Path().rglob("*"))
+    clip = () if "--clip" in arguments else QUICK[:2]
+    result = run("edit-image", *QUICK[2:], *clip, *arguments)
+    assert result.exit_code == code, result.stderr
+    assert text in one_line(result)
+    assert sorted(Path().rglob("*")) == before
+
+
+def test_cuda_asked_for_but_absent(cup: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    result = edit(cup, "--device", "cuda")
+    assert result.exit_code == 2
+    assert "--device cuda: not available" in one_line(result)
+
+
+def test_out_of_memory_says_what_to_lower(cup: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def exhausted(*_: object, **__: object) -> None:
+        raise RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried")
+
+    monkeypatch.setattr("text2live_cli.training.Trainer.step", exhausted)
+    result = edit(cup)
+    assert result.exit_code == 1
+    assert "--size" in one_line(result)
+    assert "--views" in one_line(result)
+    assert not Path("cup.golden-cup").exists()
+
+
+def test_debug_shows_the_traceback(cup: Path) -> None:
+    result = edit(cup, "--size", 0, "--debug")
+    assert isinstance(result.exception, UsageError)
+
+
+def test_quiet_is_quiet(cup: Path) -> None:
+    result = edit(cup, "--quiet")
+    assert result.exit_code == 0
+    assert result.stderr == ""
+    assert result.stdout == ""
+
+
+def test_help_and_version_do_not_import_torch() -> None:
+    code = (
+        "import sys\n"
+        "from text2live_cli.cli import app\n"
+        "for arguments in (['--help'], ['--version'], ['edit-image', '--help']):\n"
+        "    try: app(arguments)\n"
+        "    except SystemExit as exit: assert not exit.code\n"
+        "assert not {'torch', 'open_clip', 'numpy'} & sys.modules.keys()\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "edit-image" in done.stdout
+
+
+def test_the_installed_script_runs() -> None:
+    script = Path(sys.executable).with_name("text2live")
+    done = subprocess.run([script, "--version"], capture_output=True, text=True, check=True)
+    assert done.stdout.startswith("text2live ")
+
+
+def test_the_python_api_raises(cup: Path) -> None:
+    with pytest.raises(UsageError, match="unknown setting"):
+        edit_image(cup, "golden cup", clip="swatch", stepz=3)
+    with pytest.raises(Text2LiveError):
+        edit_image("missing.png", "golden cup", clip="swatch")
