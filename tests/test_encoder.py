@@ -14,7 +14,7 @@ from text2live_cli.config import LossWeights, Schedule
 from text2live_cli.edit_layer import EditLayer
 from text2live_cli.objective import Objective, Rendered
 from text2live_cli.prompts import SCREEN_TEMPLATES, TEMPLATES, Prompts, embed_prompts, fill
-from text2live_cli.relevancy import attention_relevancy, relevancy_map
+from text2live_cli.relevancy import attention_relevancy, make_query, relevancy_map
 from text2live_cli.views import ViewSettings
 
 TOLERANCE = 1e-5
@@ -109,7 +109,7 @@ def test_relevancy_by_blocks(
 
 def test_relevancy_maps(tiny12: ClipGuide, encoder_arrays: Arrays) -> None:
     picture = encoder_arrays.picture("relevancy/u8")
-    maps = relevancy_map(tiny12, picture, tiny12.encode_text(["cup", "table"]))
+    maps = relevancy_map(tiny12, picture, [make_query(tiny12, text) for text in ("cup", "table")])
     close(maps[0, :1, ::4, ::4], encoder_arrays["relevancy/layers10/map"], RELEVANCY_TOLERANCE)
     theirs = encoder_arrays["relevancy/layers10/map_negative_table"]
     close(maps[0, 1:, ::8, ::8], theirs, RELEVANCY_TOLERANCE)

@@ -207,7 +207,7 @@ def load_guide(name: str, file: Path | None, progress: Progress) -> ClipGuide:
 
     found = weights.locate(name, file, progress)
     state = weights.read_state_dict(found)
-    model = open_clip.create_model(found.architecture, pretrained=None, load_weights=False)
+    model = build_model(found.architecture)
     try:
         model.load_state_dict(state)
     except RuntimeError as error:
@@ -224,6 +224,22 @@ def load_guide(name: str, file: Path | None, progress: Progress) -> ClipGuide:
     return ClipGuide(model, tokenizer, found.name, found.sha256)
 
 
+def build_model(architecture: str) -> Any:
+    """open_clip's model called `architecture`, its weights random.
+
+    Raises UsageError where its encoders are not open_clip's own transformers.
+    """
+    import open_clip
+
+    config = dict(open_clip.get_model_config(architecture))
+    vision = config["vision_cfg"]
+    own_vision = "patch_size" in vision and isinstance(vision["layers"], int)
+    if not own_vision or "multimodal_cfg" in config or "hf_model_name" in config["text_cfg"]:
+        raise _unsuitable(architecture)
+    custom = config.pop("custom_text", False)
+    return (open_clip.CustomTextCLIP if custom else open_clip.CLIP)(**config)
+
+
 def _require_class_token(model: nn.Module, name: str) -> Any:
     """The vision tower, if the engine can look inside it."""
     from open_clip.transformer import ResidualAttentionBlock, VisionTransformer
@@ -237,8 +253,12 @@ def _require_class_token(model: nn.Module, name: str) -> Any:
         and all(type(b) is ResidualAttentionBlock for b in visual.transformer.resblocks)
     )
     if not fits:
-        raise UsageError(
-            f"--clip {name}: its image encoder is no plain vision transformer with a class token;"
-            " take one of `text2live weights list`"
-        )
+        raise _unsuitable(name)
     return visual
+
+
+def _unsuitable(name: str) -> UsageError:
+    return UsageError(
+        f"--clip {name}: cannot guide an edit, which takes open_clip's own vision transformer with"
+        " a class token and its own text encoder; take one of `text2live weights list`"
+    )

@@ -36,7 +36,7 @@ class Generator(nn.Module):
 
     def forward(self, picture: Tensor) -> Tensor:
         """The edit layer of `picture`; sizes are equal."""
-        skipped, x = [], picture
+        skipped, x = [], picture.contiguous(memory_format=torch.channels_last)
         for skip, down in zip(self.skips, self.downs, strict=True):
             skipped.append(skip(x))
             x = down(x)

@@ -117,13 +117,13 @@ def edit_image(
         progress.message(f"{source.name}: {note}")
     prepare(device)
     precision = choose_precision(settings.precision, device)
-    scene = _prepare_scene(picture, Path(mask) if mask else None, settings, device)
+    scene = prepare_scene(picture, Path(mask) if mask else None, settings, device)
     checkpoint = Checkpoint.read(folder / CHECKPOINT) if resume else None
     with run_folder(folder, overwrite), explain_out_of_memory():
         guide = load_guide(clip, Path(clip_weights) if clip_weights else None, progress)
         guide.to(device)
         prompts = _resolve_prompts(prompt, roi, screen, also, keep, guide, scene, progress)
-        trainer = _make_trainer(guide, prompts, scene, settings, device, precision)
+        trainer = make_trainer(guide, prompts, scene, settings, device, precision)
         job = _describe_job(scene, prompts, settings, guide)
         saver = _Saver(folder, trainer, job, scene, save_every)
         with catch_interrupt() as stopped:
@@ -170,9 +170,10 @@ def _check_limits(minutes: float | None, save_every: int | None) -> None:
         raise UsageError(f"--save-every {save_every}: must be at least 1")
 
 
-def _prepare_scene(
+def prepare_scene(
     picture: Picture, mask: Path | None, settings: EditSettings, device: torch.device
 ) -> Scene:
+    """The picture and its mask on `device`, as read and resized for the training."""
     source = _to_tensor(to_unit(picture.color), device)
     if picture.alpha is not None:  # the encoder sees what is transparent as white
         opacity = _to_tensor(to_unit(picture.alpha)[..., None], device)
@@ -220,7 +221,7 @@ def _resolve_prompts(
     )
 
 
-def _make_trainer(
+def make_trainer(
     guide: ClipGuide,
     prompts: Prompts,
     scene: Scene,
@@ -228,6 +229,7 @@ def _make_trainer(
     device: torch.device,
     precision: Precision,
 ) -> Trainer:
+    """The one generator, and all that judges it, for one picture and its prompts."""
     texts = embed_prompts(guide, prompts)
     loss_weights = settings.weights
     if not prompts.directed:  # from "cake" to "cake" there is no direction
@@ -311,7 +313,7 @@ def _write_result(
     write_picture(folder / "composite.png", composite, picture.alpha, profile)
     write_picture(folder / "alpha.png", alpha)
     write_picture(folder / "screen.png", lay_over(green, layer))
-    found = relevancy_map(guide, scene.working, guide.encode_text([prompts.roi]))
+    found = relevancy_map(guide, scene.working, [trainer.objective.texts.roi_query])
     found = F.interpolate(found, scene.source.shape[2:], mode="bilinear", align_corners=False)
     write_picture(folder / "relevancy.png", to_uint(_to_array(found)[..., 0], 255))
     write_loss_chart(folder / "loss.png", trainer.history)

@@ -86,12 +86,12 @@ class Objective:
         """L_comp (Eqs. 3 and 4) and L_screen (Eq. 5), from one pass of the encoder."""
         composites, sources, screens = [], [], []
         for picture in pictures:
-            views = self._draw_views(picture.source, rng)
+            views = self.draw_views(picture.source, rng)
             seen = apply_views(torch.cat([picture.composite, picture.source]), views)
             composites.append(seen[: self.views])
             sources.append(seen[self.views :].detach())
             if self.weights.screen:
-                views = self._draw_views(picture.source, rng)
+                views = self.draw_views(picture.source, rng)
                 screens.append(apply_views(picture.screen, views))
         composite, screen = self._encode(composites, screens)
         shares = _draw_shares(len(self.texts.target), rng).to(composite.device)
@@ -114,7 +114,8 @@ class Objective:
             )
         return values
 
-    def _draw_views(self, picture: Tensor, rng: torch.Generator) -> Views:
+    def draw_views(self, picture: Tensor, rng: torch.Generator) -> Views:
+        """The random views of one picture (1, 3, H, W) that a step sees."""
         size = picture.shape[2], picture.shape[3]
         windows = panorama_windows(*size, self.guide.max_aspect)
         seen_size = self.guide.view_size(windows[0].height, windows[0].width)
@@ -144,13 +145,11 @@ class Objective:
     ) -> dict[str, Tensor]:
         """L_init (Eq. 8) and negative relevancy; one relevancy pass per picture serves both."""
         bootstrap, keep = [], []
-        texts = torch.cat([self.texts.roi_bare, self.texts.keep_bare])
-        if not bootstrap_weight:
-            texts = texts[1:]
-        if not len(texts):
-            return {}
-        for picture in pictures:
-            relevancy = relevancy_map(self.guide, picture.source, texts)
+        queries = list(self.texts.keep_queries)
+        if bootstrap_weight:
+            queries.insert(0, self.texts.roi_query)
+        for picture in pictures if queries else []:
+            relevancy = relevancy_map(self.guide, picture.source, queries)
             if bootstrap_weight:
                 bootstrap.append(losses.bootstrap_loss(picture.alpha, relevancy[:, :1]))
                 relevancy = relevancy[:, 1:]

@@ -17,13 +17,13 @@ class FlatMadgrad:
 
     def __init__(self, module: nn.Module, schedule: Schedule) -> None:
         parameters = list(module.parameters())
-        self.flat = nn.Parameter(torch.cat([p.detach().flatten() for p in parameters]))
+        self.flat = nn.Parameter(torch.cat([_in_memory_order(p.detach()) for p in parameters]))
         self.flat.grad = torch.zeros_like(self.flat)
         start = 0
         for p in parameters:
-            part = slice(start, start + p.numel())
-            p.data = self.flat.data[part].view_as(p)
-            p.grad = self.flat.grad[part].view_as(p)
+            place = p.size(), p.stride(), start  # strides as they were, so channels-last stays
+            p.data = self.flat.data.as_strided(*place)
+            p.grad = self.flat.grad.as_strided(*place)
             start += p.numel()
         self._madgrad = MADGRAD(
             [self.flat],
@@ -78,3 +78,8 @@ class FlatMadgrad:
             for name, tensor in state.items()
             if name != "weights"
         }
+
+
+def _in_memory_order(tensor: Tensor) -> Tensor:
+    """A dense tensor as the vector that it is in memory."""
+    return tensor.as_strided((tensor.numel(),), (1,), tensor.storage_offset())

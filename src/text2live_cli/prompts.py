@@ -11,6 +11,7 @@ from torch import Tensor
 from .clip_guide import ClipGuide
 from .errors import UsageError
 from .progress import Progress
+from .relevancy import Query, make_query
 from .views import resize
 
 TEMPLATES = (
@@ -67,20 +68,19 @@ class TextEmbeddings:
     target: Tensor  # (14·P, D), templates vary fastest
     roi: Tensor  # (14·P, D): the ROI's 14 rows, repeated for each target prompt
     screen: Tensor  # (2, D), or (2·P, D) when the screen text follows the targets
-    roi_bare: Tensor  # (1, D), no template: for the relevancy
-    keep_bare: Tensor  # (K, D)
+    roi_query: Query
+    keep_queries: tuple[Query, ...]
 
 
 def embed_prompts(guide: ClipGuide, prompts: Prompts) -> TextEmbeddings:
     """Encode every template of every prompt."""
     screens = prompts.targets if prompts.screen == prompts.target else (prompts.screen,)
-    keep = guide.encode_text(prompts.keep) if prompts.keep else guide.encode_text([""])[:0]
     return TextEmbeddings(
         target=guide.encode_text(fill(TEMPLATES, prompts.targets)),
         roi=guide.encode_text(fill(TEMPLATES, (prompts.roi,))).repeat(len(prompts.targets), 1),
         screen=guide.encode_text(fill(SCREEN_TEMPLATES, screens)),
-        roi_bare=guide.encode_text([prompts.roi]),
-        keep_bare=keep,
+        roi_query=make_query(guide, prompts.roi),
+        keep_queries=tuple(make_query(guide, text) for text in prompts.keep),
     )
 
 

@@ -1,33 +1,56 @@
 """Where in the picture is the text? The relevancy map that bootstraps the alpha (paper §3.1).
 
 Two rules; the encoder's weights say which suits them. "last-block" is the paper's: the method of
-Chefer et al. (2021) on the last attention block. "dense" compares the text with every patch.
+Chefer et al. (2021) on the last attention block. "dense" compares the text with every patch, for
+the embedded encoder, whose patches are trained to name what they show.
 """
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from .clip_guide import ClipGuide
+from .swatch import vocabulary
+
+_STRETCH = (0.3, 0.7)  # of the min-max normalised similarity; chosen on painted scenes
 
 
-def relevancy_map(guide: ClipGuide, pictures: Tensor, text: Tensor) -> Tensor:
-    """Relevancy of every pixel to each text, in [0, 1], without gradient.
+class Query(NamedTuple):
+    """A text to be found: un-normalised embeddings, of the bare prompt without a template.
 
-    `pictures` (B, 3, H, W) are squeezed to the encoder's native square, `text` (K, D) are
-    embeddings of bare prompts; the result is (B, K, N, N) with N the native side.
+    `kin` and `others` are what else a patch may show, for the dense rule: things of the text's own
+    kind, and all that is not. They are empty for the rule of the paper.
     """
-    native = guide.native
-    views = F.interpolate(pictures.detach(), (native, native), mode="bilinear", align_corners=False)
-    rule = dense_relevancy if guide.relevancy_rule == "dense" else attention_relevancy
-    coarse = rule(guide, views, text)
-    fine = F.interpolate(coarse, (native, native), mode="bilinear", align_corners=False)
-    low, high = fine.amin((2, 3), keepdim=True), fine.amax((2, 3), keepdim=True)
-    return (fine - low) / (high - low).clamp_min(1e-12)
+
+    text: Tensor  # (D,)
+    kin: Tensor  # (k, D)
+    others: Tensor  # (o, D)
+
+
+def make_query(guide: ClipGuide, text: str) -> Query:
+    """Encode `text`, and with the embedded encoder what it is to be told from."""
+    kin: list[str] = []
+    others: list[str] = []
+    if guide.relevancy_rule == "dense":
+        kin, others = vocabulary.kin_and_others(text)
+    embeddings = guide.encode_text([text, *kin, *others])
+    return Query(embeddings[0], embeddings[1 : 1 + len(kin)], embeddings[1 + len(kin) :])
+
+
+def relevancy_map(guide: ClipGuide, pictures: Tensor, queries: list[Query]) -> Tensor:
+    """Relevancy of every pixel to each query, in [0, 1], without gradient.
+
+    `pictures` (B, 3, H, W) are squeezed to a square; the result is (B, K, N, N) with N the
+    encoder's native side.
+    """
+    coarse = (_dense if guide.relevancy_rule == "dense" else _attention)(guide, pictures, queries)
+    side = guide.native
+    fine = F.interpolate(coarse, (side, side), mode="bilinear", align_corners=False)
+    return _normalized(fine)
 
 
 def attention_relevancy(guide: ClipGuide, views: Tensor, text: Tensor, blocks: int = 1) -> Tensor:
@@ -54,11 +77,42 @@ def attention_relevancy(guide: ClipGuide, views: Tensor, text: Tensor, blocks: i
     return torch.stack(rows, dim=1).unflatten(2, guide.grid(views))
 
 
-def dense_relevancy(guide: ClipGuide, views: Tensor, text: Tensor) -> Tensor:
-    """Cosine of every patch embedding with texts (K, D): (B, K, grid h, grid w), unscaled."""
-    with torch.no_grad():
-        patches = F.normalize(guide.patch_embeddings(views), dim=-1)
-        return (patches @ F.normalize(text, dim=-1).T).permute(0, 3, 1, 2)
+def _attention(guide: ClipGuide, pictures: Tensor, queries: list[Query]) -> Tensor:
+    texts = torch.stack([query.text for query in queries])
+    return attention_relevancy(guide, _square(pictures, guide.native), texts)
+
+
+@torch.no_grad()
+def _dense(guide: ClipGuide, pictures: Tensor, queries: list[Query]) -> Tensor:
+    """Similarity of every patch, stretched, times the probability that it shows the text's kind."""
+    views = _square(pictures, guide.native * 320 // 224)
+    patches = F.normalize(guide.patch_embeddings(views), dim=-1)
+    scale = guide.model.logit_scale.exp().float()
+    return torch.stack([_dense_map(patches, query, scale) for query in queries], dim=1)
+
+
+def _dense_map(patches: Tensor, query: Query, scale: Tensor) -> Tensor:
+    """One query's map (B, grid h, grid w) over normalised patches (B, grid h, grid w, D)."""
+
+    def logits(texts: Tensor) -> Tensor:
+        return scale * patches @ F.normalize(texts, dim=-1).T
+
+    text = logits(query.text[None])
+    kin, others = logits(query.kin), logits(query.others)
+    of_its_kind = torch.cat([text, kin], -1).logsumexp(-1) - others.logsumexp(-1)
+    low, high = _STRETCH
+    similar = (_normalized(text[..., 0][:, None])[:, 0] - low) / (high - low)
+    return similar.clamp(0, 1) * of_its_kind.sigmoid()
+
+
+def _square(pictures: Tensor, side: int) -> Tensor:
+    return F.interpolate(pictures.detach(), (side, side), mode="bilinear", align_corners=False)
+
+
+def _normalized(maps: Tensor) -> Tensor:
+    """(B, K, h, w), each map from 0 to 1."""
+    low, high = maps.amin((2, 3), keepdim=True), maps.amax((2, 3), keepdim=True)
+    return (maps - low) / (high - low).clamp_min(1e-12)
 
 
 def _rollout(attentions: list[Tensor], gradients: tuple[Tensor, ...]) -> Tensor:

@@ -75,7 +75,8 @@ class Trainer:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(self.settings.seed)
             generator = Generator(self.settings.channels)
-        self.generator = generator.to(self.device).train()
+        generator = generator.to(self.device, memory_format=torch.channels_last)
+        self.generator = generator.train()
         self.optimizer = FlatMadgrad(self.generator, self.settings.schedule)
         self.history = History()
         self.done = 0

@@ -1,0 +1,301 @@
+"""Seeded scenes with exact masks: objects with a look, in a place, lit and shaded.
+
+A scene is fully known, so what is true of it is known too, and it can be painted again with
+another look and nothing else changed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw, ImageFilter
+
+from text2live_cli.swatch.fields import Field, Rng, noise
+from text2live_cli.swatch.outlines import Part
+from text2live_cli.swatch.shapes import RECIPES
+from text2live_cli.swatch.textures import random_colour, texture
+from text2live_cli.swatch.vocabulary import APPEARANCES, COLOURS, LOOKS, OBJECTS, PLACES, canonical
+
+SCREEN_GREEN = np.array((0, 177, 64), np.float32) / 255
+UNNAMED = 255
+"""Label of pixels that no caption speaks of (the wall behind a table)."""
+MIX = "+"
+"""Joins two looks that are blended on one object: a look that no caption is true of."""
+
+_PLACE_LOOKS: dict[str, tuple[str, ...]] = {
+    "background": APPEARANCES,
+    "table": ("wooden", "marble", "stone", "glass", "checkered", "white", "grey", "brown", "black"),
+    "wall": ("brick", "stone", "wooden", "white", "yellow", "blue", "pink", "mosaic", "grey"),
+    "sky": ("blue", "starry", "grey", "orange"),
+    "grass": ("green",),
+    "beach": ("sandy",),
+    "sea": ("watery",),
+    "screen": ("green",),
+}
+_ROTATES_FREELY = frozenset({"ball", "star", "leaf", "butterfly", "rocket", "fish", "heart"})
+
+
+@dataclass(frozen=True)
+class Region:
+    """What one region is, and how it looks (two looks joined by `MIX`: a blend)."""
+
+    thing: str
+    look: str
+
+
+@dataclass(frozen=True)
+class Scene:
+    """The objects, back to front, their place, and the seed of all that is left open."""
+
+    objects: tuple[Region, ...]
+    place: Region
+    seed: int
+
+    @property
+    def regions(self) -> tuple[Region, ...]:
+        """The place (label 0) and then the objects (labels 1, 2, ...)."""
+        return (self.place, *self.objects)
+
+
+def random_scene(rng: Rng) -> Scene:
+    """A scene as the encoder is trained on: none to two objects in any place."""
+    count = int(rng.choice(3, p=(0.1, 0.65, 0.25)))
+    place = _random_place(rng) if count else Region("background", _random_look(rng))
+    objects: list[Region] = []
+    while len(objects) < count:
+        region = Region(str(rng.choice(OBJECTS)), _random_look(rng, mixed=0.07))
+        taken = {place.look, *(o.look for o in objects), *(o.thing for o in objects)}
+        if not taken & {region.thing, region.look}:
+            objects.append(region)
+    return Scene(tuple(objects), place, int(rng.integers(2**31)))
+
+
+def paint_scene(
+    objects: Sequence[tuple[str, str]],
+    background: str = "background",
+    seed: int = 0,
+    size: tuple[int, int] = (360, 480),
+) -> tuple[NDArray[np.uint8], list[NDArray[np.bool_]]]:
+    """Paint one named scene: RGB (h, w, 3) of 0..255 and a mask (h, w) for each object.
+
+    `objects` are up to two (thing, look) pairs, `background` a phrase like "wooden table". The same
+    seed with another look is the same scene, truly repainted.
+    """
+    regions = tuple(Region(thing, look) for thing, look in objects)
+    rgb, labels = paint(Scene(regions, _place_from_phrase(background), seed), *size, oversample=3)
+    return rgb, [labels == i + 1 for i in range(len(regions))]
+
+
+def paint(
+    scene: Scene, height: int, width: int, oversample: int = 2
+) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+    """RGB (h, w, 3) and labels (h, w): 0 the place, 1.. the objects, `UNNAMED` the rest."""
+    canvas, labels = _paint_place(scene, height, width)
+    light = _rng(scene, "light")
+    angle = light.uniform(-np.pi, 0)
+    towards = np.array((np.cos(angle), np.sin(angle)), np.float32)
+    boxes = _layout(_rng(scene, "layout"), len(scene.objects))
+    shadow = light.random() < 0.6 and scene.place.thing != "screen"
+    for i, (region, box) in enumerate(zip(scene.objects, boxes, strict=True), start=1):
+        sprite = _sprite(region, box, _rng(scene, "shape", i), height, width, oversample)
+        if shadow:
+            canvas *= 1 - 0.45 * _blur(_shift(sprite.cover, -towards), 0.03)[..., None]
+        surface = _surface(scene, region, i, canvas, height, width)
+        shade = _relief(sprite.cover, towards, light.uniform(0.5, 1.0)) * sprite.tone
+        painted = surface * shade[..., None]
+        painted += (sprite.ink - painted) * sprite.inked[..., None]
+        canvas += (painted - canvas) * sprite.cover[..., None]
+        labels[sprite.cover > 0.5] = i
+    return _develop(canvas, _rng(scene, "camera")), labels
+
+
+def degrade(rgb: NDArray[np.uint8], rng: Rng) -> NDArray[np.uint8]:
+    """What happens to photos: blur, noise, a colour cast, each now and then."""
+    image = rgb
+    if rng.random() < 0.25:
+        blur = ImageFilter.GaussianBlur(rng.uniform(0.3, 1.2))
+        image = np.asarray(Image.fromarray(image).filter(blur))
+    field = image.astype(np.float32)
+    if rng.random() < 0.3:
+        field *= 1 + rng.normal(0, 0.07, 3)
+    if rng.random() < 0.3:
+        field += rng.normal(0, rng.uniform(2, 12), field.shape)
+    return np.clip(field, 0, 255).astype(np.uint8)
+
+
+@dataclass(frozen=True)
+class _Box:
+    x: float
+    y: float
+    radius: float
+
+
+@dataclass(frozen=True)
+class _Sprite:
+    cover: Field
+    tone: Field
+    ink: Field
+    inked: Field
+
+
+def _rng(scene: Scene, purpose: str, index: int = 0) -> Rng:
+    """An own stream for each purpose: a new look must not move anything else."""
+    return np.random.default_rng([scene.seed, index, *purpose.encode()])
+
+
+def _random_look(rng: Rng, mixed: float = 0.0) -> str:
+    if rng.random() < mixed:
+        return MIX.join(rng.choice(APPEARANCES, 2, replace=False))
+    return str(rng.choice(COLOURS if rng.random() < 0.3 else LOOKS))
+
+
+def _random_place(rng: Rng) -> Region:
+    draw = rng.random()
+    if draw < 0.18:
+        return Region("screen", "green")
+    if draw < 0.58:
+        textured = rng.random() < 0.5
+        return Region("background", _random_look(rng) if textured else str(rng.choice(COLOURS)))
+    thing = str(rng.choice([p for p in PLACES if p not in ("screen", "background")]))
+    return Region(thing, str(rng.choice(_PLACE_LOOKS[thing])))
+
+
+def _place_from_phrase(phrase: str) -> Region:
+    words = canonical(phrase).split()
+    thing = next((w for w in words if w in PLACES), "background")
+    default = "white" if thing == "background" else _PLACE_LOOKS[thing][0]
+    return Region(thing, next((w for w in words if w in APPEARANCES), default))
+
+
+def _layout(rng: Rng, count: int) -> Iterable[_Box]:
+    """Centres and radii in short sides, for the middle of the picture."""
+    if count == 1:
+        radius = rng.uniform(0.24, 0.44)
+        slack = max(0.46 - radius, 0.03)
+        return [_Box(rng.uniform(-slack, slack), rng.uniform(-slack, slack), radius)]
+    sides = rng.permutation([-0.26, 0.26])
+    return [
+        _Box(x + rng.uniform(-0.05, 0.05), rng.uniform(-0.16, 0.16), rng.uniform(0.18, 0.28))
+        for x in sides[:count]
+    ]
+
+
+def _sprite(
+    region: Region, box: _Box, rng: Rng, height: int, width: int, oversample: int
+) -> _Sprite:
+    """Draw an object's parts into its coverage, tone and ink, all anti-aliased."""
+    parts = RECIPES[region.thing](rng)
+    tumbles = region.thing in _ROTATES_FREELY and rng.random() < 0.5
+    turn = rng.uniform(-np.pi, np.pi) if tumbles else rng.normal(0, 0.12)
+    stretch = np.exp(rng.normal(0, 0.08))
+    flip = rng.choice((-1.0, 1.0))
+    c, s = np.cos(turn), np.sin(turn)
+    matrix = np.array([[c, -s], [s, c]]) @ np.diag([flip * stretch, 1 / stretch])
+    unit = min(height, width) * oversample
+    centre = np.array([width, height]) * oversample / 2 + np.array([box.x, box.y]) * unit
+    return _draw(parts, matrix * box.radius * unit, centre, (height, width), oversample)
+
+
+def _draw(
+    parts: list[Part], matrix: Field, centre: Field, shape: tuple[int, int], oversample: int
+) -> _Sprite:
+    size = (shape[1] * oversample, shape[0] * oversample)
+    masks = Image.new("RGB", size, (0, 128, 0))  # coverage, tone, share of ink
+    inks = Image.new("RGB", size)
+    draw_mask, draw_ink = ImageDraw.Draw(masks), ImageDraw.Draw(inks)
+    for part in parts:
+        outline = [tuple(p) for p in (part.points @ matrix.T + centre).tolist()]
+        draw_mask.polygon(outline, fill=(255, int(part.tone * 128), 255 if part.ink else 0))
+        if part.ink:
+            draw_ink.polygon(outline, fill=part.ink)
+    m = np.asarray(masks.reduce(oversample), np.float32)
+    ink = np.asarray(inks.reduce(oversample), np.float32) / 255
+    return _Sprite(m[..., 0] / 255, m[..., 1] / 128, ink, m[..., 2] / 255)
+
+
+def _surface(scene: Scene, region: Region, index: int, behind: Field, h: int, w: int) -> Field:
+    looks = region.look.split(MIX)
+    fields = [texture(look, _rng(scene, "look" + look, index), h, w) for look in looks]
+    if len(fields) == 2:
+        return _blend(fields[0], fields[1], _rng(scene, "blend", index))
+    return 0.55 * fields[0] + 0.45 * behind if looks == ["glass"] else fields[0]
+
+
+def _blend(a: Field, b: Field, rng: Rng) -> Field:
+    """Half-transparent or blotchy: the ways in which an unfinished edit looks."""
+    h, w = a.shape[:2]
+    share = np.full((h, w), rng.uniform(0.35, 0.65), np.float32)
+    if rng.random() < 0.5:
+        share = np.clip(0.5 + 3 * noise(rng, h, w, rng.uniform(0.08, 0.2)), 0, 1)
+    return a + (b - a) * share[..., None]
+
+
+def _paint_place(scene: Scene, h: int, w: int) -> tuple[Field, NDArray[np.uint8]]:
+    rng, place = _rng(scene, "place"), scene.place
+    labels = np.zeros((h, w), np.uint8)
+    if place.thing == "screen":
+        return np.broadcast_to(SCREEN_GREEN, (h, w, 3)).copy(), labels
+    field = np.array(texture(place.look, rng, h, w), np.float32)
+    if place.thing == "grass":
+        blades = noise(rng, h, w, 0.025, stretch=5)
+        field *= (0.85 + 0.35 * blades)[..., None]
+    elif place.thing == "sky" and place.look != "starry":
+        field = _clouds(field, rng)
+    elif place.thing in ("table", "beach", "sea") or (place.thing == "wall" and rng.random() < 0.3):
+        _fill_beyond(field, labels, place.thing, rng)
+    return field * _drift(rng, 0.85, 1.12, w)[:, None], labels
+
+
+def _drift(rng: Rng, low: float, high: float, count: int) -> Field:
+    """An even passage (count,) from one random brightness to another."""
+    start, stop = rng.uniform(low, high, 2)
+    return np.linspace(start, stop, count, dtype=np.float32)
+
+
+def _clouds(field: Field, rng: Rng) -> Field:
+    h, w = field.shape[:2]
+    pale = np.linspace(0, rng.uniform(0.2, 0.6), h, dtype=np.float32)[:, None]
+    cloud = np.clip(noise(rng, h, w, 0.4, 0.5) + 0.4 * noise(rng, h, w, 0.15, 0.5) - 0.2, 0, 1)
+    return field + (0.97 - field) * np.clip(pale + cloud * rng.uniform(0, 1), 0, 0.9)[..., None]
+
+
+def _fill_beyond(field: Field, labels: NDArray[np.uint8], thing: str, rng: Rng) -> None:
+    """Above a table, beach or sea, and below a wall, something else without a name begins."""
+    h = len(labels)
+    edge = int(h * (rng.uniform(0.75, 0.88) if thing == "wall" else rng.uniform(0.25, 0.55)))
+    beyond = slice(edge, h) if thing == "wall" else slice(0, edge)
+    rows = labels[beyond].shape[0]
+    colour = random_colour(rng) * 0.6 + 0.3
+    if thing in ("beach", "sea"):
+        colour = np.array((0.62, 0.8, 0.94), np.float32)
+    field[beyond] = colour * _drift(rng, 0.8, 1.1, rows)[:, None, None]
+    labels[beyond] = UNNAMED
+
+
+def _relief(cover: Field, towards: Field, strength: float) -> Field:
+    """Shading (h, w) around 1 of a body that bulges out of its outline, lit from `towards`."""
+    height = _blur(cover, 0.05) + _blur(cover, 0.12)
+    dy, dx = np.gradient(height)
+    slope = -(dx * towards[0] + dy * towards[1]) * min(cover.shape)
+    return np.clip(1 + 0.085 * strength * slope, 0.4, 1.5)
+
+
+def _blur(field: Field, radius: float) -> Field:
+    """Nearly Gaussian blur by a radius in short sides."""
+    box = ImageFilter.BoxBlur(radius * min(field.shape))
+    image = Image.fromarray((field * 255).astype(np.uint8))
+    return np.asarray(image.filter(box).filter(box), np.float32) / 255
+
+
+def _shift(field: Field, direction: Field) -> Field:
+    """Moved by 4 % of the short side: where the shadow falls."""
+    dx, dy = (np.round(direction * 0.04 * min(field.shape))).astype(int)
+    return np.roll(field, (int(dy), int(dx)), (0, 1))
+
+
+def _develop(canvas: Field, rng: Rng) -> NDArray[np.uint8]:
+    exposed = canvas * rng.uniform(0.88, 1.08)
+    return (np.clip(exposed, 0, 1) * 255 + 0.5).astype(np.uint8)

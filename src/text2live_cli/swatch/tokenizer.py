@@ -1,0 +1,40 @@
+"""open_clip's byte-pair tokenizer, reduced to the rows that the closed vocabulary uses."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from open_clip.tokenizer import SimpleTokenizer
+
+from text2live_cli.swatch.vocabulary import APPEARANCES, FUNCTION_WORDS, THINGS, canonical
+
+CONTEXT_LENGTH = 20
+_PADDING, _UNKNOWN, _START = 0, 1, 2
+_FIRST_PIECE = 3
+
+
+class SwatchTokenizer:
+    """Maps text to compact rows: padding, unknown, start, the pieces in use, and last the end.
+
+    The end must be the highest row: open_clip reads the text's embedding where the id is highest.
+    """
+
+    def __init__(self, context_length: int = CONTEXT_LENGTH) -> None:
+        self.context_length = context_length
+        self._bpe = SimpleTokenizer()
+        words = [*THINGS, *APPEARANCES, *sorted(FUNCTION_WORDS), ".", "!", "...", ","]
+        pieces = sorted({piece for word in words for piece in self._bpe.encode(word)})
+        self._rows = {piece: row for row, piece in enumerate(pieces, start=_FIRST_PIECE)}
+        self.end_row = _FIRST_PIECE + len(pieces)
+        self.vocab_size = self.end_row + 1
+
+    def __call__(self, texts: str | Sequence[str]) -> torch.Tensor:
+        """Rows of each text, cut to the context with the end kept: LongTensor (B, context)."""
+        texts = [texts] if isinstance(texts, str) else texts
+        tokens = torch.full((len(texts), self.context_length), _PADDING, dtype=torch.long)
+        for row, text in zip(tokens, texts, strict=True):
+            ids = [self._rows.get(i, _UNKNOWN) for i in self._bpe.encode(canonical(text))]
+            ids = [_START, *ids[: self.context_length - 2], self.end_row]
+            row[: len(ids)] = torch.tensor(ids)
+        return tokens

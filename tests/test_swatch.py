@@ -1,0 +1,277 @@
+"""The embedded encoder: its words, its painter, its training steps, and what the weights know."""
+
+from __future__ import annotations
+
+import hashlib
+import time
+
+import numpy as np
+import pytest
+import torch
+from torch.nn import functional
+
+from text2live_cli.swatch import vocabulary
+from text2live_cli.swatch.augment import augment, random_size
+from text2live_cli.swatch.captions import ANY, Caption, describe, encode_scene, sentence, truth
+from text2live_cli.swatch.losses import contrast
+from text2live_cli.swatch.model import (
+    NATIVE_SIZE,
+    WEIGHTS,
+    dense_map,
+    encode_tokens,
+    load_swatch,
+    normalise,
+)
+from text2live_cli.swatch.painter import MIX, Region, Scene, paint, paint_scene, random_scene
+from text2live_cli.swatch.tokenizer import CONTEXT_LENGTH, SwatchTokenizer
+from text2live_cli.swatch.train import Settings, Store, Trainer, paint_store
+
+WEIGHTS_SHA256 = "3b879f83df1dac34da68701105dbcaf01e027bd899109dd70e22923974cd8083"
+
+
+@pytest.fixture(scope="module")
+def swatch():
+    return load_swatch()
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory):
+    painted = Store.open(tmp_path_factory.mktemp("store"), 12, "w+")
+    paint_store(painted, range(12), seed=5)
+    return painted
+
+
+def _codes(*scenes: Scene) -> torch.Tensor:
+    return torch.from_numpy(np.stack([encode_scene(s) for s in scenes]))
+
+
+def _claim(thing="", look="", place="", place_look="") -> Caption:
+    def index(words, word):
+        return words.index(word) if word else ANY
+
+    things, looks = vocabulary.THINGS, vocabulary.APPEARANCES
+    return Caption(
+        index(things, thing), index(looks, look), index(things, place), index(looks, place_look)
+    )
+
+
+def _picture(rgb: np.ndarray) -> torch.Tensor:
+    return torch.from_numpy(rgb).permute(2, 0, 1)[None].float() / 255
+
+
+class TestVocabulary:
+    def test_is_as_large_as_promised(self):
+        assert len(vocabulary.OBJECTS) >= 25
+        assert len(vocabulary.LOOKS) >= 30
+        assert len(vocabulary.COLOURS) >= 11
+        words = [w for group in vocabulary.CONCEPTS.values() for w in group]
+        assert len(words) == len(set(words))
+
+    def test_synonyms_and_plurals_are_read_as_the_canonical_word(self):
+        assert vocabulary.canonical("Two GOLD mugs") == "two golden cup"
+        assert "cup" in vocabulary.known_words() and "mugs" in vocabulary.known_words()
+
+    def test_unknown_words_are_named_once_and_function_words_are_not(self):
+        assert vocabulary.unknown_words("a photo of an oreo cake on the green screen") == ["oreo"]
+        assert vocabulary.unknown_words("Zorp zorp, blarg!") == ["zorp", "blarg"]
+
+    def test_every_synonym_is_a_synonym_of_one_word(self):
+        aliases = [a for w in vocabulary.THINGS + vocabulary.APPEARANCES
+                   for a in vocabulary.synonyms(w)]  # fmt: skip
+        assert len(aliases) == len(set(aliases))
+        assert not set(aliases) & set(vocabulary.THINGS + vocabulary.APPEARANCES)
+
+    def test_nearest_words(self):
+        assert "golden" in vocabulary.nearest_words("goldn")
+        assert vocabulary.nearest_words("qqqq") == []
+
+
+class TestTokenizer:
+    def test_end_is_the_highest_row_and_survives_truncation(self):
+        tokenizer = SwatchTokenizer()
+        tokens = tokenizer(["golden cup", "very " * 40 + "golden cup", ""])
+        assert tokens.shape == (3, CONTEXT_LENGTH) and tokens.dtype == torch.long
+        assert tokens.amax(1).tolist() == [tokenizer.vocab_size - 1] * 3
+        assert tokens[1, -1] == tokenizer.end_row
+
+    def test_synonyms_share_rows_and_unknown_words_share_one(self):
+        tokenizer = SwatchTokenizer()
+        assert torch.equal(*tokenizer(["a gold mug", "a golden cup"]).split(1))
+        first, second = tokenizer(["xi cup", "yo cup"])
+        assert torch.equal(first, second)
+
+    def test_every_concept_has_rows_of_its_own(self):
+        tokens = SwatchTokenizer()([*vocabulary.THINGS, *vocabulary.APPEARANCES])
+        assert len(set(map(tuple, tokens.tolist()))) == len(tokens)
+        assert not (tokens == 1).any()
+
+
+class TestPainter:
+    def test_same_seed_same_picture_and_a_mask_for_each_object(self):
+        objects = [("cup", "red"), ("ball", "golden")]
+        first, masks = paint_scene(objects, "wooden table", seed=3, size=(90, 120))
+        again, _ = paint_scene(objects, "wooden table", seed=3, size=(90, 120))
+        assert first.shape == (90, 120, 3) and first.dtype == np.uint8
+        np.testing.assert_array_equal(first, again)
+        assert len(masks) == 2 and all(0.01 < m.mean() < 0.6 for m in masks)
+        assert not (masks[0] & masks[1]).any()
+
+    def test_a_repaint_changes_the_object_alone(self):
+        red, masks = paint_scene([("cup", "red")], "wooden table", seed=3, size=(180, 240))
+        gold, _ = paint_scene([("cup", "golden")], "wooden table", seed=3, size=(180, 240))
+        mask = torch.from_numpy(masks[0])[None].float()
+        near = functional.max_pool2d(mask, 5, 1, 2)[0].bool().numpy()
+        np.testing.assert_array_equal(red[~near], gold[~near])
+        changed = np.abs(red.astype(int) - gold).max(-1) > 20
+        assert changed[masks[0]].mean() > 0.8
+
+    def test_the_same_scene_at_another_size_has_the_same_outline(self):
+        _, small = paint_scene([("fish", "blue")], "sea", seed=1, size=(60, 80))
+        _, large = paint_scene([("fish", "blue")], "sea", seed=1, size=(120, 160))
+        assert np.mean(large[0][::2, ::2] == small[0]) > 0.98
+
+    @pytest.mark.parametrize("thing", vocabulary.OBJECTS)
+    def test_every_object_is_big_enough_to_recognise(self, thing):
+        scene = Scene((Region(thing, "red"),), Region("screen", "green"), 1)
+        rgb, labels = paint(scene, 64, 64)
+        assert (labels == 1).mean() > 0.03
+        assert (rgb[0, 0] == rgb[63, 63]).all(), "the screen is flat"
+
+    @pytest.mark.parametrize("look", vocabulary.APPEARANCES)
+    def test_every_look_fills_a_frame_of_any_shape(self, look):
+        rgb, labels = paint(Scene((), Region("background", look), 1), 40, 65)
+        assert rgb.shape == (40, 65, 3) and not labels.any()
+
+
+class TestCaptions:
+    def test_truth_is_about_regions_and_their_place(self):
+        golden_ball_on_blue = Scene((Region("ball", "golden"),), Region("background", "blue"), 0)
+        two = Scene(
+            (Region("cup", "red"), Region("car", "icy")), Region("table", "wooden"), 0
+        )  # fmt: skip
+        claims = [
+            _claim("ball", "golden", "background", "blue"),
+            _claim("ball", "blue", "background", "golden"),
+            _claim("ball"),
+            _claim(look="blue"),
+            _claim("cup", "icy"),
+            _claim("car", "icy", "table"),
+            _claim("table", "wooden"),
+        ]
+        true = truth(torch.tensor(claims), _codes(golden_ball_on_blue, two))
+        assert true.shape == (2, 3, len(claims))
+        assert true.any(1).int().tolist() == [[1, 0, 1, 1, 0, 0, 0], [0, 0, 0, 0, 0, 1, 1]]
+        assert true[0, 0].int().tolist() == [0, 0, 0, 1, 0, 0, 0], "the place's own captions"
+        assert true[1, 2].int().tolist() == [0, 0, 0, 0, 0, 1, 0], "the car's own captions"
+
+    def test_no_look_is_true_of_a_blend(self):
+        blend = Scene((Region("cup", "golden" + MIX + "icy"),), Region("screen", "green"), 0)
+        true = truth(torch.tensor([_claim("cup"), _claim(look="golden")]), _codes(blend))
+        assert true.any(1).tolist() == [[True, False]]
+
+    def test_the_first_description_is_always_true_and_all_of_it_is_known(self):
+        rng = np.random.default_rng(0)
+        for _ in range(200):
+            scene = random_scene(rng)
+            claims = describe(encode_scene(scene), rng)
+            assert truth(torch.tensor(claims[:1]), _codes(scene)).any()
+            for claim in claims:
+                assert vocabulary.unknown_words(sentence(claim, rng)) == []
+
+    def test_most_second_descriptions_are_false(self):
+        rng = np.random.default_rng(0)
+        scenes = [random_scene(rng) for _ in range(200)]
+        tempting = torch.tensor([describe(encode_scene(s), rng)[1] for s in scenes])
+        assert truth(tempting, _codes(*scenes)).any(1).diagonal().float().mean() < 0.1
+
+
+class TestTraining:
+    def test_contrast_falls_when_true_captions_score_higher_and_ignores_empty_rows(self):
+        true = torch.tensor([[True, True, False], [False, False, False]])
+        even, good = torch.zeros(2, 3), torch.tensor([[5.0, 5, 0], [0, 0, 0]])
+        weights = torch.ones(3)
+        assert contrast(even, true, weights).item() == pytest.approx(np.log(2))
+        assert contrast(good, true, weights) < 0.01
+
+    def test_views_keep_their_labels_aligned(self):
+        rgb, labels = paint(
+            Scene((Region("ball", "white"),), Region("background", "black"), 4), 128, 128
+        )
+        pictures = _picture(rgb).repeat(16, 1, 1, 1)
+        views, seen = augment(
+            pictures, torch.from_numpy(labels).repeat(16, 1, 1), (96, 128), torch.Generator()
+        )
+        assert views.shape == (16, 3, 96, 128) and seen.shape == (16, 96, 128)
+        brightness = views.mean(1)
+        assert brightness[seen == 1].mean() > 0.6 and brightness[seen == 0].mean() < 0.25
+
+    def test_sizes_are_whole_patches(self):
+        sizes = {random_size(torch.Generator().manual_seed(i)) for i in range(50)}
+        assert len(sizes) > 3
+        assert all(side % 16 == 0 and side >= 32 for size in sizes for side in size)
+
+    def test_two_steps_are_reproduced_and_resumed(self, store, tmp_path):
+        settings = Settings(out=tmp_path / "w", work=tmp_path, steps=3, batch=4, scenes=12)
+        first, second, third = Trainer(settings), Trainer(settings), Trainer(settings)
+        first_loss = first.train_step(store)
+        first.save_checkpoint(tmp_path / "checkpoint.safetensors")
+        second_loss = first.train_step(store)
+        assert second.train_step(store) == first_loss
+        assert second.train_step(store) == second_loss
+        third.load_checkpoint(tmp_path / "checkpoint.safetensors")
+        assert third.train_step(store) == second_loss
+        assert first_loss["total"] == pytest.approx(7.420, rel=0.02)
+        assert second_loss["total"] == pytest.approx(7.528, rel=0.02)
+
+
+class TestWeights:
+    def test_file_is_the_one_that_was_trained(self):
+        data = WEIGHTS.read_bytes()
+        assert len(data) < 6_000_000
+        assert hashlib.sha256(data).hexdigest() == WEIGHTS_SHA256
+
+    def test_loads_within_a_second_and_says_where_it_comes_from(self, swatch):
+        start = time.process_time()
+        metadata = load_swatch()[2]
+        assert time.process_time() - start < 1
+        expected = {"commit", "seed", "steps", "device", "threads", "hours", "relevancy"}
+        assert expected <= metadata.keys() and metadata["relevancy"] == "dense"
+
+    def test_has_the_parts_of_an_open_clip_vision_transformer(self, swatch):
+        visual = swatch[0].visual
+        assert visual.image_size == (NATIVE_SIZE, NATIVE_SIZE) and visual.patch_size == (16, 16)
+        assert visual.conv1(torch.zeros(1, 3, 64, 96)).shape == (1, 128, 4, 6)
+        assert not any(p.requires_grad for p in swatch[0].parameters())
+
+    def test_own_forward_agrees_with_open_clip_and_takes_other_sizes(self, swatch):
+        model = swatch[0]
+        pictures = torch.rand(2, 3, NATIVE_SIZE, NATIVE_SIZE)
+        tokens = encode_tokens(model, pictures)
+        torch.testing.assert_close(tokens[:, 0], model.encode_image(normalise(pictures)))
+        assert encode_tokens(model, torch.rand(1, 3, 96, 160)).shape == (1, 61, 128)
+
+    def test_tells_a_repaint_from_the_original(self, swatch):
+        looks = ("red", "golden", "chocolate", "snowy", "zebra")
+        pictures = torch.cat(
+            [_picture(paint_scene([("cup", look)], "wooden table", 3, (112, 112))[0])
+             for look in looks]
+        )  # fmt: skip
+        text = _embed(swatch, [f"{look} cup" for look in looks])
+        images = functional.normalize(encode_tokens(swatch[0], pictures)[:, 0], dim=-1)
+        assert (images @ text.T).argmax(1).tolist() == list(range(len(looks)))
+
+    def test_finds_the_named_object_in_fresh_scenes(self, swatch):
+        rng = np.random.default_rng(77)
+        hits = []
+        for thing in vocabulary.OBJECTS:
+            look = str(rng.choice([c for c in vocabulary.COLOURS if c != "blue"]))
+            rgb, masks = paint_scene([(thing, look)], "blue background", 9_000, (112, 112))
+            tokens = encode_tokens(swatch[0], _picture(rgb))
+            found = dense_map(tokens, _embed(swatch, [thing]))[0].view(1, 1, 7, 7)
+            found = functional.interpolate(found, (112, 112), mode="bilinear")
+            hits.append(masks[0].flat[int(found.argmax())])
+        assert np.mean(hits) >= 0.75
+
+
+def _embed(swatch, prompts: list[str]) -> torch.Tensor:
+    return functional.normalize(swatch[0].encode_text(swatch[1](prompts)), dim=-1)
