@@ -54,6 +54,7 @@ def measure(picture: Path, size: int, views: int, precision: str, device: str, s
     from text2live_cli.config import resolve_settings
     from text2live_cli.device import choose_device, choose_precision, peak_memory_mib, prepare
     from text2live_cli.media import read_picture
+    from text2live_cli.progress import Silent
     from text2live_cli.prompts import Prompts
     from text2live_cli.relevancy import relevancy_map
     from text2live_cli.training import step_rng
@@ -65,7 +66,7 @@ def measure(picture: Path, size: int, views: int, precision: str, device: str, s
     model = build_model("ViT-B-32-quickgelu")
     guide = ClipGuide(model, open_clip.get_tokenizer("ViT-B-32-quickgelu"), "random").to(where)
     settings = resolve_settings("paper", "random", size=size, views=views, precision=precision)
-    scene = image_edit.prepare_scene(read_picture(picture), None, settings, where)
+    scene = image_edit.prepare_scene(read_picture(picture), None, settings, where, Silent())
     prompts = Prompts("golden cup", "cup", "golden cup")
     trainer = image_edit.make_trainer(guide, prompts, scene, settings, where, how)
     objective, generator, dataset = trainer.objective, trainer.generator, trainer.renderer
@@ -84,11 +85,13 @@ def measure(picture: Path, size: int, views: int, precision: str, device: str, s
             layer = generator(crop)
         layer.backward(torch.rand_like(layer))
 
-    def run_views(crop: torch.Tensor, seen: view_module.Views, grad: list) -> None:
-        pair = torch.cat([crop, crop]).requires_grad_()
-        both = view_module.apply_views(pair, seen), view_module.apply_views(pair[:1], seen)
-        torch.cat(both).sum().backward()
-        grad[:] = [torch.cat([both[0][:views], both[1]]).detach(), both[0][views:].detach()]
+    def run_views(crop: torch.Tensor, seen: view_module.Views, made: list) -> None:
+        edited = crop.clone().requires_grad_()
+        both = torch.cat([view_module.apply_views(edited, seen) for _ in range(2)])
+        with torch.no_grad():
+            source = view_module.apply_views(crop, seen)
+        both.sum().backward()
+        made[:] = [both.detach(), source]
 
     def run_encoder(edited: torch.Tensor, source: torch.Tensor) -> None:
         guide.encode_views(edited.requires_grad_()).sum().backward()
@@ -147,7 +150,7 @@ def main() -> None:
         columns = {"authors": AUTHORS[size, views]}
         for precision in arguments.precisions.split(","):
             command = [sys.executable, *sys.argv, "--column", f"{size}x{views}x{precision}"]
-            done = subprocess.run(command, check=True, capture_output=True, text=True)
+            done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
             columns[precision] = json.loads(done.stdout.splitlines()[-1])
         print_table(size, views, columns)
 

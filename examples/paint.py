@@ -9,7 +9,7 @@ from PIL import Image
 from text2live_cli.swatch.painter import paint_scene
 
 SCENES: dict[str, tuple[str, str, str, int]] = {
-    "cup": ("cup", "red", "wooden table", 6),
+    "cup": ("cup", "red", "wooden table", 3),
     "house": ("house", "white", "grass", 3),
     "car": ("car", "blue", "stone wall", 3),
 }

@@ -62,18 +62,26 @@ def test_upsampling_makes_no_alpha_where_there_was_none() -> None:
 @pytest.mark.parametrize(
     "size", [(192, 256), (220, 293), (160, 213), (60, 80), (400, 533), (193, 257)]
 )
-def test_layers_have_the_size_of_the_source(size: tuple[int, int]) -> None:
-    source = torch.rand(1, 3, *size)
+def test_layers_have_the_size_of_the_source_and_shrink_to_the_trained(
+    size: tuple[int, int],
+) -> None:
+    source, _ = painted(size)
     working = F.interpolate(source, (192, 256), mode="bilinear", antialias=True)
+    generator = Generator(8)
     with torch.no_grad():
-        layer = render_at(Generator(8), source, working)
+        layer = render_at(generator, source, working)
+        trained = EditLayer.from_rgba(generator(working))
     assert layer.color.shape == (1, 3, *size)
     assert layer.alpha.shape == (1, 1, *size)
+    if size[0] >= 192:
+        for ours, theirs in zip(layer, trained, strict=True):
+            off = (shrink(ours, torch.Size((192, 256))) - theirs).abs().mean()
+            assert float(off) <= 3 / 255
 
 
 def test_the_snap_reaches_both_ends_and_keeps_the_order() -> None:
     alpha = torch.linspace(0, 1, 1001)
-    snapped = snap_alpha(alpha)
+    snapped = snap_alpha(alpha, 2 / 255)
     assert float(snapped[alpha <= 2 / 255].max()) == 0
     assert float(snapped[alpha >= 253 / 255].min()) == 1
     assert bool((snapped.diff() >= 0).all())

@@ -10,14 +10,13 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from .compositing import composite
-    from .errors import Interrupted, Text2LiveError, UsageError
+    from .errors import Text2LiveError, UsageError
     from .image_edit import EditResult, edit_image
     from .progress import Progress
 
 __version__ = metadata.version("text2live")
 __all__ = [
     "EditResult",
-    "Interrupted",
     "Progress",
     "Text2LiveError",
     "UsageError",
@@ -27,7 +26,6 @@ __all__ = [
 
 _HOMES = {
     "EditResult": "image_edit",
-    "Interrupted": "errors",
     "Progress": "progress",
     "Text2LiveError": "errors",
     "UsageError": "errors",

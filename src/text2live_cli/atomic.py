@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import secrets
 from collections.abc import Iterator
 from pathlib import Path
@@ -22,6 +23,7 @@ def atomic_path(path: Path) -> Iterator[Path]:
     temporary = path.with_name(f".{secrets.token_hex(6)}{path.suffix}")
     try:
         yield temporary
+        _flush(temporary)
         temporary.replace(path)
     except OSError as error:
         raise Text2LiveError(
@@ -30,6 +32,12 @@ def atomic_path(path: Path) -> Iterator[Path]:
     finally:
         with contextlib.suppress(OSError):
             temporary.unlink()
+
+
+def _flush(path: Path) -> None:
+    """Bring the file to the disk, so that a power cut cannot leave an empty one."""
+    with path.open("rb+") as file:
+        os.fsync(file.fileno())
 
 
 def write_bytes_atomic(path: Path, data: bytes) -> None:

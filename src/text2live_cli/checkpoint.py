@@ -36,7 +36,10 @@ def save_checkpoint(path: Path, trainer: Trainer, job: dict[str, Any]) -> None:
         "history": json.dumps(dataclasses.asdict(trainer.history)),
     }
     with atomic_path(path) as temporary:
-        save_file(tensors, temporary, metadata)
+        try:
+            save_file(tensors, temporary, metadata)
+        except SafetensorError as error:  # its way to report a full disk
+            raise OSError(str(error)) from error
 
 
 @dataclasses.dataclass(frozen=True)

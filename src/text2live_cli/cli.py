@@ -107,11 +107,13 @@ def edit_image_command(
         str | None,
         typer.Option(help="spherical (default) or cosine, as printed.", rich_help_panel="Method"),
     ] = None,
+    lambda_composition: Annotated[float | None, Weight] = None,
     lambda_screen: Annotated[float | None, Weight] = None,
     lambda_structure: Annotated[float | None, Weight] = None,
     lambda_sparsity: Annotated[float | None, Weight] = None,
     lambda_bootstrap: Annotated[float | None, Weight] = None,
     lambda_direction: Annotated[float | None, Weight] = None,
+    lambda_keep: Annotated[float | None, Weight] = None,
     no_structure: Annotated[
         bool, typer.Option("--no-structure", rich_help_panel="Method", help="Ablation.")
     ] = False,
@@ -166,11 +168,13 @@ def edit_image_command(
             precision=precision,
             text_distance=text_distance,
             internal_dataset=False if no_internal_dataset else None,
+            lambda_composition=lambda_composition,
             lambda_screen=0.0 if no_screen else lambda_screen,
             lambda_structure=0.0 if no_structure else lambda_structure,
             lambda_sparsity=0.0 if no_sparsity else lambda_sparsity,
             lambda_bootstrap=0.0 if no_bootstrap else lambda_bootstrap,
             lambda_direction=lambda_direction,
+            lambda_keep=lambda_keep,
         )
         _report_edit(result, progress, as_json)
 
@@ -242,12 +246,17 @@ def weights_list(as_json: Json = False, debug: Debug = False) -> None:
 
 
 @weights_app.command("fetch")
-def weights_fetch(name: ClipName, quiet: Quiet = False, debug: Debug = False) -> None:
+def weights_fetch(
+    name: ClipName,
+    force: Annotated[bool, typer.Option("--force", help="Also if they are here.")] = False,
+    quiet: Quiet = False,
+    debug: Debug = False,
+) -> None:
     """Download the weights of NAME ahead of time."""
     with _reporting(quiet, debug) as progress:
         from .weights import fetch
 
-        found = fetch(name, progress)
+        found = fetch(name, progress, force)
         progress.message(f"{found.path} (sha256 {found.sha256})")
 
 
@@ -285,7 +294,7 @@ def weights_verify(name: ClipName, quiet: Quiet = False, debug: Debug = False) -
 
 
 def _print_json(value: object) -> None:
-    typer.echo(json.dumps(value, indent=2, ensure_ascii=False))
+    typer.echo(json.dumps(value, indent=2))
 
 
 @contextmanager

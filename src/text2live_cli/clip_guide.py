@@ -50,6 +50,7 @@ class ClipGuide:
         self.patch = int(visual.patch_size[0])
         self._mean = torch.tensor(visual.image_mean).view(1, 3, 1, 1)
         self._std = torch.tensor(visual.image_std).view(1, 3, 1, 1)
+        self._exact: dict[str, Tensor] | None = None
         self._positions: dict[tuple[int, int], Tensor] = {}
 
     @property
@@ -63,8 +64,15 @@ class ClipGuide:
         return self.visual.class_embedding.dtype
 
     def to(self, device: torch.device, dtype: torch.dtype = torch.float32) -> ClipGuide:
-        """Move the encoder, and set the precision of its arithmetic."""
+        """Move the encoder, and set the precision of its arithmetic.
+
+        Its weights as loaded are kept on the CPU, so that full precision can come back.
+        """
+        if dtype != torch.float32 and self._exact is None:
+            self._exact = {name: t.cpu().clone() for name, t in self.model.state_dict().items()}
         self.model.to(device=device, dtype=dtype)
+        if dtype == torch.float32 and self._exact is not None:
+            self.model.load_state_dict(self._exact)
         self._mean, self._std = self._mean.to(device), self._std.to(device)
         self._positions.clear()
         return self
@@ -118,14 +126,14 @@ class ClipGuide:
 
         (B, 3, H, W) at any size → (B·windows, T, T) float32. §3.1 "structure loss", after Splice.
         """
-        views = torch.cat(
-            [
-                resize(window, *self.structure_size(*window.shape[2:]))
-                for window in self._windows(pictures)
-            ]
-        )
+        views = self.structure_views(pictures)
         tokens = F.normalize(self.tokens(views, len(self.blocks) - 1).float(), dim=-1)
         return tokens @ tokens.transpose(1, 2)
+
+    def structure_views(self, pictures: Tensor) -> Tensor:
+        """Pictures (B, 3, H, W) at the size of the structure tokens, panoramas by windows."""
+        windows = self._windows(pictures)
+        return torch.cat([resize(w, *self.structure_size(*w.shape[2:])) for w in windows])
 
     def _windows(self, pictures: Tensor) -> list[Tensor]:
         height, width = pictures.shape[2:]
@@ -217,9 +225,9 @@ def load_guide(name: str, file: Path | None, progress: Progress) -> ClipGuide:
             " (name their architecture with --clip MODEL/TAG)"
         ) from error
     architecture, _, tag = found.name.partition("/")
-    normalisation = open_clip.get_pretrained_cfg(architecture, tag) or {}
-    model.visual.image_mean = normalisation.get("mean", open_clip.OPENAI_DATASET_MEAN)
-    model.visual.image_std = normalisation.get("std", open_clip.OPENAI_DATASET_STD)
+    published = open_clip.get_pretrained_cfg(architecture, tag) or {}
+    model.visual.image_mean = published.get("mean", model.visual.image_mean)
+    model.visual.image_std = published.get("std", model.visual.image_std)
     tokenizer = open_clip.get_tokenizer(found.architecture)
     return ClipGuide(model, tokenizer, found.name, found.sha256)
 
@@ -237,7 +245,10 @@ def build_model(architecture: str) -> Any:
     if not own_vision or "multimodal_cfg" in config or "hf_model_name" in config["text_cfg"]:
         raise _unsuitable(architecture)
     custom = config.pop("custom_text", False)
-    return (open_clip.CustomTextCLIP if custom else open_clip.CLIP)(**config)
+    model = (open_clip.CustomTextCLIP if custom else open_clip.CLIP)(**config)
+    model.visual.image_mean = open_clip.OPENAI_DATASET_MEAN
+    model.visual.image_std = open_clip.OPENAI_DATASET_STD
+    return model
 
 
 def _require_class_token(model: nn.Module, name: str) -> Any:

@@ -5,6 +5,7 @@ This is the delivery form of Eq. 1; `edit_layer.py` has the one that is trained.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -35,9 +36,9 @@ def lay_over(source: np.ndarray, layer: np.ndarray, opacity: float = 1.0) -> np.
 
 
 def composite(
-    source: Path,
-    layers: list[Path],
-    output: Path,
+    source: Path | str,
+    layers: Sequence[Path | str],
+    output: Path | str,
     *,
     opacity: float = 1.0,
     overwrite: bool = False,
@@ -50,6 +51,7 @@ def composite(
     Raises UsageError and Text2LiveError.
     """
     progress = progress or Silent()
+    source, output = Path(source), Path(output)
     if not 0 <= opacity <= 1:
         raise UsageError(f"--opacity {opacity}: must be from 0 to 1")
     if not layers:
@@ -60,7 +62,7 @@ def composite(
     _tell(picture, progress)
     color = picture.color
     for path in layers:
-        color = lay_over(color, _read_layer(path, picture, progress), opacity)
+        color = lay_over(color, _read_layer(Path(path), picture, progress), opacity)
     for note in write_picture(output, color, picture.alpha, picture.icc_profile):
         progress.message(note)
     return output

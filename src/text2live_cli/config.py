@@ -16,13 +16,19 @@ DEVICES = ("auto", "cuda", "mps", "cpu")
 PRECISIONS = ("auto", "fp32", "bf16", "fp16")
 TEXT_DISTANCES = ("spherical", "cosine")
 _LAMBDA = "lambda_"
-MIN_SIZE = 192
+MIN_SIZE, MAX_SIZE = 192, 4096
 """Smallest working size: crops of 85 % at 0.8 of the scale must keep the generator's 129 px."""
 
 
 def _require(holds: bool, complaint: str) -> None:
     if not holds:
         raise UsageError(complaint)
+
+
+def _require_whole(flag: str, value: object, low: int, high: int = 2**63 - 1) -> None:
+    fits = isinstance(value, int) and low <= value <= high
+    limit = f"at least {low}" if high > MAX_SIZE else f"from {low} to {high}"
+    _require(fits, f"{flag} {value}: must be a whole number, {limit}")
 
 
 def _require_one_of(flag: str, value: str, allowed: tuple[str, ...]) -> None:
@@ -43,6 +49,7 @@ class LossWeights:
     sparsity: float = 0.06  # paper: 0.05
     sparsity_l1: float = 1.0  # γ, weight of mean |α| against Ψ₀ inside the sparsity; paper: 2
     bootstrap: float = 10.0
+    keep: float = 10.0  # negative relevancy; not annealed
 
 
 @dataclass(frozen=True)
@@ -89,6 +96,7 @@ class EditSettings:
     views: int = 16  # per picture and CLIP loss
     steps: int = 1000
     seed: int = 0
+    alpha_cut: float = 2 / 255  # a delivered alpha under this is 0, over 1 − this it is 1
     weights: LossWeights = LossWeights()
     text_distance: str = "spherical"  # paper: cosine
     internal_dataset: bool = True
@@ -100,10 +108,12 @@ class EditSettings:
 
     def __post_init__(self) -> None:
         """Raise UsageError, naming the flag, where a value cannot work."""
-        _require(self.size >= MIN_SIZE, f"--size {self.size}: must be at least {MIN_SIZE}")
-        _require(self.steps >= 1, f"--steps {self.steps}: must be at least 1")
-        _require(self.views >= 1, f"--views {self.views}: must be at least 1")
-        _require(0 <= self.seed < 2**63, f"--seed {self.seed}: must be from 0 to 2^63 - 1")
+        _require_whole("--size", self.size, MIN_SIZE, MAX_SIZE)
+        _require_whole("--steps", self.steps, 1)
+        _require_whole("--views", self.views, 1)
+        _require_whole("--seed", self.seed, 0)
+        _require_whole("channels", self.channels, 1)
+        _require(0 <= self.alpha_cut < 0.5, f"alpha_cut {self.alpha_cut}: must be from 0 to 0.5")
         for field in dataclasses.fields(self.weights):
             value = getattr(self.weights, field.name)
             flag = "--lambda-" + field.name.replace("_", "-")
@@ -116,12 +126,19 @@ class EditSettings:
 PRESETS = {
     "paper": EditSettings(),
     "standard": EditSettings(preset="standard", size=320, views=8, steps=400),
-    "draft": EditSettings(preset="draft", size=192, channels=32, views=6, steps=120),
+    "draft": EditSettings(
+        preset="draft",
+        size=192,
+        channels=32,
+        views=6,
+        steps=120,
+        alpha_cut=0.06,  # so few steps do not bring a sigmoid nearer to its ends
+        schedule=Schedule(decay_steps=400),  # and need their learning rate to the end
+    ),
 }
 
-# The embedded encoder knows little about direction and much about the screen: measured on painted
-# scenes (docs/design.md).
-SWATCH_WEIGHTS = LossWeights(direction=0.3, screen=1.5, structure=1.0)
+# Measured on painted scenes with the embedded encoder (docs/swatch.md).
+SWATCH_WEIGHTS = LossWeights(screen=1.5, structure=1.0, sparsity=0.2, bootstrap=20.0)
 
 
 def resolve_settings(preset: str, clip: str, **overrides: Any) -> EditSettings:
@@ -137,11 +154,11 @@ def resolve_settings(preset: str, clip: str, **overrides: Any) -> EditSettings:
     elif preset == "draft":  # a ViT-B/32 costs much more than swatch, and needs fewer steps
         settings = dataclasses.replace(settings, views=4, steps=60)
     given = {name: value for name, value in overrides.items() if value is not None}
-    lambdas = {name: given.pop(name) for name in list(given) if name.startswith(_LAMBDA)}
-    try:
-        loss_weights = dataclasses.replace(
-            settings.weights, **{name[len(_LAMBDA) :]: value for name, value in lambdas.items()}
-        )
-        return dataclasses.replace(settings, weights=loss_weights, **given)
-    except TypeError as error:
-        raise UsageError(f"unknown setting: {error}") from error
+    names = [field.name for field in dataclasses.fields(EditSettings)]
+    lambdas = {_LAMBDA + field.name: field.name for field in dataclasses.fields(LossWeights)}
+    for name in given:
+        _require_one_of("setting", name, (*names, *lambdas))
+    changed = {lambdas[name]: value for name, value in given.items() if name in lambdas}
+    weights = dataclasses.replace(settings.weights, **changed)
+    rest = {name: value for name, value in given.items() if name not in lambdas}
+    return dataclasses.replace(settings, weights=weights, **rest)

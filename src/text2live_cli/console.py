@@ -33,6 +33,7 @@ class ConsoleProgress:
         self._task = TaskID(0)
         self._name = ""
         self._total: int | None = None
+        self._from: int | None = None
         self._begin = self._told = 0.0
 
     def __enter__(self) -> ConsoleProgress:
@@ -50,6 +51,7 @@ class ConsoleProgress:
         """Begin a stage, with a bar of its own on a terminal."""
         self._close()
         self._name, self._total = name, total
+        self._from = None
         self._begin = self._told = time.monotonic()
         if self._live:
             count = DownloadColumn() if unit == "byte" else MofNCompleteColumn()
@@ -72,17 +74,21 @@ class ConsoleProgress:
     def advance(self, done: int, values: Mapping[str, float] | None = None) -> None:
         """Move the bar; off a terminal, a line now and then."""
         now = time.monotonic()
-        pace = (now - self._begin) / max(done, 1)
+        if self._from is None:  # a resumed run begins in the middle, and its first step is over
+            self._from, self._begin = done, now
+        pace = (now - self._begin) / max(done - self._from, 1)
         figures = "  ".join(f"{name} {value:.3g}" for name, value in (values or {}).items())
         if self._bars is not None:
             shown = f"{pace:.2f} s/step  {figures}" if values else figures
             self._bars.update(self._task, completed=done, values=shown)
         elif not self.quiet and (now - self._told > _PLAIN_SECONDS or done == self._total):
             self._told = now
-            left = f", {pace * (self._total - done):.0f} s left" if self._total else ""
-            self.console.print(
-                escape(f"{self._name} {done}/{self._total or '?'}{left}  {figures}".rstrip())
-            )
+            text = f"{self._name} {done}/{self._total or '?'}"
+            if values:
+                text += f", {pace:.2f} s/step"
+            if self._total:
+                text += f", {pace * (self._total - done):.0f} s left"
+            self.console.print(escape(f"{text}  {figures}".rstrip()))
 
     def message(self, text: str) -> None:
         """A line for the user, unless quiet."""

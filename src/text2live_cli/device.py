@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import functools
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
 
-from .errors import UsageError
+from .config import DEVICES
+from .errors import Text2LiveError, UsageError
 
 FP16_LOSS_SCALE = 1024.0
 _MALLOC_TRIM_THRESHOLD, _MALLOC_MMAP_MAX = -1, -4
@@ -29,9 +31,11 @@ class Precision:
         """Factor on the loss that keeps fp16 gradients from vanishing."""
         return FP16_LOSS_SCALE if self.name == "fp16" else 1.0
 
-    def autocast(self, device: torch.device) -> torch.autocast:
+    def autocast(self, device: torch.device) -> contextlib.AbstractContextManager[object]:
         """The context in which the generator runs."""
-        return torch.autocast(device.type, self.generator, enabled=self.name != "fp32")
+        if self.name == "fp32":
+            return contextlib.nullcontext()
+        return torch.autocast(device.type, self.generator)
 
 
 FP32 = Precision("fp32", torch.float32, torch.float32)
@@ -44,6 +48,8 @@ def choose_device(name: str) -> torch.device:
 
     Raises UsageError where the one asked for is absent.
     """
+    if name not in DEVICES:
+        raise UsageError(f"--device {name}: must be one of {', '.join(DEVICES)}")
     available = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
     if name == "auto":
         name = next((kind for kind, there in available.items() if there), "cpu")
@@ -80,6 +86,12 @@ def _keep_freed_memory() -> None:
         libc.mallopt(_MALLOC_TRIM_THRESHOLD, 2**31 - 1)
 
 
+@functools.lru_cache
+def constant(values: tuple[float, ...], device: torch.device) -> torch.Tensor:
+    """A small fixed vector on `device`, sent there once: sending makes a GPU wait."""
+    return torch.tensor(values, device=device)
+
+
 def peak_memory_mib(device: torch.device) -> float | None:
     """The most memory used so far, MiB: of the GPU, or of the process; None where unknown."""
     if device.type == "cuda":
@@ -95,8 +107,6 @@ def peak_memory_mib(device: torch.device) -> float | None:
 @contextlib.contextmanager
 def explain_out_of_memory() -> Iterator[None]:
     """Say what to lower when memory runs out."""
-    from .errors import Text2LiveError
-
     try:
         yield
     except (MemoryError, RuntimeError) as error:

@@ -7,6 +7,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from .device import constant
+
 GREEN_SCREEN = (0.0, 177 / 255, 64 / 255)
 
 
@@ -32,4 +34,5 @@ class EditLayer(NamedTuple):
 
     def over_green_screen(self) -> Tensor:
         """The layer over plain chroma-key green (B, 3, H, W)."""
-        return self.over(self.color.new_tensor(GREEN_SCREEN).view(1, 3, 1, 1))
+        green = constant(GREEN_SCREEN, self.color.device).view(1, 3, 1, 1)
+        return self.over(green.expand_as(self.color))

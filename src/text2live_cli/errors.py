@@ -13,9 +13,3 @@ class UsageError(Text2LiveError):
     """The command was asked for something it cannot do (an option, a prompt): exit code 2."""
 
     exit_code = 2
-
-
-class Interrupted(Text2LiveError):
-    """The run was stopped by Ctrl-C after its result and checkpoint were written: exit code 130."""
-
-    exit_code = 130

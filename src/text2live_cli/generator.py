@@ -106,7 +106,8 @@ class Head(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """(B, channels, H, W) → (B, 4, H, W) float32."""
         color, alpha = self.project(x).float().split([3, 1], dim=1)
-        color = torch.einsum("bchw,cd->bdhw", color, self.color_decorrelation)
+        mixing = self.color_decorrelation[None, :, :, None, None]
+        color = (color[:, :, None] * mixing).sum(1)  # no matrix product, which autocast would round
         return torch.cat([color, alpha], dim=1).sigmoid()
 
 

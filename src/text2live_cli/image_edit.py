@@ -19,7 +19,7 @@ from .charts import write_loss_chart
 from .checkpoint import Checkpoint, save_checkpoint
 from .clip_guide import ClipGuide, load_guide
 from .compositing import lay_over
-from .config import EditSettings, resolve_settings
+from .config import MIN_SIZE, EditSettings, resolve_settings
 from .device import (
     Precision,
     choose_device,
@@ -28,18 +28,26 @@ from .device import (
     prepare,
 )
 from .edit_layer import GREEN_SCREEN
-from .errors import UsageError
+from .errors import Text2LiveError, UsageError
 from .internal_dataset import Example, InternalDataset, render
 from .media import Picture, read_mask, read_picture, to_uint, to_unit, write_picture
 from .objective import Objective
 from .progress import Progress, Silent
 from .prompts import Prompts, check_text, choose_roi, embed_prompts, slug
 from .relevancy import relevancy_map
-from .run_folder import CHECKPOINT, PREVIEWS, open_run_folder, run_folder
+from .run_folder import (
+    CHECKPOINT,
+    discard_former_run,
+    open_run_folder,
+    preview_path,
+    run_folder,
+)
 from .training import Trainer, catch_interrupt
 from .upsampling import render_at, snap_alpha
 
 _CHECKPOINT_SECONDS = 60.0
+_MAX_AREA_ASPECT = 4.0  # a longer picture is trained smaller, so that its area stays that of 4:1
+_MAX_LONG_SIDE = 8192
 
 
 @dataclass(frozen=True)
@@ -72,6 +80,7 @@ class Scene:
     working_mask: Tensor | None
 
 
+@explain_out_of_memory()
 def edit_image(
     source: Path | str,
     prompt: str,
@@ -107,34 +116,38 @@ def edit_image(
     progress = progress or Silent()
     source = Path(source)
     device = choose_device(overrides.get("device") or "auto")
-    preset = preset or _default_preset(device, progress)
-    settings = resolve_settings(preset, clip, **overrides)
-    _check_limits(minutes, save_every)
+    chosen = preset or ("draft" if device.type == "cpu" else "paper")
+    settings = resolve_settings(chosen, clip, **overrides)
+    _check_limits(minutes, save_every, overrides.get("steps"))
     folder = Path(output) if output else Path(f"{source.stem}.{slug(prompt)}")
-    open_run_folder(folder, overwrite, resume)
+    open_run_folder(folder, overwrite, resume, [source, *([Path(mask)] if mask else [])])
     picture = read_picture(source)
     for note in picture.notes:
         progress.message(f"{source.name}: {note}")
     prepare(device)
     precision = choose_precision(settings.precision, device)
-    scene = prepare_scene(picture, Path(mask) if mask else None, settings, device)
+    reason = "" if preset else (": no GPU here" if device.type == "cpu" else ": there is a GPU")
+    progress.message(f"preset {chosen}{reason}; on {device.type} in {precision.name}")
+    scene = prepare_scene(picture, Path(mask) if mask else None, settings, device, progress)
     checkpoint = Checkpoint.read(folder / CHECKPOINT) if resume else None
-    with run_folder(folder, overwrite), explain_out_of_memory():
+    with run_folder(folder):
         guide = load_guide(clip, Path(clip_weights) if clip_weights else None, progress)
         guide.to(device)
         prompts = _resolve_prompts(prompt, roi, screen, also, keep, guide, scene, progress)
         trainer = make_trainer(guide, prompts, scene, settings, device, precision)
-        job = _describe_job(scene, prompts, settings, guide)
-        saver = _Saver(folder, trainer, job, scene, save_every)
+        job = _describe_job(scene, prompts, trainer, guide)
+        saver = _Saver(folder, trainer, job, scene, save_every, progress)
         with catch_interrupt() as stopped:
             if checkpoint is not None:
                 checkpoint.require_job(job, ignore=("steps",) if minutes else ())
                 checkpoint.restore(trainer)
                 progress.message(f"going on after step {trainer.done}")
             elif minutes is not None:
-                trainer.fit_to(minutes)
+                trainer.fit_to(minutes, progress, stopped)
                 progress.message(f"{trainer.settings.steps} steps fit into {minutes:g} minutes")
-            train_begin = time.monotonic()
+            if overwrite:
+                discard_former_run(folder)
+            first, train_begin = trainer.done, time.monotonic()
             trainer.run(progress, stopped, saver)
         trained = time.monotonic()
         progress.stage("writing the result")
@@ -145,6 +158,7 @@ def edit_image(
             "preparation": train_begin - begin,
             "training": trained - train_begin,
             "result": time.monotonic() - trained,
+            "per_step": (trained - train_begin) / max(trainer.done - first, 1),
         }
         made = record.make_record(
             trainer, guide, picture, prompts, folder, timings, unchanged, interrupted, job
@@ -153,17 +167,9 @@ def edit_image(
     return EditResult(folder, interrupted, made)
 
 
-def _default_preset(device: torch.device, progress: Progress) -> str:
-    preset = "draft" if device.type == "cpu" else "paper"
-    progress.message(
-        f"preset {preset}: "
-        + ("there is no GPU" if preset == "draft" else f"running on {device.type}")
-        + " (--preset changes it)"
-    )
-    return preset
-
-
-def _check_limits(minutes: float | None, save_every: int | None) -> None:
+def _check_limits(minutes: float | None, save_every: int | None, steps: int | None) -> None:
+    if minutes is not None and steps is not None:
+        raise UsageError("--minutes and --steps: choose one")
     if minutes is not None and not 0 < minutes < float("inf"):
         raise UsageError(f"--minutes {minutes}: must be more than 0")
     if save_every is not None and save_every < 1:
@@ -171,20 +177,38 @@ def _check_limits(minutes: float | None, save_every: int | None) -> None:
 
 
 def prepare_scene(
-    picture: Picture, mask: Path | None, settings: EditSettings, device: torch.device
+    picture: Picture,
+    mask: Path | None,
+    settings: EditSettings,
+    device: torch.device,
+    progress: Progress,
 ) -> Scene:
     """The picture and its mask on `device`, as read and resized for the training."""
     source = _to_tensor(to_unit(picture.color), device)
     if picture.alpha is not None:  # the encoder sees what is transparent as white
         opacity = _to_tensor(to_unit(picture.alpha)[..., None], device)
         source = torch.lerp(torch.ones_like(source), source, opacity)
-    scale = settings.size / min(picture.height, picture.width)
-    size = round(scale * picture.height), round(scale * picture.width)
+    size = _working_size(picture, settings.size, progress)
     limit = read_mask(mask, (picture.height, picture.width)) if mask else None
     working_mask = None
     if limit is not None:
         working_mask = _resize(_to_tensor(limit[..., None], device), size)
     return Scene(picture, source, _resize(source, size), limit, working_mask)
+
+
+def _working_size(picture: Picture, short: int, progress: Progress) -> tuple[int, int]:
+    """Height and width of the working picture; that of a long panorama is held in bounds."""
+    aspect = max(picture.height, picture.width) / min(picture.height, picture.width)
+    bounded = max(MIN_SIZE, min(short, int(short * (_MAX_AREA_ASPECT / aspect) ** 0.5)))
+    if bounded < short:
+        progress.message(f"a panorama: trained at a short side of {bounded} px, not {short}")
+    if bounded * aspect > _MAX_LONG_SIDE:
+        raise UsageError(
+            f"{picture.path}: {picture.width}×{picture.height} is too long a strip to edit;"
+            " cut it into parts"
+        )
+    scale = bounded / min(picture.height, picture.width)
+    return round(scale * picture.height), round(scale * picture.width)
 
 
 def _to_tensor(values: np.ndarray, device: torch.device) -> Tensor:
@@ -247,12 +271,13 @@ def make_trainer(
 
 
 def _describe_job(
-    scene: Scene, prompts: Prompts, settings: EditSettings, guide: ClipGuide
+    scene: Scene, prompts: Prompts, trainer: Trainer, guide: ClipGuide
 ) -> dict[str, Any]:
     """What a run must share with the one it resumes: flat, with the names users know."""
     job: dict[str, Any] = {"input": scene.picture.sha256, "clip weights": guide.sha256}
     job.update({name: list(v) if isinstance(v, tuple) else v for name, v in vars(prompts).items()})
-    values = dataclasses.asdict(settings)
+    values = dataclasses.asdict(trainer.settings)
+    values.update(device=trainer.device.type, precision=trainer.precision.name)
     loss_weights = values.pop("weights")
     for group in ("dataset", "schedule"):
         values.update({f"{group}.{name}": value for name, value in values.pop(group).items()})
@@ -272,17 +297,19 @@ class _Saver:
         job: dict[str, Any],
         scene: Scene,
         save_every: int | None,
+        progress: Progress,
     ) -> None:
         self.folder = folder
         self.trainer = trainer
         self.job = job
         self.scene = scene
         self.save_every = save_every
+        self.progress = progress
         self.saved_at = time.monotonic()
 
     def __call__(self) -> None:
         if time.monotonic() - self.saved_at > _CHECKPOINT_SECONDS:
-            self.save()
+            self._try_save()
         if self.save_every and self.trainer.done % self.save_every == 0:
             self._preview()
 
@@ -291,12 +318,20 @@ class _Saver:
         save_checkpoint(self.folder / CHECKPOINT, self.trainer, self.job)
         self.saved_at = time.monotonic()
 
+    def _try_save(self) -> None:
+        """A checkpoint that cannot be written now is no reason to lose the training."""
+        try:
+            self.save()
+        except Text2LiveError as error:
+            self.progress.warning(f"no checkpoint for now: {error}")
+            self.saved_at = time.monotonic()
+
     def _preview(self) -> None:
         example = Example(self.scene.working, self.scene.working_mask)
         with torch.no_grad(), self.trainer.precision.autocast(self.trainer.device):
             composite = render(self.trainer.generator, example).composite
-        (self.folder / PREVIEWS).mkdir(exist_ok=True)
-        path = self.folder / PREVIEWS / f"{self.trainer.done:05d}.png"
+        path = preview_path(self.folder, self.trainer.done)
+        path.parent.mkdir(exist_ok=True)
         write_picture(path, to_uint(_to_array(composite), 255))
 
 
@@ -324,11 +359,11 @@ def _render_layer(trainer: Trainer, scene: Scene) -> np.ndarray:
     """The layer as it is saved: (H, W, 4) uint8 at the size of the source, alpha snapped."""
     with torch.no_grad(), trainer.precision.autocast(trainer.device):
         layer = render_at(trainer.generator, scene.source, scene.working)
-    alpha = _to_array(snap_alpha(layer.alpha))[..., 0]
+    alpha = _to_array(snap_alpha(layer.alpha, trainer.settings.alpha_cut))[..., 0]
     if scene.mask is not None:
         alpha = alpha * scene.mask
     if scene.picture.alpha is not None:  # what is transparent stays transparent
-        alpha = alpha * to_unit(scene.picture.alpha)
+        alpha = alpha * (scene.picture.alpha > 0)
     return np.dstack([to_uint(_to_array(layer.color), 255), to_uint(alpha, 255)])
 
 

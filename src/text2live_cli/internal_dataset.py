@@ -64,7 +64,7 @@ class InternalDataset:
 
         picture, mask = self.whole
         if jitter < s.jitter_p:
-            picture = color_jitter(picture, factors.to(picture.device))
+            picture = color_jitter(picture, factors.to(picture.device, non_blocking=True))
         return Example(augment(picture), None if mask is None else augment(mask))
 
 

@@ -41,7 +41,10 @@ class Terms(NamedTuple):
 
 
 class Objective:
-    """Judges the pictures of a step by the texts; terms with weight 0 are not computed."""
+    """Judges the pictures of a step by the texts.
+
+    Terms with weight 0 are not computed, except the text part of L_comp.
+    """
 
     def __init__(
         self,
@@ -78,7 +81,7 @@ class Objective:
             "structure": self.weights.structure,
             "sparsity": self.weights.sparsity,
             "bootstrap": bootstrap_weight,
-            "keep": self.weights.bootstrap,
+            "keep": self.weights.keep,
         }
         return Terms(values, {name: weights[name] for name in values})
 
@@ -87,14 +90,15 @@ class Objective:
         composites, sources, screens = [], [], []
         for picture in pictures:
             views = self.draw_views(picture.source, rng)
-            seen = apply_views(torch.cat([picture.composite, picture.source]), views)
-            composites.append(seen[: self.views])
-            sources.append(seen[self.views :].detach())
+            composites.append(apply_views(picture.composite, views))
+            if self.weights.direction:
+                with torch.no_grad():
+                    sources.append(apply_views(picture.source, views))
             if self.weights.screen:
                 views = self.draw_views(picture.source, rng)
                 screens.append(apply_views(picture.screen, views))
         composite, screen = self._encode(composites, screens)
-        shares = _draw_shares(len(self.texts.target), rng).to(composite.device)
+        shares = _draw_shares(len(self.texts.target), rng).to(composite.device, non_blocking=True)
         values = {
             "composition": losses.text_loss(
                 composite, self.texts.target, shares, self.text_distance
@@ -103,12 +107,16 @@ class Objective:
         if self.weights.direction:
             with torch.no_grad():
                 source, _ = self._encode(sources, [])
-            shares = _draw_shares(len(self.texts.target), rng).to(composite.device)
+            shares = _draw_shares(len(self.texts.target), rng).to(
+                composite.device, non_blocking=True
+            )
             values["direction"] = losses.directional_loss(
                 composite, source, self.texts.target, self.texts.roi, shares
             )
         if self.weights.screen:
-            shares = _draw_shares(len(self.texts.screen), rng).to(composite.device)
+            shares = _draw_shares(len(self.texts.screen), rng).to(
+                composite.device, non_blocking=True
+            )
             values["screen"] = losses.text_loss(
                 screen, self.texts.screen, shares, self.text_distance
             )

@@ -38,7 +38,7 @@ class FlatMadgrad:
         self.flat.grad.zero_()
 
     def step(self, learning_rate: float, loss_scale: float = 1.0) -> Tensor:
-        """One step; nothing changes where a gradient is not finite.
+        """One step; no weight and no moment changes where a gradient is not finite.
 
         Returns a bool tensor on the device (no synchronisation): whether the step was taken.
         """

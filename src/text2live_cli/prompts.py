@@ -12,7 +12,6 @@ from .clip_guide import ClipGuide
 from .errors import UsageError
 from .progress import Progress
 from .relevancy import Query, make_query
-from .views import resize
 
 TEMPLATES = (
     "photo of {}.",
@@ -58,7 +57,7 @@ class Prompts:
     @property
     def directed(self) -> bool:
         """Whether target and ROI differ: the directional term needs a direction."""
-        return self.roi not in self.targets
+        return any(target != self.roi for target in self.targets)
 
 
 @dataclass(frozen=True)
@@ -110,8 +109,7 @@ def _check_swatch_words(flag: str, text: str, progress: Progress) -> None:
     """The embedded encoder has a closed vocabulary: name what it does not know."""
     from .swatch import vocabulary
 
-    words = re.findall(r"[^\W\d_]+", text.lower())
-    if not vocabulary.known_words().intersection(words):
+    if not _known_to_swatch(text):
         raise UsageError(
             f'{flag} "{text}": the embedded encoder `swatch` knows none of these words;'
             " see `text2live weights list`, or take a CLIP: --clip ViT-B-32-quickgelu/openai"
@@ -120,6 +118,13 @@ def _check_swatch_words(flag: str, text: str, progress: Progress) -> None:
         nearest = ", ".join(vocabulary.nearest_words(word))
         hint = f" (nearest: {nearest})" if nearest else ""
         progress.warning(f'{flag}: `swatch` does not know "{word}"{hint}')
+
+
+def _known_to_swatch(text: str) -> bool:
+    from .swatch import vocabulary
+
+    words = re.findall(r"[^\W\d_]+", text.lower())
+    return bool(vocabulary.known_words().intersection(words))
 
 
 def trailing_parts(prompt: str) -> list[str]:
@@ -135,13 +140,15 @@ def trailing_parts(prompt: str) -> list[str]:
 def choose_roi(guide: ClipGuide, picture: Tensor, prompt: str) -> str:
     """The trailing part of `prompt` that fits `picture` (1, 3, H, W) best."""
     parts = trailing_parts(prompt)
-    view = resize(picture, *guide.view_size(*picture.shape[2:]))
-    seen = F.normalize(guide.encode_views(view), dim=-1)
+    if guide.name == "swatch":
+        parts = [part for part in parts if _known_to_swatch(part)] or parts
+    seen = F.normalize(guide.encode_views(guide.structure_views(picture)), dim=-1).mean(0)
     texts = F.normalize(guide.encode_text(fill(TEMPLATES, tuple(parts))), dim=-1)
-    scores = (texts @ seen[0]).view(len(parts), len(TEMPLATES)).mean(1)
+    scores = (texts @ seen).view(len(parts), len(TEMPLATES)).mean(1)
     return parts[int(scores.argmax())]
 
 
 def slug(prompt: str, limit: int = 40) -> str:
-    """A name for files: letters, digits and dashes of `prompt`; never empty."""
-    return re.sub(r"[^\w]+", "-", prompt.lower()).strip("-_")[:limit].rstrip("-") or "edit"
+    """A name for files: letters, digits and dashes of `prompt`, in at most `limit` bytes."""
+    name = re.sub(r"[^\w]+", "-", prompt.lower()).strip("-_").encode()[:limit]
+    return name.decode(errors="ignore").rstrip("-") or "edit"

@@ -41,7 +41,6 @@ def make_record(
 ) -> dict[str, Any]:
     """The record of a run: settings as resolved, versions, hashes, losses, seconds and MiB."""
     settings = dataclasses.asdict(trainer.settings)
-    steps = len(trainer.history.terms)
     return {
         "command": "edit-image",
         "output": str(folder),
@@ -70,8 +69,7 @@ def make_record(
         "versions": {name: metadata.version(name) for name in _PACKAGES},
         "python": platform.python_version(),
         "unchanged_share": unchanged,
-        "seconds": {name: round(value, 3) for name, value in timings.items()},
-        "seconds_per_step": round(timings["training"] / max(steps, 1), 4),
+        "seconds": {name: round(value, 4) for name, value in timings.items()},
         "peak_memory_mib": peak_memory_mib(trainer.device),
         "job": job,
         "history": _history_json(trainer.history),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,34 +11,57 @@ from .errors import Text2LiveError, UsageError
 CHECKPOINT = "checkpoint.safetensors"
 RECORD = "run.json"
 PREVIEWS = "previews"
+PICTURES = ("layer.png", "composite.png", "alpha.png", "screen.png", "relevancy.png", "loss.png")
 
 
-def open_run_folder(folder: Path, overwrite: bool, resume: bool) -> None:
+def open_run_folder(folder: Path, overwrite: bool, resume: bool, inputs: list[Path]) -> None:
     """Check that a run may write into `folder`, before any work is done.
 
-    Raises UsageError where a result stands there and neither flag is given, or where there is
-    nothing to resume.
+    Raises UsageError where a result stands there and neither flag is given, where there is
+    nothing to resume, or where one of the `inputs` would be overwritten.
     """
     if overwrite and resume:
         raise UsageError("--overwrite and --resume: choose one")
-    if folder.exists() and not folder.is_dir():
-        raise UsageError(f"{folder} is a file: name a folder with -o")
-    stands = (folder / RECORD).exists() or (folder / CHECKPOINT).exists()
-    if resume and not (folder / CHECKPOINT).exists():
+    with _explained(folder):
+        if folder.exists() and not folder.is_dir():
+            raise UsageError(f"{folder} is a file: name a folder with -o")
+        standing = [path for path in _results(folder) if path.exists()]
+        resumable = (folder / CHECKPOINT).exists()
+    if resume and not resumable:
         raise UsageError(f"{folder}: no checkpoint to resume; run without --resume")
-    if stands and not (overwrite or resume):
+    for path in inputs:
+        if path.resolve() in [result.resolve() for result in standing]:
+            raise UsageError(f"{path} would be overwritten by the result: choose another -o DIR")
+    if standing and not (overwrite or resume):
         raise UsageError(
-            f"{folder} holds a result already: add --overwrite, --resume, or another -o DIR"
+            f"{folder} holds a result already ({standing[0].name}): add --overwrite, --resume,"
+            " or another -o DIR"
         )
 
 
+def preview_path(folder: Path, step: int) -> Path:
+    """Where the preview after `step` steps goes."""
+    return folder / PREVIEWS / f"{step:05d}.png"
+
+
+def discard_former_run(folder: Path) -> None:
+    """Remove what a new run would not replace by itself: an old checkpoint and its previews.
+
+    Only our own names are touched, and only in a folder with a record of ours.
+    """
+    if not (folder / RECORD).exists() and not (folder / CHECKPOINT).exists():
+        return
+    with _explained(folder):
+        (folder / CHECKPOINT).unlink(missing_ok=True)
+        for path in (folder / PREVIEWS).glob("[0-9]*.png"):
+            if path.stem.isdigit():
+                path.unlink()
+
+
 @contextlib.contextmanager
-def run_folder(folder: Path, overwrite: bool) -> Iterator[None]:
+def run_folder(folder: Path) -> Iterator[None]:
     """`folder` exists within; if the run fails before it wrote anything, it is removed again."""
     made = _make(folder)
-    if overwrite:
-        (folder / CHECKPOINT).unlink(missing_ok=True)
-        shutil.rmtree(folder / PREVIEWS, ignore_errors=True)
     try:
         yield
     finally:
@@ -48,19 +70,26 @@ def run_folder(folder: Path, overwrite: bool) -> Iterator[None]:
                 path.rmdir()  # only succeeds where nothing was written
 
 
+def _results(folder: Path) -> list[Path]:
+    return [folder / name for name in (RECORD, CHECKPOINT, *PICTURES)]
+
+
 def _make(folder: Path) -> list[Path]:
     """Create `folder`; the folders that did not exist, outermost first."""
-    missing = [path for path in (folder, *folder.parents) if not path.exists()][::-1]
-    try:
+    with _explained(folder):
+        missing = [path for path in (folder, *folder.parents) if not path.exists()][::-1]
         folder.mkdir(parents=True, exist_ok=True)
         probe = folder / ".writable"
         probe.touch()
         probe.unlink()
-    except OSError as error:
-        for path in reversed(missing):
-            with contextlib.suppress(OSError):
-                path.rmdir()
-        raise Text2LiveError(
-            f"cannot write into {folder}: {error.strerror}; choose another place with -o"
-        ) from error
     return missing
+
+
+@contextlib.contextmanager
+def _explained(folder: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise Text2LiveError(
+            f"cannot write into {str(folder)[:200]}: {error.strerror}; choose another place with -o"
+        ) from error

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import signal
+import statistics
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -20,6 +21,7 @@ from torch import Tensor
 
 from .config import EditSettings
 from .device import FP32, Precision
+from .errors import Text2LiveError
 from .generator import Generator
 from .objective import Objective, Rendered
 from .optimizer import FlatMadgrad
@@ -27,6 +29,8 @@ from .progress import Progress
 
 MAX_SKIPPED = 3
 """After this many non-finite steps the run goes on in fp32."""
+MAX_LOST = 25
+"""After this many in a row, in fp32, it ends."""
 PACE_STEPS = 10
 """Steps that are timed to fix the length of a run with a time limit."""
 _READ_EVERY = 25  # steps between looks at the device, where looking makes it wait
@@ -75,24 +79,31 @@ class Trainer:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(self.settings.seed)
             generator = Generator(self.settings.channels)
-        generator = generator.to(self.device, memory_format=torch.channels_last)
-        self.generator = generator.train()
+        self.generator = generator.to(memory_format=torch.channels_last).to(self.device).train()
         self.optimizer = FlatMadgrad(self.generator, self.settings.schedule)
         self.history = History()
         self.done = 0
+        self._skipped_in_a_row = 0
         self._unread: list[tuple[Tensor, Tensor, dict[str, float]]] = []
 
-    def fit_to(self, minutes: float) -> None:
-        """Fix the number of steps by the pace of ten, which are then taken back.
+    def fit_to(self, minutes: float, progress: Progress, stopped: Callable[[], bool]) -> None:
+        """Fix the number of steps by the median pace of ten, which are then taken back.
 
         The run is thereby the one that `--steps` of that number gives.
         """
+        progress.stage("measuring the pace", PACE_STEPS)
         begin = time.monotonic()
-        for _ in range(PACE_STEPS):
+        times = []
+        for done in range(1, PACE_STEPS + 1):
+            started = time.monotonic()
             self.step()
-        self.read()
-        spent = time.monotonic() - begin
-        steps = max(1, int((60 * minutes - spent) * PACE_STEPS / spent))
+            self.read()
+            times.append(time.monotonic() - started)
+            progress.advance(done)
+            if stopped():
+                raise KeyboardInterrupt
+        left = 60 * minutes - (time.monotonic() - begin)
+        steps = max(1, int(left / statistics.median(times)))
         self.settings = dataclasses.replace(self.settings, steps=steps)
         self.start()
 
@@ -106,7 +117,7 @@ class Trainer:
             self.step()
             if self.done % every == 0 or self.done == self.settings.steps:
                 self.read()
-                self._fall_back_to_fp32(progress)
+                self._judge_skipped(progress)
                 progress.advance(self.done, self.history.weighted[-1])
             save()
         self.read()
@@ -134,15 +145,21 @@ class Trainer:
             self.history.terms.append(row)
             self.history.weighted.append({k: weights[k] * v for k, v in row.items()})
             self.history.skipped += not bool(taken)
+            self._skipped_in_a_row = 0 if taken else self._skipped_in_a_row + 1
         self._unread.clear()
 
-    def _fall_back_to_fp32(self, progress: Progress) -> None:
+    def _judge_skipped(self, progress: Progress) -> None:
         if self.history.skipped >= MAX_SKIPPED and self.precision is not FP32:
             progress.warning(
                 f"{self.history.skipped} steps were not finite in {self.precision.name}:"
                 " going on in fp32"
             )
             self.use_fp32()
+        elif self._skipped_in_a_row >= MAX_LOST:
+            raise Text2LiveError(
+                f"the last {self._skipped_in_a_row} steps were not finite, in fp32 too:"
+                " lower the λ's that were raised, or take another --seed"
+            )
 
     def use_fp32(self) -> None:
         """Compute in full precision from here on."""

@@ -1,8 +1,9 @@
 """Deliver large what was trained small: the edit layer at the size of the source.
 
-Above 1.2 times the trained size the layer is upsampled along the source's edges, by a guided filter
-(He, Sun and Tang 2010; its coefficients upsampled, as in the "fast guided filter", He and Sun
-2015), and what the filter loses against the trained layer is added back.
+Up to 1.2 times the trained size the generator itself is run there. Above, the layer is upsampled
+along the source's edges, by a guided filter (He, Sun and Tang 2010; its coefficients upsampled, as
+in the "fast guided filter", He and Sun 2015). What either loses against the trained layer is added
+back.
 """
 
 from __future__ import annotations
@@ -12,10 +13,10 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from .edit_layer import EditLayer
-from .generator import MIN_SIDE, Generator
+from .generator import Generator
 
-MIN_DIRECT_SCALE, MAX_DIRECT_SCALE = 0.8, 1.2
-"""The generator has seen its picture at these scales, and can be run there."""
+MAX_DIRECT_SCALE = 1.2
+"""The generator has seen its picture at up to this scale, and can be run there."""
 _RADIUS = 2  # pixels of the small picture
 _EPSILON = 1e-3  # variance of the guide under which a window counts as flat
 _CORRECTIONS = 2
@@ -23,13 +24,16 @@ _CORRECTIONS = 2
 
 def render_at(generator: Generator, source: Tensor, working: Tensor) -> EditLayer:
     """The edit layer (1, ·, H, W) at the size of `source`, trained on `working`, a resized copy."""
-    scale = source.shape[2] / working.shape[2]
-    if MIN_DIRECT_SCALE <= scale <= MAX_DIRECT_SCALE and min(source.shape[2:]) >= MIN_SIDE:
-        return EditLayer.from_rgba(generator(source))
     layer = EditLayer.from_rgba(generator(working))
+    scale = source.shape[2] / working.shape[2]
+    if scale == 1:
+        return layer
     if scale < 1:
         return EditLayer(*(_shrink(part, source.shape[2:]) for part in layer))
-    return upsample(layer, working, source)
+    if scale > MAX_DIRECT_SCALE:
+        return upsample(layer, working, source)
+    large = EditLayer.from_rgba(generator(source))
+    return EditLayer(*(_corrected(a, b).clamp(0, 1) for a, b in zip(large, layer, strict=True)))
 
 
 def upsample(layer: EditLayer, small: Tensor, large: Tensor) -> EditLayer:
@@ -39,9 +43,12 @@ def upsample(layer: EditLayer, small: Tensor, large: Tensor) -> EditLayer:
     return EditLayer(color, alpha)
 
 
-def snap_alpha(alpha: Tensor) -> Tensor:
-    """Stretch the alpha: what is under 2/255 becomes 0, what is over 253/255 becomes 1."""
-    return ((alpha - 2 / 255) / (251 / 255)).clamp(0, 1)
+def snap_alpha(alpha: Tensor, cut: float) -> Tensor:
+    """Stretch the alpha so that what is under `cut` becomes 0 and what is over 1 − `cut` 1.
+
+    A sigmoid reaches neither, and only where the alpha is 0 is the source left as it is.
+    """
+    return ((alpha - cut) / (1 - 2 * cut)).clamp(0, 1)
 
 
 def _guided(values: Tensor, small: Tensor, large: Tensor) -> Tensor:
@@ -53,9 +60,14 @@ def _guided(values: Tensor, small: Tensor, large: Tensor) -> Tensor:
     result = _apply_linear(slope, offset, large)
     result = torch.minimum(torch.maximum(result, low), high)
     for _ in range(_CORRECTIONS):
-        result += _bilinear(values - _shrink(result, values.shape[2:]), size)
+        result = _corrected(result, values)
         result = torch.minimum(torch.maximum(result, low), high)
     return result
+
+
+def _corrected(large: Tensor, small: Tensor) -> Tensor:
+    """`large` plus what it lacks, when shrunk, against `small`."""
+    return large + _bilinear(small - _shrink(large, small.shape[2:]), large.shape[2:])
 
 
 def _local_linear(values: Tensor, guide: Tensor) -> tuple[Tensor, Tensor]:

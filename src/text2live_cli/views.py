@@ -17,6 +17,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from .device import constant
+
 MAX_REDUCTION = 2.0
 """A warp may shrink at most this much; what is larger is first reduced with antialiasing."""
 
@@ -61,11 +63,11 @@ class Views(NamedTuple):
     def to(self, device: torch.device) -> Views:
         """The same parameters on `device`."""
         return self._replace(
-            warp=self.warp.to(device),
-            place=self.place.to(device),
-            crops=self.crops.to(device),
-            jitter=self.jitter.to(device),
-            gray=self.gray.to(device),
+            warp=self.warp.to(device, non_blocking=True),
+            place=self.place.to(device, non_blocking=True),
+            crops=self.crops.to(device, non_blocking=True),
+            jitter=self.jitter.to(device, non_blocking=True),
+            gray=self.gray.to(device, non_blocking=True),
         )
 
 
@@ -123,6 +125,7 @@ def draw_views(
     """Draw `count` random views, each `size` (height, width) pixels.
 
     The first view of every window is the whole window, the others are crops of 60–100 % of it.
+    With more windows than views, a random start lets every window have its turn.
     """
     height, width = size
     crops = _draw_crops(count, windows, picture_size, settings, rng)
@@ -173,15 +176,18 @@ def _warp(pictures: Tensor, views: Views) -> Tensor:
     in_affine = views.warp @ pixels
     in_affine = in_affine / in_affine[:, 2:]
     in_crop = (views.place @ in_affine)[:, :2]
-    scale = in_crop.new_tensor([width, height]).view(1, 2, 1)
+    scale = constant((width, height), pictures.device).view(1, 2, 1)
     inside = _within(in_affine[:, :2], scale) & _within(in_crop, scale)
     share = views.crops[:, :2, None] + views.crops[:, 2:, None] * in_crop / scale
-    grid = (2 * share - 1).transpose(1, 2).reshape(1, n * height, width, 2)
+    # Held half a pixel inside, which continues the border (not every device has that padding).
+    pixel = constant((1 / pictures.shape[3], 1 / pictures.shape[2]), pictures.device).view(1, 2, 1)
+    grid = (2 * share - 1).clamp(pixel - 1, 1 - pixel)
+    grid = grid.transpose(1, 2).reshape(1, n * height, width, 2)
     sampled = F.grid_sample(
         pictures,
         grid.expand(len(pictures), -1, -1, -1),
         mode="bilinear",
-        padding_mode="border",
+        padding_mode="zeros",
         align_corners=False,
     )
     return sampled.where(inside.view(1, 1, n * height, width), views.fill)
@@ -210,7 +216,8 @@ def _draw_crops(
     factor = _uniform(count, settings.min_crop, 1.0, rng)
     factor[: len(windows)] = 1.0
     left, top = torch.rand(2, count, generator=rng, dtype=torch.float64)
-    base = torch.tensor(windows, dtype=torch.float64)[torch.arange(count) % len(windows)]
+    start = int(torch.randint(len(windows), (1,), generator=rng))
+    base = torch.tensor(windows, dtype=torch.float64)[(start + torch.arange(count)) % len(windows)]
     x, y, width, height = base.unbind(1)
     crops = torch.stack(
         [
@@ -317,7 +324,7 @@ def _to_gray(batch: Tensor, gray: Tensor) -> Tensor:
 
 def luminance(batch: Tensor) -> Tensor:
     """(B, 3, H, W) → (B, 1, H, W), the weights of ITU-R 601."""
-    weights = batch.new_tensor([0.2989, 0.587, 0.114]).view(1, 3, 1, 1)
+    weights = constant((0.2989, 0.587, 0.114), batch.device).view(1, 3, 1, 1)
     return (batch * weights).sum(1, keepdim=True)
 
 
@@ -332,6 +339,6 @@ def shift_hue(batch: Tensor, turns: Tensor) -> Tensor:
         (green - blue) / safe,
         torch.where(high == green, 2 + (blue - red) / safe, 4 + (red - green) / safe),
     )
-    offsets = batch.new_tensor([5.0, 3.0, 1.0]).view(1, 3, 1, 1)
+    offsets = constant((5.0, 3.0, 1.0), batch.device).view(1, 3, 1, 1)
     k = (offsets + sextant + 6 * turns) % 6
     return high - chroma * torch.minimum(k, 4 - k).clamp(0, 1)
