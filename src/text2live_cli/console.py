@@ -88,7 +88,7 @@ class ConsoleProgress:
                 text += f", {pace:.2f} s/step"
             if self._total:
                 text += f", {pace * (self._total - done):.0f} s left"
-            self.console.print(escape(f"{text}  {figures}".rstrip()))
+            self.console.print(escape(f"{text}  {figures}".rstrip()), soft_wrap=True)
 
     def message(self, text: str) -> None:
         """A line for the user, unless quiet."""
