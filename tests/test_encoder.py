@@ -107,6 +107,15 @@ def test_relevancy_by_blocks(
     close(ours / theirs.max(), theirs / theirs.max(), RELEVANCY_TOLERANCE)
 
 
+def test_relevancy_of_two_prompts_at_once(tiny12: ClipGuide, encoder_arrays: Arrays) -> None:
+    views = F.interpolate(
+        encoder_arrays.picture("relevancy/u8"), (224, 224), mode="bilinear", align_corners=False
+    )
+    ours = attention_relevancy(tiny12, views, tiny12.encode_text(["cup", "spoon"]))[0]
+    theirs = encoder_arrays["relevancy/two_prompts/R_7x7"]
+    close(ours / theirs.max(), theirs / theirs.max(), RELEVANCY_TOLERANCE)
+
+
 def test_relevancy_maps(tiny12: ClipGuide, encoder_arrays: Arrays) -> None:
     picture = encoder_arrays.picture("relevancy/u8")
     maps = relevancy_map(tiny12, picture, [make_query(tiny12, text) for text in ("cup", "table")])

@@ -137,34 +137,36 @@ def edit_image(
         trainer = make_trainer(guide, prompts, scene, settings, device, precision)
         job = _describe_job(scene, prompts, trainer, guide)
         saver = _Saver(folder, trainer, job, scene, save_every, progress)
-        with catch_interrupt() as stopped:
-            if checkpoint is not None:
-                checkpoint.require_job(job, ignore=("steps",) if minutes else ())
-                checkpoint.restore(trainer)
-                progress.message(f"going on after step {trainer.done}")
-            elif minutes is not None:
-                trainer.fit_to(minutes, progress, stopped)
-                progress.message(f"{trainer.settings.steps} steps fit into {minutes:g} minutes")
-            if overwrite:
-                discard_former_run(folder)
-            first, train_begin = trainer.done, time.monotonic()
-            trainer.run(progress, stopped, saver)
+        if checkpoint is not None:
+            checkpoint.require_job(job, ignore=("steps",) if minutes else ())
+            checkpoint.restore(trainer)
+            progress.message(f"going on after step {trainer.done}")
+        elif overwrite:
+            discard_former_run(folder)
+        prepared, first = time.monotonic(), trainer.done
+        _train(trainer, saver, None if resume else minutes, progress)
         trained = time.monotonic()
         progress.stage("writing the result")
         saver.save()
         unchanged = _write_result(folder, trainer, scene, guide, prompts)
-        interrupted = trainer.done < trainer.settings.steps
         timings = {
-            "preparation": train_begin - begin,
-            "training": trained - train_begin,
+            "preparation": prepared - begin,
+            "training": trained - prepared,
             "result": time.monotonic() - trained,
-            "per_step": (trained - train_begin) / max(trainer.done - first, 1),
+            "per_step": (trained - prepared) / max(trainer.done - first, 1),
         }
-        made = record.make_record(
-            trainer, guide, picture, prompts, folder, timings, unchanged, interrupted, job
-        )
+        made = record.make_record(trainer, guide, picture, prompts, folder, timings, unchanged, job)
         record.write_record(folder, made)
-    return EditResult(folder, interrupted, made)
+    return EditResult(folder, made["interrupted"], made)
+
+
+def _train(trainer: Trainer, saver: _Saver, minutes: float | None, progress: Progress) -> None:
+    """Train to the end or to Ctrl-C, with as many steps as fit into `minutes` where given."""
+    with catch_interrupt() as stopped:
+        if minutes is not None:
+            trainer.fit_to(minutes, progress, stopped)
+            progress.message(f"{trainer.settings.steps} steps fit into {minutes:g} minutes")
+        trainer.run(progress, stopped, saver)
 
 
 def _check_limits(minutes: float | None, save_every: int | None, steps: int | None) -> None:

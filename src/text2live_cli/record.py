@@ -36,7 +36,6 @@ def make_record(
     folder: Path,
     timings: dict[str, float],
     unchanged: float,
-    interrupted: bool,
     job: dict[str, Any],
 ) -> dict[str, Any]:
     """The record of a run: settings as resolved, versions, hashes, losses, seconds and MiB."""
@@ -44,7 +43,7 @@ def make_record(
     return {
         "command": "edit-image",
         "output": str(folder),
-        "interrupted": interrupted,
+        "interrupted": trainer.done < trainer.settings.steps,
         "input": {
             "path": str(picture.path),
             "sha256": picture.sha256,
