@@ -61,6 +61,16 @@ def test_the_guide_of_a_file_is_the_guide_of_its_weights(
     assert len(guide.sha256) == 64
 
 
+def test_full_precision_comes_back_unrounded(folder: Path, tiny: ClipGuide) -> None:
+    guide = load_guide(ARCHITECTURE, folder / "tiny.safetensors", Silent())
+    guide.model.visual.proj.data += 1e-4  # gone after a reload, as rounding would be
+    guide.to(torch.device("cpu"), torch.bfloat16)
+    assert guide.encode_views(torch.rand(1, 3, 224, 224)).dtype == torch.float32
+    guide.to(torch.device("cpu"))
+    picture = torch.rand(1, 3, 224, 224)
+    torch.testing.assert_close(guide.encode_views(picture), tiny.encode_views(picture))
+
+
 def test_edit_image_with_weights_from_a_file(folder: Path, tmp_path: Path) -> None:
     rgb, _ = paint_scene([("cup", "red")], "wooden table", 3, (160, 200))
     write_picture(tmp_path / "cup.png", rgb)

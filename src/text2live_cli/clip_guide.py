@@ -7,7 +7,7 @@ embedding of the spatial tokens is interpolated to the token grid (appendix A.3 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +38,7 @@ class ClipGuide:
         name: str,
         sha256: str = "",
         relevancy_rule: str = "last-block",
+        reload: Callable[[], Mapping[str, Tensor]] | None = None,
     ) -> None:
         visual = _require_class_token(model, name)
         self.model: Any = model.eval().requires_grad_(False)
@@ -50,7 +51,7 @@ class ClipGuide:
         self.patch = int(visual.patch_size[0])
         self._mean = torch.tensor(visual.image_mean).view(1, 3, 1, 1)
         self._std = torch.tensor(visual.image_std).view(1, 3, 1, 1)
-        self._exact: dict[str, Tensor] | None = None
+        self._reload = reload
         self._positions: dict[tuple[int, int], Tensor] = {}
 
     @property
@@ -66,13 +67,12 @@ class ClipGuide:
     def to(self, device: torch.device, dtype: torch.dtype = torch.float32) -> ClipGuide:
         """Move the encoder, and set the precision of its arithmetic.
 
-        Its weights as loaded are kept on the CPU, so that full precision can come back.
+        Back in full precision, the weights are loaded again: what was rounded away is gone.
         """
-        if dtype != torch.float32 and self._exact is None:
-            self._exact = {name: t.cpu().clone() for name, t in self.model.state_dict().items()}
+        rounded = self.dtype != torch.float32
         self.model.to(device=device, dtype=dtype)
-        if dtype == torch.float32 and self._exact is not None:
-            self.model.load_state_dict(self._exact)
+        if rounded and dtype == torch.float32 and self._reload is not None:
+            self.model.load_state_dict(self._reload())
         self._mean, self._std = self._mean.to(device), self._std.to(device)
         self._positions.clear()
         return self
@@ -210,7 +210,14 @@ def load_guide(name: str, file: Path | None, progress: Progress) -> ClipGuide:
 
         model, tokenizer, metadata = load_swatch()
         swatch_hash = hashlib.sha256(WEIGHTS.read_bytes()).hexdigest()
-        return ClipGuide(model, tokenizer, name, swatch_hash, metadata["relevancy"])
+        return ClipGuide(
+            model,
+            tokenizer,
+            name,
+            swatch_hash,
+            metadata["relevancy"],
+            lambda: load_swatch()[0].state_dict(),
+        )
     import open_clip
 
     found = weights.locate(name, file, progress)
@@ -229,7 +236,13 @@ def load_guide(name: str, file: Path | None, progress: Progress) -> ClipGuide:
     model.visual.image_mean = published.get("mean", model.visual.image_mean)
     model.visual.image_std = published.get("std", model.visual.image_std)
     tokenizer = open_clip.get_tokenizer(found.architecture)
-    return ClipGuide(model, tokenizer, found.name, found.sha256)
+    return ClipGuide(
+        model,
+        tokenizer,
+        found.name,
+        found.sha256,
+        reload=lambda: weights.read_state_dict(found),
+    )
 
 
 def build_model(architecture: str) -> Any:
