@@ -18,7 +18,7 @@ from .generator import Generator
 MAX_DIRECT_SCALE = 1.2
 """The generator has seen its picture at up to this scale, and can be run there."""
 _RADIUS = 2  # pixels of the small picture
-_EPSILON = 1e-3  # variance of the guide under which a window counts as flat
+_EPSILON = 1e-2  # variance of the guide under which a window counts as flat
 _CORRECTIONS = 2
 
 
