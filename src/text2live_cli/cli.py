@@ -39,7 +39,9 @@ Json = Annotated[
 ]
 Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace an existing result.")]
-Weight = typer.Option(metavar="λ", rich_help_panel="Method")
+Weight = typer.Option(
+    metavar="λ", rich_help_panel="Method", help="Weight of this term; 0 leaves it out."
+)
 
 
 def _version(asked: bool) -> None:
