@@ -8,13 +8,19 @@ import torch
 from torch.nn import functional
 
 from text2live_cli.swatch.painter import UNNAMED
+from text2live_cli.views import color_jitter, jitter_factors
 
-_GREY = (0.299, 0.587, 0.114)
+_EARLY = ((80, 80),) * 4 + ((96, 96),) * 2 + ((64, 96), (96, 64))
+_LATE = ((112, 112),) * 4 + ((96, 96),) * 2 + ((80, 112), (112, 80), (96, 128), (144, 144))
+_LATE_FROM = 0.55
 
 
-def random_size(generator: torch.Generator) -> tuple[int, int]:
-    """Height and width in pixels: mostly native, at times smaller, larger or oblong."""
-    sizes = ((112, 112),) * 4 + ((96, 96),) * 3 + ((80, 112), (112, 80), (96, 128))
+def random_size(progress: float, generator: torch.Generator) -> tuple[int, int]:
+    """Height and width in pixels, by the share of the training that is done.
+
+    Small at first, which costs half as much; later mostly native, at times larger or oblong.
+    """
+    sizes = _EARLY if progress < _LATE_FROM else _LATE
     return sizes[int(torch.randint(len(sizes), (1,), generator=generator))]
 
 
@@ -88,25 +94,9 @@ def _crop(points: torch.Tensor, size: tuple[int, int], generator: torch.Generato
 
 
 def _jitter(views: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
-    """Brightness, contrast, saturation and a slight hue change by up to 10 %, or no colour."""
+    """Slight changes of colour in most views, and no colour at all in some."""
     n = len(views)
-    on = _chance(n, 0.7, generator).view(-1, 1, 1, 1)
-    brightness, contrast, saturation = (
-        1 + on * _uniform(n, -0.1, 0.1, generator).view(-1, 1, 1, 1) for _ in range(3)
-    )
-    saturation = saturation * (1 - _chance(n, 0.1, generator).view(-1, 1, 1, 1))
-    views = views * brightness
-    mean = views.mean((1, 2, 3), keepdim=True)
-    views = mean + (views - mean) * contrast
-    grey = (views * views.new_tensor(_GREY).view(1, 3, 1, 1)).sum(1, keepdim=True)
-    views = grey + (views - grey) * saturation
-    return _turn_hue(views, _uniform(n, -0.04, 0.04, generator) * on.view(-1)).clamp(0, 1)
-
-
-def _turn_hue(views: torch.Tensor, turns: torch.Tensor) -> torch.Tensor:
-    """Rotate colours about the grey axis by a share of a full turn each."""
-    angle = turns * 2 * math.pi
-    c, s = angle.cos().view(-1, 1, 1), angle.sin().view(-1, 1, 1)
-    around = torch.tensor([[0.0, -1, 1], [1, 0, -1], [-1, 1, 0]]) / math.sqrt(3)
-    matrix = c * torch.eye(3) + (1 - c) / 3 + s * around
-    return torch.einsum("nij,njhw->nihw", matrix, views)
+    factors = jitter_factors(n, 0.1, _chance(n, 0.7, generator), generator)
+    factors[:, 2] *= 1 - _chance(n, 0.07, generator)
+    factors[:, 3] *= 0.4  # names of colours stop being true sooner than views look odd
+    return color_jitter(views, factors)

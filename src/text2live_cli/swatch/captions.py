@@ -13,11 +13,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from text2live_cli.swatch.painter import MIX, Scene
-from text2live_cli.swatch.vocabulary import APPEARANCES, THINGS
+from text2live_cli.swatch.painter import MIX, Scene, left_out
+from text2live_cli.swatch.vocabulary import APPEARANCES, OBJECTS, THINGS
 
 ANY, NOTHING = -1, -2
-MAX_REGIONS = 3
+MAX_REGIONS = 4
 SceneCode = NDArray[np.int16]
 Rng = np.random.Generator
 
@@ -112,13 +112,17 @@ def _place_claim(place: NDArray[np.int16], rng: Rng) -> tuple[int, int]:
 def _tempting(thing: int, look: int, code: SceneCode, rng: Rng) -> Caption:
     """The object with a look that belongs elsewhere in the picture, or to no part of it."""
     place = code[0]
+    false = [v for v in range(len(APPEARANCES)) if v != look and not _left_out(thing, v)]
+    seen = [int(v) for v in code[:, 1] if v in false]
     draw = rng.random()
-    if draw < 0.3 and place[0] != _SCREEN:
-        return Caption(thing, int(place[1]), int(place[0]), look if rng.random() < 0.5 else ANY)
-    borrowed = [int(v) for v in code[:, 1] if v not in (look, NOTHING)]
-    if draw < 0.6 and borrowed:
-        return Caption(thing, int(rng.choice(borrowed)))
-    return Caption(thing, int(rng.integers(len(APPEARANCES))))
+    if draw < 0.3 and place[1] in false and place[0] != _SCREEN:
+        swapped = look if rng.random() < 0.5 else ANY
+        return Caption(thing, int(place[1]), int(place[0]), swapped)
+    return Caption(thing, int(rng.choice(seen if draw < 0.6 and seen else false)))
+
+
+def _left_out(thing: int, look: int) -> bool:
+    return thing < len(OBJECTS) and left_out(OBJECTS[thing], APPEARANCES[look])
 
 
 def _matches(claims: torch.Tensor, facts: torch.Tensor) -> torch.Tensor:

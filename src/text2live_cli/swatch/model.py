@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 
@@ -11,14 +12,20 @@ from open_clip.model import CLIP, CLIPTextCfg, CLIPVisionCfg
 from safetensors import safe_open
 from torch import nn
 
-from text2live_cli.swatch.tokenizer import SwatchTokenizer
+from text2live_cli.swatch.tokenizer import PADDING, SwatchTokenizer
 
 WEIGHTS = Path(__file__).with_name("swatch.safetensors")
 NATIVE_SIZE = 112
 PATCH_SIZE = 16
-VISION_WIDTH = 128
-TEXT_WIDTH = 96
-EMBEDDING = 128
+
+
+@dataclass(frozen=True)
+class ModelSettings:
+    """The widths of an encoder; the defaults are those of `swatch`."""
+
+    vision_width: int = 128
+    text_width: int = 96
+    embedding: int = 128
 
 
 def _stem(width: int) -> nn.Sequential:
@@ -33,16 +40,24 @@ def _stem(width: int) -> nn.Sequential:
     return nn.Sequential(*layers, nn.Conv2d(channels[-2], width, 3, 2, 1))
 
 
-def build_model(vocab_size: int, context_length: int) -> CLIP:
+def build_model(
+    tokenizer: SwatchTokenizer,
+    settings: ModelSettings = ModelSettings(),
+) -> CLIP:
     """An untrained `swatch`: about 1.3 M parameters, 7×7 patch tokens at its native 112 px."""
+    width = settings.vision_width
     vision = CLIPVisionCfg(
-        layers=4, width=VISION_WIDTH, head_width=32, patch_size=PATCH_SIZE, image_size=NATIVE_SIZE
+        layers=4, width=width, head_width=32, patch_size=PATCH_SIZE, image_size=NATIVE_SIZE
     )
     text = CLIPTextCfg(
-        context_length=context_length, vocab_size=vocab_size, width=TEXT_WIDTH, heads=4, layers=2
+        context_length=tokenizer.context_length,
+        vocab_size=tokenizer.vocab_size,
+        width=settings.text_width,
+        heads=4,
+        layers=2,
     )
-    model = CLIP(EMBEDDING, vision, text)
-    model.visual.conv1 = _stem(VISION_WIDTH)
+    model = CLIP(settings.embedding, vision, text)
+    model.visual.conv1 = _stem(width)
     model.visual.image_mean = OPENAI_DATASET_MEAN
     model.visual.image_std = OPENAI_DATASET_STD
     return model
@@ -51,10 +66,12 @@ def build_model(vocab_size: int, context_length: int) -> CLIP:
 def load_swatch(path: Path = WEIGHTS) -> tuple[CLIP, SwatchTokenizer, dict[str, str]]:
     """The trained encoder (fp32, eval mode, frozen), its tokenizer and the weights' metadata."""
     tokenizer = SwatchTokenizer()
-    model = build_model(tokenizer.vocab_size, tokenizer.context_length)
     with safe_open(path, framework="pt") as file:
         metadata = dict(file.metadata() or {})
         state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    width, embedding = state["visual.proj"].shape
+    settings = ModelSettings(width, state["token_embedding.weight"].shape[1], embedding)
+    model = build_model(tokenizer, settings)
     model.load_state_dict({k: v.float() if v.is_floating_point() else v for k, v in state.items()})
     return model.eval().requires_grad_(False), tokenizer, metadata
 
@@ -77,6 +94,15 @@ def encode_tokens(model: CLIP, pictures: torch.Tensor) -> torch.Tensor:
     x = torch.cat([visual.class_embedding.expand(len(x), 1, -1), x], dim=1)
     x = visual.ln_pre(x + _positions(visual.positional_embedding, visual.grid_size, grid.shape[2:]))
     return visual.ln_post(visual.transformer(x)) @ visual.proj
+
+
+def encode_rows(model: CLIP, rows: torch.Tensor) -> torch.Tensor:
+    """What the model's own `encode_text` gives, (B, E), without computing the common padding."""
+    length = int((rows != PADDING).any(0).sum())
+    x = model.token_embedding(rows[:, :length]) + model.positional_embedding[:length]
+    x = model.ln_final(model.transformer(x, attn_mask=model.attn_mask[:length, :length]))
+    ends = x[torch.arange(len(x), device=x.device), rows.argmax(1)]
+    return ends @ model.text_projection
 
 
 def dense_map(tokens: torch.Tensor, text: torch.Tensor) -> torch.Tensor:

@@ -10,7 +10,7 @@ from open_clip.tokenizer import SimpleTokenizer
 from text2live_cli.swatch.vocabulary import APPEARANCES, FUNCTION_WORDS, THINGS, canonical
 
 CONTEXT_LENGTH = 20
-_PADDING, _UNKNOWN, _START = 0, 1, 2
+PADDING, _UNKNOWN, _START = 0, 1, 2
 _FIRST_PIECE = 3
 
 
@@ -32,7 +32,7 @@ class SwatchTokenizer:
     def __call__(self, texts: str | Sequence[str]) -> torch.Tensor:
         """Rows of each text, cut to the context with the end kept: LongTensor (B, context)."""
         texts = [texts] if isinstance(texts, str) else texts
-        tokens = torch.full((len(texts), self.context_length), _PADDING, dtype=torch.long)
+        tokens = torch.full((len(texts), self.context_length), PADDING, dtype=torch.long)
         for row, text in zip(tokens, texts, strict=True):
             ids = [self._rows.get(i, _UNKNOWN) for i in self._bpe.encode(canonical(text))]
             ids = [_START, *ids[: self.context_length - 2], self.end_row]

@@ -1,18 +1,19 @@
-"""Train `swatch` on painted scenes: `python -m text2live_cli.swatch.train --out FILE --minutes 40`.
+"""Train `swatch` on painted scenes: `python -m text2live_cli.swatch.train --out FILE --work DIR`.
 
-The scenes are painted once, in parallel, and seen many times through new views. The workers are
-single-threaded processes that average their gradients. Seeded by step, so a resumed training goes
-on as if it had not stopped.
+The scenes are painted once, in parallel, and seen many times through new views. On a CPU the
+workers are single-threaded processes that average their gradients; on a GPU there is one. Seeded by
+step, so a resumed training goes on as if it had not stopped.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import os
 import subprocess
 import tempfile
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -26,30 +27,44 @@ from torch import multiprocessing
 from text2live_cli.swatch.augment import augment, random_size
 from text2live_cli.swatch.captions import MAX_REGIONS, encode_scene
 from text2live_cli.swatch.losses import training_losses
-from text2live_cli.swatch.model import build_model
-from text2live_cli.swatch.painter import degrade, paint, random_scene
+from text2live_cli.swatch.model import ModelSettings, build_model
+from text2live_cli.swatch.painter import PainterSettings, degrade, paint, random_scene
 from text2live_cli.swatch.tokenizer import SwatchTokenizer
 
 PAINTED_SIZE = 128
 RELEVANCY = "dense"
-_WARMUP, _PACE_STEPS, _LOG_EVERY, _SAVE_EVERY = 150, 40, 50, 250
-_FALL = 0.3
-_ANY_STEPS = 1_000_000
+_WARMUP, _LOG_EVERY, _SAVE_EVERY = 150, 50, 250
+_FALL = 0.6
 
 
 @dataclass(frozen=True)
 class Settings:
-    """Everything that a training depends on."""
+    """Everything that a training depends on; the defaults are those of `swatch`."""
 
     out: Path
     work: Path
-    seed: int = 0
-    steps: int = 0
-    minutes: float = 40.0
+    seed: int = 1
+    steps: int = 10_000
     workers: int = 2
-    scenes: int = 36_000
+    device: str = "cpu"
+    scenes: int = 80_000
     batch: int = 48
     learning_rate: float = 1.3e-3
+    model: ModelSettings = field(default_factory=ModelSettings)
+    painter: PainterSettings = field(default_factory=PainterSettings)
+
+    def for_judge(self) -> Settings:
+        """The second encoder, which judges what the first has guided: see bench/guidance.py."""
+        return replace(
+            self,
+            seed=1_000 + self.seed,
+            steps=self.steps // 3,
+            scenes=self.scenes // 2,
+            model=ModelSettings(vision_width=96, text_width=64, embedding=96),
+            painter=PainterSettings(
+                counts=(0.15, 0.65, 0.2), crowded=0.1, screens=0.1, plain=0.4, mixed=0.2
+            ),
+        )
 
 
 @dataclass(frozen=True)
@@ -81,11 +96,11 @@ class Store:
         return pictures, torch.from_numpy(self.labels[rows]), torch.from_numpy(self.codes[rows])
 
 
-def paint_store(store: Store, rows: range, seed: int) -> None:
+def paint_store(store: Store, rows: range, settings: Settings) -> None:
     """Paint the scenes numbered `rows`; each depends on the seed and its number alone."""
     for row in rows:
-        rng = np.random.default_rng([seed, row])
-        scene = random_scene(rng)
+        rng = np.random.default_rng([settings.seed, row])
+        scene = random_scene(rng, settings.painter)
         rgb, labels = paint(scene, PAINTED_SIZE, PAINTED_SIZE)
         store.pictures[row] = degrade(rgb, rng)
         store.labels[row] = labels[::2, ::2]
@@ -97,10 +112,10 @@ class Trainer:
 
     def __init__(self, settings: Settings, rank: int = 0) -> None:
         torch.manual_seed(settings.seed)
-        self.settings, self.rank, self.step = settings, rank, 0
-        self.total = settings.steps or _ANY_STEPS
+        self.settings, self.rank, self.step, self.seconds = settings, rank, 0, 0.0
         self.tokenizer = SwatchTokenizer()
-        self.model: CLIP = build_model(self.tokenizer.vocab_size, self.tokenizer.context_length)
+        self.model: CLIP = build_model(self.tokenizer, settings.model).to(settings.device)
+        self.model.visual.conv1.to(memory_format=torch.channels_last)
         decayed = [p for p in self.model.parameters() if p.ndim >= 2]
         plain = [p for p in self.model.parameters() if p.ndim < 2]
         groups = [{"params": decayed, "weight_decay": 0.05}, {"params": plain, "weight_decay": 0.0}]
@@ -108,13 +123,15 @@ class Trainer:
 
     def train_step(self, store: Store) -> dict[str, float]:
         """One optimiser step on a fresh random batch; returns the loss terms."""
-        key = [self.settings.seed, self.step, self.rank]
-        rng = np.random.default_rng(key)
+        settings = self.settings
+        rng = np.random.default_rng([settings.seed, self.step, self.rank])
         views_rng = torch.Generator().manual_seed(int(rng.integers(2**62)))
-        rows = np.sort(rng.choice(len(store.codes), self.settings.batch, replace=False))
+        rows = np.sort(rng.choice(len(store.codes), settings.batch, replace=False))
         pictures, labels, codes = store.batch(rows)
-        size = random_size(torch.Generator().manual_seed(self.settings.seed + self.step))
+        size_rng = torch.Generator().manual_seed(settings.seed + self.step)
+        size = random_size(self.step / settings.steps, size_rng)
         views, labels = augment(pictures, labels, size, views_rng)
+        views = views.to(settings.device).contiguous(memory_format=torch.channels_last)
         losses = training_losses(self.model, self.tokenizer, views, labels, codes, rng)
         self.optimizer.zero_grad()
         losses["total"].backward()
@@ -132,15 +149,14 @@ class Trainer:
         for i, state in self.optimizer.state_dict()["state"].items():
             tensors |= {f"optimizer.{i}.{k}": v for k, v in state.items()}
         part = path.with_suffix(".part")
-        save_file(tensors, part, {"step": str(self.step), "total": str(self.total)})
+        save_file(tensors, part, {"step": str(self.step), "seconds": str(self.seconds)})
         part.replace(path)
 
     def load_checkpoint(self, path: Path) -> None:
         """Go on where `save_checkpoint` left off."""
         with safe_open(path, "pt") as file:
             metadata = file.metadata()
-        self.step = int(metadata["step"])
-        self.total = self.settings.steps or int(metadata["total"])
+        self.step, self.seconds = int(metadata["step"]), float(metadata["seconds"])
         model: dict[str, torch.Tensor] = {}
         state: dict[int, dict[str, torch.Tensor]] = {}
         for name, tensor in load_file(path).items():
@@ -155,12 +171,9 @@ class Trainer:
         self.optimizer.load_state_dict({"state": state, "param_groups": groups})
 
     def _learning_rate(self) -> float:
-        """Rises, stays, and falls to nothing over the last steps.
-
-        Until the fall it does not depend on the total, which may thus change on a resumption.
-        """
+        """Rises, stays, and falls to nothing over the last steps."""
         rise = (self.step + 1) / _WARMUP
-        fall = (self.total - self.step) / (_FALL * self.total)
+        fall = (self.settings.steps - self.step) / (_FALL * self.settings.steps)
         return self.settings.learning_rate * min(1.0, rise, fall)
 
     def _average_gradients(self) -> None:
@@ -177,63 +190,55 @@ class Trainer:
 
 
 def _work(rank: int, settings: Settings) -> None:
-    """One worker: paints its share, then trains in step with the others."""
-    torch.set_num_threads(1)
-    start = time.monotonic()
+    """One worker: trains in step with the others."""
+    if settings.device == "cpu":
+        torch.set_num_threads(1)
     rendezvous = (settings.work / "rendezvous").as_uri()
     dist.init_process_group("gloo", rendezvous, rank=rank, world_size=settings.workers)
-    store = _shared_store(settings, rank)
+    store = Store.open(settings.work, settings.scenes, "r")
     trainer = Trainer(settings, rank)
+    commit = _commit()
     checkpoint = settings.work / "checkpoint.safetensors"
     if checkpoint.exists():
         trainer.load_checkpoint(checkpoint)
-    _train(trainer, store, checkpoint, deadline=start + settings.minutes * 60)
+    _train(trainer, store, checkpoint)
     if rank == 0:
-        save_weights(trainer, settings.out, (time.monotonic() - start) / 3600)
+        save_weights(trainer, commit)
     dist.destroy_process_group()
 
 
-def _train(trainer: Trainer, store: Store, checkpoint: Path, deadline: float) -> None:
-    """Step to the end; without a number of steps, take as many as fit before the deadline."""
-    settings, first, begin = trainer.settings, trainer.step, time.monotonic()
+def _train(trainer: Trainer, store: Store, checkpoint: Path) -> None:
+    """Step to the end; the first worker keeps the log and the checkpoint."""
+    settings, begin, before = trainer.settings, time.monotonic(), trainer.seconds
     history: list[dict[str, float]] = []
-    while trainer.step < trainer.total:
+    while trainer.step < settings.steps:
         history.append(trainer.train_step(store))
-        done, spent = trainer.step - first, time.monotonic() - begin
-        if done == _PACE_STEPS and trainer.total == _ANY_STEPS:
-            left = deadline - time.monotonic()
-            trainer.total = _agreed(trainer.step + int(left * done / spent))
+        trainer.seconds = before + time.monotonic() - begin
         if trainer.rank:
             continue
         if trainer.step % _LOG_EVERY == 0:
-            pace = done * settings.batch * settings.workers / spent
             means = {k: round(float(np.mean([h[k] for h in history])), 4) for k in history[0]}
-            record = {"step": trainer.step, "of": trainer.total, **means}
-            _log(settings, {**record, "pictures_per_second": round(pace, 1)})
+            _log(settings, {"step": trainer.step, **means, "seconds": round(trainer.seconds, 1)})
             history.clear()
         if trainer.step % _SAVE_EVERY == 0:
             trainer.save_checkpoint(checkpoint)
 
 
-def _shared_store(settings: Settings, rank: int) -> Store:
-    """Open the painted scenes, painting this worker's share where they do not exist yet."""
+def _paint_all(settings: Settings) -> float:
+    """Paint the scenes, unless an earlier run has; returns the seconds that it took."""
     ready = settings.work / f"painted-{settings.seed}-{settings.scenes}"
-    if rank == 0 and not ready.exists():
-        Store.open(settings.work, settings.scenes, "w+")
-    dist.barrier()
     if not ready.exists():
-        share = range(rank, settings.scenes, settings.workers)
-        paint_store(Store.open(settings.work, settings.scenes, "r+"), share, settings.seed)
-    dist.barrier()
-    ready.touch()
-    return Store.open(settings.work, settings.scenes, "r")
+        begin = time.monotonic()
+        Store.open(settings.work, settings.scenes, "w+")
+        painters = os.cpu_count() or 1
+        multiprocessing.spawn(_paint_share, (painters, settings), painters)
+        ready.write_text(f"{time.monotonic() - begin:.1f}")
+    return float(ready.read_text())
 
 
-def _agreed(value: int) -> int:
-    """The first worker's value, in all workers."""
-    shared = torch.tensor([value])
-    dist.broadcast(shared, 0)
-    return int(shared)
+def _paint_share(index: int, painters: int, settings: Settings) -> None:
+    store = Store.open(settings.work, settings.scenes, "r+")
+    paint_store(store, range(index, settings.scenes, painters), settings)
 
 
 def _log(settings: Settings, record: dict[str, float]) -> None:
@@ -243,19 +248,21 @@ def _log(settings: Settings, record: dict[str, float]) -> None:
         file.write(line + "\n")
 
 
-def save_weights(trainer: Trainer, path: Path, hours: float) -> None:
+def save_weights(trainer: Trainer, commit: str) -> None:
     """Write the weights in half precision, with where they come from."""
     settings = trainer.settings
     state = {
         k: v.half().contiguous() if v.is_floating_point() else v
         for k, v in trainer.model.state_dict().items()
     }
+    hours = (trainer.seconds + _paint_all(settings)) / 3600
     metadata = {
-        "commit": _commit(), "seed": settings.seed, "steps": trainer.step, "device": "cpu",
-        "threads": settings.workers, "hours": round(hours, 3), "scenes": settings.scenes,
-        "passes": trainer.step * settings.batch * settings.workers, "relevancy": RELEVANCY,
+        "commit": commit, "seed": settings.seed, "steps": trainer.step, "device": settings.device,
+        "threads": settings.workers, "hours": round(hours, 3),
+        "scenes": settings.scenes, "passes": trainer.step * settings.batch * settings.workers,
+        "relevancy": RELEVANCY,
     }  # fmt: skip
-    save_file(state, path, {k: str(v) for k, v in metadata.items()})
+    save_file(state, settings.out, {k: str(v) for k, v in metadata.items()})
 
 
 def _commit() -> str:
@@ -271,23 +278,27 @@ def _git(*arguments: str) -> str | None:
 
 
 def main() -> None:
-    """Parse the command line and run the workers."""
+    """Parse the command line, paint, and run the workers."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--out", type=Path, required=True, help="the weights to write")
-    parser.add_argument("--minutes", type=float, default=40.0, help="time, painting included")
-    parser.add_argument("--steps", type=int, default=0, help="exact steps, in place of --minutes")
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--workers", type=int, default=2)
-    parser.add_argument("--scenes", type=int, default=Settings.scenes)
     parser.add_argument(
         "--work", type=Path, help="scenes, log, checkpoint; give it again to resume"
     )
+    parser.add_argument("--judge", action="store_true", help="train the second, judging encoder")
+    parser.add_argument("--steps", type=int, default=Settings.steps)
+    parser.add_argument("--seed", type=int, default=Settings.seed)
+    parser.add_argument("--workers", type=int, default=Settings.workers)
+    parser.add_argument("--scenes", type=int, default=Settings.scenes)
+    parser.add_argument("--device", default=Settings.device, help="cpu, or cuda with --workers 1")
     arguments = vars(parser.parse_args())
+    judge = arguments.pop("judge")
     arguments["work"] = arguments["work"] or Path(tempfile.mkdtemp(prefix="swatch-"))
     settings = Settings(**arguments)
+    settings = settings.for_judge() if judge else settings
     settings.work.mkdir(parents=True, exist_ok=True)
     (settings.work / "rendezvous").unlink(missing_ok=True)
     print(f"work folder: {settings.work}", flush=True)
+    _paint_all(settings)
     multiprocessing.spawn(_work, (settings,), settings.workers)
 
 
