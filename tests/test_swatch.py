@@ -18,11 +18,21 @@ from text2live_cli.swatch.model import (
     NATIVE_SIZE,
     WEIGHTS,
     dense_map,
+    encode_rows,
     encode_tokens,
     load_swatch,
     normalise,
 )
-from text2live_cli.swatch.painter import MIX, Region, Scene, paint, paint_scene, random_scene
+from text2live_cli.swatch.painter import (
+    MIX,
+    Region,
+    Scene,
+    degrade,
+    left_out,
+    paint,
+    paint_scene,
+    random_scene,
+)
 from text2live_cli.swatch.tokenizer import CONTEXT_LENGTH, SwatchTokenizer
 from text2live_cli.swatch.train import Settings, Store, Trainer, paint_store
 
@@ -36,8 +46,9 @@ def swatch():
 
 @pytest.fixture(scope="module")
 def store(tmp_path_factory):
-    painted = Store.open(tmp_path_factory.mktemp("store"), 12, "w+")
-    paint_store(painted, range(12), seed=5)
+    folder = tmp_path_factory.mktemp("store")
+    painted = Store.open(folder, 12, "w+")
+    paint_store(painted, range(12), Settings(out=folder, work=folder, seed=5))
     return painted
 
 
@@ -142,6 +153,38 @@ class TestPainter:
         rgb, labels = paint(Scene((), Region("background", look), 1), 40, 65)
         assert rgb.shape == (40, 65, 3) and not labels.any()
 
+    def test_three_objects_hide_parts_of_one_another_when_crowded(self):
+        things = tuple(Region(t, a) for t, a in (("box", "red"), ("ball", "blue"), ("hat", "pink")))
+        place = Region("background", "white")
+        hidden = []
+        for seed in range(20):
+            apart, close = (
+                paint(Scene(things, place, seed, crowded), 64, 64)[1] for crowded in (False, True)
+            )
+            alone = paint(Scene(things[:1], place, seed, True), 64, 64)[1]
+            assert set(np.unique(apart)) == {0, 1, 2, 3} and alone.any()
+            hidden.append((apart == 1).sum() > (close == 1).sum())
+        assert sum(hidden) >= 5
+
+    def test_left_out_pairs_are_spread_over_objects_and_looks_and_never_painted(self):
+        pairs = [(t, a) for t in vocabulary.OBJECTS for a in vocabulary.APPEARANCES
+                 if left_out(t, a)]  # fmt: skip
+        assert len(pairs) == 51
+        assert {t for t, _ in pairs} == set(vocabulary.OBJECTS)
+        assert {a for _, a in pairs} == set(vocabulary.APPEARANCES)
+        rng = np.random.default_rng(1)
+        shown = {(o.thing, look) for _ in range(3000) for o in random_scene(rng).objects
+                 for look in o.look.split(MIX)}  # fmt: skip
+        assert len(shown) > 900 and not shown & set(pairs)
+
+    def test_degraded_pictures_stay_pictures(self):
+        rgb, _ = paint_scene([("cup", "red")], "wooden table", seed=3, size=(64, 64))
+        rng = np.random.default_rng(0)
+        made = [degrade(rgb, rng) for _ in range(30)]
+        assert all(m.shape == rgb.shape and m.dtype == np.uint8 for m in made)
+        change = [np.abs(m.astype(int) - rgb).mean() for m in made]
+        assert min(change) == 0 and 2 < max(change) < 40
+
 
 class TestCaptions:
     def test_truth_is_about_regions_and_their_place(self):
@@ -159,7 +202,7 @@ class TestCaptions:
             _claim("table", "wooden"),
         ]
         true = truth(torch.tensor(claims), _codes(golden_ball_on_blue, two))
-        assert true.shape == (2, 3, len(claims))
+        assert true.shape == (2, MAX_REGIONS, len(claims))
         assert true.any(1).int().tolist() == [[1, 0, 1, 1, 0, 0, 0], [0, 0, 0, 0, 0, 1, 1]]
         assert true[0, 0].int().tolist() == [0, 0, 0, 1, 0, 0, 0], "the place's own captions"
         assert true[1, 2].int().tolist() == [0, 0, 0, 0, 0, 1, 0], "the car's own captions"
@@ -177,6 +220,14 @@ class TestCaptions:
             assert truth(torch.tensor(claims[:1]), _codes(scene)).any()
             for claim in claims:
                 assert vocabulary.unknown_words(sentence(claim, rng)) == []
+
+    def test_left_out_pairs_are_never_spoken_of(self):
+        rng = np.random.default_rng(3)
+        claims = [c for _ in range(2000) for c in describe(encode_scene(random_scene(rng)), rng)]
+        spoken = {(c.thing, c.look) for c in claims if 0 <= c.thing < len(vocabulary.OBJECTS)}
+        things, looks = vocabulary.OBJECTS, vocabulary.APPEARANCES
+        pairs = {(things[t], looks[a]) for t, a in spoken if a != ANY}
+        assert len(pairs) > 700 and not any(left_out(*pair) for pair in pairs)
 
     def test_most_second_descriptions_are_false(self):
         rng = np.random.default_rng(0)
@@ -206,9 +257,31 @@ class TestTraining:
         assert brightness[seen == 1].mean() > 0.6 and brightness[seen == 0].mean() < 0.25
 
     def test_sizes_are_whole_patches(self):
-        sizes = {random_size(torch.Generator().manual_seed(i)) for i in range(50)}
-        assert len(sizes) > 3
-        assert all(side % 16 == 0 and side >= 32 for size in sizes for side in size)
+        early, late = (
+            {random_size(done, torch.Generator().manual_seed(i)) for i in range(50)}
+            for done in (0.0, 0.9)
+        )
+        assert len(early) > 2 and len(late) > 3
+        assert max(map(max, early)) < NATIVE_SIZE < max(map(max, late))
+        assert all(side % 16 == 0 and side >= 64 for size in early | late for side in size)
+
+    def test_texts_cut_to_their_length_are_embedded_as_by_open_clip(self, swatch):
+        rows = swatch[1](["cup", "a high quality photo of golden cup on a wooden table."])
+        torch.testing.assert_close(encode_rows(swatch[0], rows), swatch[0].encode_text(rows))
+
+    def test_objects_count_more_than_looks(self):
+        text = torch.zeros(2, 3)
+        true = torch.tensor([[True, True, False], [True, True, False]])
+        text[0, 0] = text[1, 1] = 5
+        even = contrast(text, true, torch.ones(3))
+        assert contrast(text[:1], true[:1], torch.tensor([3.0, 1, 1])) < even
+        assert contrast(text[1:], true[1:], torch.tensor([3.0, 1, 1])) > even
+
+    def test_the_judge_is_another_encoder_trained_on_other_scenes(self, tmp_path):
+        own = Settings(out=tmp_path, work=tmp_path)
+        judge = own.for_judge()
+        assert judge.seed != own.seed and judge.model != own.model
+        assert judge.painter != own.painter and sum(judge.painter.counts) == pytest.approx(1)
 
     def test_two_steps_are_reproduced_and_resumed(self, store, tmp_path):
         settings = Settings(out=tmp_path / "w", work=tmp_path, steps=3, batch=4, scenes=12)

@@ -149,6 +149,7 @@ class Trainer:
         for i, state in self.optimizer.state_dict()["state"].items():
             tensors |= {f"optimizer.{i}.{k}": v for k, v in state.items()}
         part = path.with_suffix(".part")
+        tensors = {k: v.contiguous() for k, v in tensors.items()}
         save_file(tensors, part, {"step": str(self.step), "seconds": str(self.seconds)})
         part.replace(path)
 
