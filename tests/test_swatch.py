@@ -12,7 +12,15 @@ from torch.nn import functional
 
 from text2live_cli.swatch import vocabulary
 from text2live_cli.swatch.augment import augment, random_size
-from text2live_cli.swatch.captions import ANY, Caption, describe, encode_scene, sentence, truth
+from text2live_cli.swatch.captions import (
+    ANY,
+    MAX_REGIONS,
+    Caption,
+    describe,
+    encode_scene,
+    sentence,
+    truth,
+)
 from text2live_cli.swatch.losses import contrast
 from text2live_cli.swatch.model import (
     NATIVE_SIZE,
