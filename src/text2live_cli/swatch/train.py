@@ -44,7 +44,7 @@ class Settings:
     out: Path
     work: Path
     seed: int = 1
-    steps: int = 10_000
+    steps: int = 9_000
     workers: int = 2
     device: str = "cpu"
     scenes: int = 80_000
