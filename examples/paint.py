@@ -1,11 +1,13 @@
-"""Paint the example pictures, the project's own, again: `python examples/paint.py`."""
+"""Paint the example pictures and clip, the project's own, again: `python examples/paint.py`."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
+import imageio.v2 as imageio
 from PIL import Image
 
+from text2live_cli.swatch.moving import paint_clip
 from text2live_cli.swatch.painter import paint_scene
 
 SCENES: dict[str, tuple[str, str, str, int]] = {
@@ -14,13 +16,18 @@ SCENES: dict[str, tuple[str, str, str, int]] = {
     "car": ("car", "blue", "stone wall", 3),
 }
 """File name: object, its look, where it is, seed."""
+CLIP = ("boat", "red", "sea", 12)
+FPS = 12
 
 
 def main() -> None:
-    """Write each scene beside this script as a PNG of 480×360."""
+    """Write each scene as a PNG (480×360) and the clip as an MP4 (320×180) beside this script."""
+    folder = Path(__file__).parent
     for name, (thing, look, place, seed) in SCENES.items():
         rgb, _ = paint_scene([(thing, look)], place, seed)
-        Image.fromarray(rgb).save(Path(__file__).with_name(f"{name}.png"), optimize=True)
+        Image.fromarray(rgb).save(folder / f"{name}.png", optimize=True)
+    frames, _ = paint_clip(*CLIP)
+    imageio.mimwrite(folder / "boat.mp4", list(frames), fps=FPS, quality=6, macro_block_size=4)
 
 
 if __name__ == "__main__":

@@ -31,6 +31,7 @@ from text2live_cli.swatch.model import (
     load_swatch,
     normalise,
 )
+from text2live_cli.swatch.moving import paint_clip
 from text2live_cli.swatch.painter import (
     MIX,
     Region,
@@ -192,6 +193,29 @@ class TestPainter:
         assert all(m.shape == rgb.shape and m.dtype == np.uint8 for m in made)
         change = [np.abs(m.astype(int) - rgb).mean() for m in made]
         assert min(change) == 0 and 2 < max(change) < 40
+
+
+class TestClip:
+    def test_object_and_camera_move_by_whole_pixels_and_the_mask_is_exact(self):
+        frames, masks = paint_clip("boat", "red", "sea", 12, frames=6, size=(60, 90))
+        assert frames.shape == (6, 60, 90, 3) and masks.shape == (6, 60, 90)
+        shift = 90 // 3 // 5
+        for t in range(5):
+            both = masks[t][:, :-shift] & masks[t + 1][:, shift:]
+            assert both.sum() > 0.95 * masks[t][:, :-shift].sum()
+            before, after = frames[t][:, :-shift], frames[t + 1][:, shift:]
+            soft = functional.max_pool2d(torch.from_numpy(~both)[None].float(), 3, 1, 1)[0].bool()
+            inner = ~soft.numpy()
+            inner[:, [0, -1]] = False
+            np.testing.assert_array_equal(before[inner], after[inner])
+
+    def test_a_repaint_changes_the_object_alone(self):
+        red, masks = paint_clip("boat", "red", "sea", 12, frames=3, size=(60, 90))
+        gold, same = paint_clip("boat", "golden", "sea", 12, frames=3, size=(60, 90))
+        np.testing.assert_array_equal(masks, same)
+        near = functional.max_pool2d(torch.from_numpy(masks).float(), 3, 1, 1).bool().numpy()
+        np.testing.assert_array_equal(red[~near], gold[~near])
+        assert (red[masks] != gold[masks]).any(-1).mean() > 0.3
 
 
 class TestCaptions:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -40,7 +42,7 @@ def paint_clip(
     return shown, masks
 
 
-def _window(field: Field, left: int, width: int) -> Field:
+def _window(field: NDArray[Any], left: int, width: int) -> NDArray[Any]:
     return field[:, left : left + width]
 
 
