@@ -197,9 +197,9 @@ class TestPainter:
 
 class TestClip:
     def test_object_and_camera_move_by_whole_pixels_and_the_mask_is_exact(self):
-        frames, masks = paint_clip("boat", "red", "sea", 12, frames=6, size=(60, 90))
-        assert frames.shape == (6, 60, 90, 3) and masks.shape == (6, 60, 90)
-        shift = 90 // 3 // 5
+        frames, masks = paint_clip("boat", "red", "sea", 12, frames=6, size=(180, 270))
+        assert frames.shape == (6, 180, 270, 3) and masks.shape == (6, 180, 270)
+        shift = 270 // 3 // 5
         for t in range(5):
             both = masks[t][:, :-shift] & masks[t + 1][:, shift:]
             assert both.sum() > 0.95 * masks[t][:, :-shift].sum()
