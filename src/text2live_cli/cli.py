@@ -29,8 +29,9 @@ app.add_typer(weights_app, name="weights")
 
 _PRESETS = "paper (512 px, 1000 steps), standard (320 px, 400) or draft (192 px, 60-120)"
 _CLIP = (
-    "Text-image encoder: open_clip's MODEL/TAG, or `swatch`, the small embedded one, which knows"
-    " some 60-100 words, learned from painted scenes: for drafts and tests, works offline."
+    "Text-image encoder: open_clip's MODEL/TAG, or `swatch`, the small one in the package, which"
+    " works offline: some 60-100 concepts (objects, materials, colours, effects), learned from"
+    " painted scenes. For photos and free text use a ViT-B/32."
 )
 
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Only warnings and errors.")]

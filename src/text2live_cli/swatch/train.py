@@ -44,7 +44,7 @@ class Settings:
     out: Path
     work: Path
     seed: int = 1
-    steps: int = 9_000
+    steps: int = 7_000
     workers: int = 2
     device: str = "cpu"
     scenes: int = 80_000
@@ -178,7 +178,7 @@ class Trainer:
         return self.settings.learning_rate * min(1.0, rise, fall)
 
     def _average_gradients(self) -> None:
-        if not dist.is_initialized():
+        if self.settings.workers == 1 or not dist.is_initialized():
             return
         gradients = [p.grad for p in self.model.parameters() if p.grad is not None]
         flat = torch.cat([g.flatten() for g in gradients])
