@@ -17,6 +17,7 @@ import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
 from typing import NamedTuple
@@ -131,7 +132,7 @@ def swapped_edits(count: int, seed: int) -> list[Edit]:
     return [scene._replace(wanted=wanted) for scene in scenes for wanted in SWAPS]
 
 
-def run(edit: Edit) -> Outcome:
+def run(edit: Edit, precision: str = "fp32") -> Outcome:
     """Paint, edit, paint the truth."""
     source, inside = edit.paint(edit.look)
     truth, _ = edit.paint(edit.wanted)
@@ -140,7 +141,12 @@ def run(edit: Edit) -> Outcome:
         write_picture(picture, source)
         begin = time.perf_counter()
         result = edit_image(
-            picture, edit.prompt, clip="swatch", preset="draft", output=Path(folder, "out")
+            picture,
+            edit.prompt,
+            clip="swatch",
+            preset="draft",
+            precision=precision,
+            output=Path(folder, "out"),
         )
         seconds = time.perf_counter() - begin
         made = read_picture(result.composite).color
@@ -246,13 +252,18 @@ PARTS: dict[str, tuple[Callable[[], Sequence[Edit]], Callable[[Sequence[Outcome]
 }
 
 
-def report(jobs: int = 2, sheets: Path | None = None, parts: Sequence[str] = tuple(PARTS)) -> None:
+def report(
+    jobs: int = 2,
+    precision: str = "fp32",
+    sheets: Path | None = None,
+    parts: Sequence[str] = tuple(PARTS),
+) -> None:
     """Run the parts and print their figures; `sheets` is a folder for their contact sheets."""
     os.environ["OMP_NUM_THREADS"] = "1"
     with ProcessPoolExecutor(jobs, get_context("spawn")) as pool:
         for part in parts:
             make, show = PARTS[part]
-            outcomes = list(pool.map(run, make()))
+            outcomes = list(pool.map(partial(run, precision=precision), make()))
             print(f"\n## {part}\n", flush=True)
             show(outcomes)
             if sheets:
@@ -264,6 +275,7 @@ def main() -> None:
     """Run what the command line asks for."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--jobs", type=int, default=2, help="edits at once, on one core each")
+    parser.add_argument("--precision", default="fp32")
     parser.add_argument("--sheets", type=Path, help="folder for a contact sheet of each part")
     parser.add_argument("--parts", nargs="+", choices=PARTS, default=list(PARTS))
     report(**vars(parser.parse_args()))

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import hashlib
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from torch.nn import functional
 
+from text2live_cli.clip_guide import load_guide
+from text2live_cli.progress import Silent
+from text2live_cli.relevancy import make_query, relevancy_map
 from text2live_cli.swatch import vocabulary
 from text2live_cli.swatch.augment import augment, random_size
 from text2live_cli.swatch.captions import (
@@ -45,6 +49,8 @@ from text2live_cli.swatch.painter import (
 from text2live_cli.swatch.tokenizer import CONTEXT_LENGTH, SwatchTokenizer
 from text2live_cli.swatch.train import Settings, Store, Trainer, paint_store
 
+JUDGE = Path(__file__).parents[1] / "bench" / "judge.safetensors"
+JUDGE_SHA256 = ""
 WEIGHTS_SHA256 = "3b879f83df1dac34da68701105dbcaf01e027bd899109dd70e22923974cd8083"
 
 
@@ -333,6 +339,14 @@ class TestWeights:
         assert len(data) < 6_000_000
         assert hashlib.sha256(data).hexdigest() == WEIGHTS_SHA256
 
+    def test_judge_is_the_one_that_was_trained_and_another(self, swatch):
+        data = JUDGE.read_bytes()
+        assert len(data) < 6_000_000
+        assert hashlib.sha256(data).hexdigest() == JUDGE_SHA256
+        model, _, metadata = load_swatch(JUDGE)
+        assert metadata["seed"] != swatch[2]["seed"]
+        assert model.visual.class_embedding.shape != swatch[0].visual.class_embedding.shape
+
     def test_loads_within_a_second_and_says_where_it_comes_from(self, swatch):
         start = time.process_time()
         metadata = load_swatch()[2]
@@ -372,6 +386,31 @@ class TestWeights:
             tokens = encode_tokens(swatch[0], _picture(rgb))
             found = dense_map(tokens, _embed(swatch, [thing]))[0].view(1, 1, 7, 7)
             found = functional.interpolate(found, (112, 112), mode="bilinear")
+            hits.append(masks[0].flat[int(found.argmax())])
+        assert np.mean(hits) >= 0.75
+
+    def test_knows_pairs_that_it_was_never_shown(self, swatch):
+        pairs = [(t, a) for t in vocabulary.OBJECTS for a in vocabulary.APPEARANCES
+                 if left_out(t, a)]  # fmt: skip
+        place = "grey background"
+        right = []
+        for seed, (thing, look) in enumerate(pairs, start=70_000):
+            rgb, _ = paint_scene([(thing, look)], place, seed, (112, 112))
+            seen = functional.normalize(encode_tokens(swatch[0], _picture(rgb))[:, 0], dim=-1)
+            text = _embed(swatch, [f"{a} {thing}" for a in vocabulary.APPEARANCES])
+            right.append(vocabulary.APPEARANCES[int((seen @ text.T).argmax())] == look)
+        assert np.mean(right) >= 0.65
+
+    def test_relevancy_tells_two_objects_apart(self):
+        guide = load_guide("swatch", None, Silent())
+        rng = np.random.default_rng(5)
+        hits = []
+        for seed in range(60_000, 60_024):
+            things = [str(t) for t in rng.choice(vocabulary.OBJECTS, 2, replace=False)]
+            looks = [str(a) for a in rng.choice(("red", "blue", "golden", "icy"), 2, replace=False)]
+            objects = list(zip(things, looks, strict=True))
+            rgb, masks = paint_scene(objects, "wooden table", seed, (112, 112))
+            found = relevancy_map(guide, _picture(rgb), [make_query(guide, things[0])])
             hits.append(masks[0].flat[int(found.argmax())])
         assert np.mean(hits) >= 0.75
 

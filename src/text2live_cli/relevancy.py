@@ -16,7 +16,9 @@ from torch import Tensor
 from .clip_guide import ClipGuide
 from .swatch import vocabulary
 
-_STRETCH = (0.3, 0.7)  # of the min-max normalised similarity; chosen on painted scenes
+# Chosen on painted scenes (docs/swatch.md).
+_STRETCH = (0.3, 0.7)  # of the min-max normalised similarity
+_RIVALRY = 4.0  # logits: how much better than its rivals a text must be to stand out clearly
 
 
 class Query(NamedTuple):
@@ -84,7 +86,7 @@ def _attention(guide: ClipGuide, pictures: Tensor, queries: list[Query]) -> Tens
 
 @torch.no_grad()
 def _dense(guide: ClipGuide, pictures: Tensor, queries: list[Query]) -> Tensor:
-    """Similarity of every patch, stretched, times the probability that it shows the text's kind."""
+    """Similarity of every patch, stretched, where it shows the text's kind and not its rivals."""
     views = _square(pictures, guide.native * 320 // 224)
     patches = F.normalize(guide.patch_embeddings(views), dim=-1)
     scale = guide.model.logit_scale.exp().float()
@@ -97,12 +99,14 @@ def _dense_map(patches: Tensor, query: Query, scale: Tensor) -> Tensor:
     def logits(texts: Tensor) -> Tensor:
         return scale * patches @ F.normalize(texts, dim=-1).T
 
-    text = logits(query.text[None])
+    text = logits(query.text[None])[..., 0]
     kin, others = logits(query.kin), logits(query.others)
-    of_its_kind = torch.cat([text, kin], -1).logsumexp(-1) - others.logsumexp(-1)
+    rivals = kin.logsumexp(-1)
+    of_its_kind = torch.logaddexp(text, rivals) - others.logsumexp(-1)
+    above_rivals = (text - rivals) / _RIVALRY
     low, high = _STRETCH
-    similar = (_normalized(text[..., 0][:, None])[:, 0] - low) / (high - low)
-    return similar.clamp(0, 1) * of_its_kind.sigmoid()
+    similar = (_normalized(text[:, None])[:, 0] - low) / (high - low)
+    return similar.clamp(0, 1) * of_its_kind.sigmoid() * above_rivals.sigmoid()
 
 
 def _square(pictures: Tensor, side: int) -> Tensor:
