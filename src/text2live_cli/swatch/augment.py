@@ -42,6 +42,23 @@ def augment(
     return _jitter(warped, generator), seen
 
 
+def soften(views: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+    """Blur some views (B, 3, H, W), down to mere patches of colour, and put noise over some.
+
+    An edit in the making is a flat colour without a texture yet. Where the encoder has learned
+    that such a picture is nearly right, its gradient leads on from there; and where it has seen
+    noise, less of its gradient is noise.
+    """
+    n, size = len(views), views.shape[2:]
+    cell = int(2 ** torch.randint(1, 5, (1,), generator=generator))
+    coarse = functional.avg_pool2d(views, cell, ceil_mode=True)
+    blurred = functional.interpolate(coarse, size, mode="bilinear", align_corners=False)
+    views = torch.lerp(views, blurred, _chance(n, 0.35, generator).view(-1, 1, 1, 1))
+    strength = _uniform(n, 0, 0.15, generator) * _chance(n, 0.4, generator)
+    noise = torch.randn(views.shape, generator=generator)
+    return (views + strength.view(-1, 1, 1, 1) * noise).clamp(0, 1)
+
+
 def _uniform(n: int, low: float, high: float, generator: torch.Generator) -> torch.Tensor:
     return torch.rand(n, generator=generator) * (high - low) + low
 

@@ -24,7 +24,7 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from torch import multiprocessing
 
-from text2live_cli.swatch.augment import augment, random_size
+from text2live_cli.swatch.augment import augment, random_size, soften
 from text2live_cli.swatch.captions import MAX_REGIONS, encode_scene
 from text2live_cli.swatch.losses import training_losses
 from text2live_cli.swatch.model import ModelSettings, build_model
@@ -45,6 +45,8 @@ class Settings:
     work: Path
     seed: int = 1
     steps: int = 7_000
+    finish: int = 1_000
+    """Steps after `steps`, on softened views and from a quarter of the learning rate."""
     workers: int = 2
     device: str = "cpu"
     scenes: int = 80_000
@@ -59,6 +61,7 @@ class Settings:
             self,
             seed=1_000 + self.seed,
             steps=self.steps // 3,
+            finish=0,
             scenes=self.scenes // 2,
             model=ModelSettings(vision_width=96, text_width=64, embedding=96),
             painter=PainterSettings(
@@ -131,6 +134,8 @@ class Trainer:
         size_rng = torch.Generator().manual_seed(settings.seed + self.step)
         size = random_size(self.step / settings.steps, size_rng)
         views, labels = augment(pictures, labels, size, views_rng)
+        if self.step >= settings.steps:
+            views = soften(views, views_rng)
         views = views.to(settings.device).contiguous(memory_format=torch.channels_last)
         losses = training_losses(self.model, self.tokenizer, views, labels, codes, rng)
         self.optimizer.zero_grad()
@@ -172,10 +177,14 @@ class Trainer:
         self.optimizer.load_state_dict({"state": state, "param_groups": groups})
 
     def _learning_rate(self) -> float:
-        """Rises, stays, and falls to nothing over the last steps."""
+        """Rises, stays, falls to nothing over the last steps; falls once more in the finish."""
+        settings = self.settings
+        if self.step >= settings.steps:
+            left = settings.steps + settings.finish - self.step
+            return settings.learning_rate * 0.25 * left / settings.finish
         rise = (self.step + 1) / _WARMUP
-        fall = (self.settings.steps - self.step) / (_FALL * self.settings.steps)
-        return self.settings.learning_rate * min(1.0, rise, fall)
+        fall = (settings.steps - self.step) / (_FALL * settings.steps)
+        return settings.learning_rate * min(1.0, rise, fall)
 
     def _average_gradients(self) -> None:
         if self.settings.workers == 1 or not dist.is_initialized():
@@ -212,7 +221,7 @@ def _train(trainer: Trainer, store: Store, checkpoint: Path) -> None:
     """Step to the end; the first worker keeps the log and the checkpoint."""
     settings, begin, before = trainer.settings, time.monotonic(), trainer.seconds
     history: list[dict[str, float]] = []
-    while trainer.step < settings.steps:
+    while trainer.step < settings.steps + settings.finish:
         history.append(trainer.train_step(store))
         trainer.seconds = before + time.monotonic() - begin
         if trainer.rank:
@@ -287,6 +296,7 @@ def main() -> None:
     )
     parser.add_argument("--judge", action="store_true", help="train the second, judging encoder")
     parser.add_argument("--steps", type=int, default=Settings.steps)
+    parser.add_argument("--finish", type=int, default=Settings.finish)
     parser.add_argument("--seed", type=int, default=Settings.seed)
     parser.add_argument("--workers", type=int, default=Settings.workers)
     parser.add_argument("--scenes", type=int, default=Settings.scenes)
