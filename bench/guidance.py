@@ -247,7 +247,7 @@ def save_sheet(outcomes: Sequence[Outcome], path: Path, per_row: int = 8) -> Non
 
 PARTS: dict[str, tuple[Callable[[], Sequence[Edit]], Callable[[Sequence[Outcome]], None]]] = {
     "fresh": (lambda: fresh_edits(24, seed=2_000), report_fresh),
-    "swaps": (lambda: swapped_edits(8, seed=3_000), report_swaps),
+    "swaps": (lambda: swapped_edits(5, seed=3_000), report_swaps),
     "ten": (lambda: TEN, report_fresh),
 }
 

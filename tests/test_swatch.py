@@ -15,7 +15,7 @@ from text2live_cli.clip_guide import load_guide
 from text2live_cli.progress import Silent
 from text2live_cli.relevancy import make_query, relevancy_map
 from text2live_cli.swatch import vocabulary
-from text2live_cli.swatch.augment import augment, random_size
+from text2live_cli.swatch.augment import augment, random_size, soften
 from text2live_cli.swatch.captions import (
     ANY,
     MAX_REGIONS,
@@ -291,6 +291,23 @@ class TestTraining:
         assert views.shape == (16, 3, 96, 128) and seen.shape == (16, 96, 128)
         brightness = views.mean(1)
         assert brightness[seen == 1].mean() > 0.6 and brightness[seen == 0].mean() < 0.25
+
+    def test_softened_views_are_blurred_or_noisy_or_as_they_were(self):
+        rgb, _ = paint_scene([("ball", "zebra")], "white background", 3, (112, 112))
+        views = _picture(rgb).repeat(64, 1, 1, 1)
+        soft = soften(views, torch.Generator().manual_seed(2))
+        assert soft.shape == views.shape and soft.min() >= 0 and soft.max() <= 1
+        change = (soft - views).abs().mean((1, 2, 3))
+        assert 0.1 < (change == 0).float().mean() < 0.7
+        torch.testing.assert_close(soft.mean(), views.mean(), atol=0.02, rtol=0)
+
+    def test_the_finish_starts_at_a_quarter_of_the_learning_rate(self, tmp_path):
+        trainer = Trainer(Settings(out=tmp_path, work=tmp_path, steps=1000, finish=100))
+        rates = []
+        for trainer.step in (0, 200, 999, 1000, 1099):
+            rates.append(trainer._learning_rate() / trainer.settings.learning_rate)
+        assert rates[0] < 0.01 and rates[1] == 1 and rates[2] < 0.01
+        assert rates[3] == 0.25 and rates[4] == pytest.approx(0.0025)
 
     def test_sizes_are_whole_patches(self):
         early, late = (
