@@ -50,8 +50,8 @@ from text2live_cli.swatch.tokenizer import CONTEXT_LENGTH, SwatchTokenizer
 from text2live_cli.swatch.train import Settings, Store, Trainer, paint_store
 
 JUDGE = Path(__file__).parents[1] / "bench" / "judge.safetensors"
-JUDGE_SHA256 = ""
-WEIGHTS_SHA256 = "3b879f83df1dac34da68701105dbcaf01e027bd899109dd70e22923974cd8083"
+JUDGE_SHA256 = "4e1744fc6462286c80f595e8d832d82a3247ed618fc03a6f941c28d1bfccbc97"
+WEIGHTS_SHA256 = "6333292e7cefc3b110d800fa207af8f3ba1a315fde0ff16aad8d357cd31604f3"
 
 
 @pytest.fixture(scope="module")

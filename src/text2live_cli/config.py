@@ -137,9 +137,9 @@ PRESETS = {
     ),
 }
 
-# For the embedded encoder, measured on painted scenes (docs/swatch.md). At the paper's learning rate
-# a strong bootstrapping leaves MADGRAD, whose steps shrink with all gradients so far, too slow for
-# the colours.
+# For the embedded encoder, measured on painted scenes (docs/swatch.md). MADGRAD's steps shrink with
+# all gradients so far: with the paper's learning rate after a strong bootstrapping
+# the colours hardly moved.
 SWATCH_WEIGHTS = LossWeights(screen=1.5, structure=1.0, sparsity=0.15, bootstrap=4.0)
 SWATCH_SCHEDULE = Schedule(learning_rate=0.03, decay_steps=150)
 
