@@ -61,7 +61,7 @@ class Settings:
             self,
             seed=1_000 + self.seed,
             steps=self.steps // 3,
-            finish=self.finish // 2,
+            finish=0,
             scenes=self.scenes // 2,
             model=ModelSettings(vision_width=96, text_width=64, embedding=96),
             painter=PainterSettings(
