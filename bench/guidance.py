@@ -235,8 +235,9 @@ def report_swaps(outcomes: Sequence[Outcome]) -> None:
     print(f"towards its own truth of {len(SWAPS)}  {np.mean(hits):.0%} of {len(hits)}")
 
 
-def save_sheet(outcomes: Sequence[Outcome], path: Path, per_row: int = 8) -> None:
+def save_sheet(outcomes: Sequence[Outcome], path: Path) -> None:
     """The tiles side by side, at half their size."""
+    per_row = 5 if len(outcomes) <= 10 else 8
     tiles = [o.tile() for o in outcomes]
     blank = np.full_like(tiles[0], 255)
     tiles += [blank] * (-len(tiles) % per_row)
