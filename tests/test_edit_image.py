@@ -364,7 +364,7 @@ class Told(Silent):
 @pytest.mark.slow
 def test_a_draft_turns_the_cup_golden_and_only_the_cup(cup: Path) -> None:
     """docs/swatch.md has the spread over scenes."""
-    place = ("grey background", 3, (240, 320))
+    place = ("wooden table", 3, (240, 320))
     red, masks = paint_scene([("cup", "red")], *place)
     golden, _ = paint_scene([("cup", "golden")], *place)
     inside = masks[0]

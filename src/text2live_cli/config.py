@@ -140,7 +140,7 @@ PRESETS = {
 # For the embedded encoder, measured on painted scenes (docs/swatch.md). MADGRAD's steps shrink with
 # all gradients so far: after a strong bootstrapping, at the paper's learning rate, the colours of a
 # draft hardly moved.
-SWATCH_WEIGHTS = LossWeights(screen=1.5, structure=1.0, sparsity=0.15, bootstrap=4.0)
+SWATCH_WEIGHTS = LossWeights(screen=1.5, structure=1.0, sparsity=0.2, bootstrap=4.0)
 SWATCH_SCHEDULE = Schedule(learning_rate=0.03, decay_steps=150)
 
 
