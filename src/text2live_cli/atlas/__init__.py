@@ -1,0 +1,4 @@
+"""Layered atlases: a clip as one foreground and one background picture (paper §3.2, appendix A.4).
+
+clip → flow → foreground masks → model (grid or nla) → fit → clip.atlas/ → maps of every frame.
+"""

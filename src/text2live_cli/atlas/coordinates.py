@@ -1,0 +1,39 @@
+"""Every conversion between coordinates (docs/conventions.md).
+
+Frame positions are in pixels of the working size with the centre of the first pixel at (0, 0); uv
+are in pixels of an atlas with the centre of its first pixel at (0.5, 0.5).
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+
+def centres(count: int, working: int, device: torch.device | str = "cpu") -> Tensor:
+    """Where the centres of `count` pixels lie on an axis of `working` pixels, (count,)."""
+    return (torch.arange(count, device=device) + 0.5) * (working / count) - 0.5
+
+
+def to_grid(uv: Tensor, size: tuple[int, int]) -> Tensor:
+    """uv (..., 2) in pixels of a picture of `size` → `grid_sample` without aligned corners."""
+    height, width = size
+    return uv * torch.tensor([2 / width, 2 / height], device=uv.device, dtype=uv.dtype) - 1
+
+
+def sample(picture: Tensor, uv: Tensor, padding: str = "zeros") -> Tensor:
+    """Bilinear samples of a picture (C, H, W) at uv (..., 2): (..., C) (spec §7)."""
+    grid = to_grid(uv.reshape(1, 1, -1, 2), (picture.shape[1], picture.shape[2]))
+    values = F.grid_sample(picture[None], grid, padding_mode=padding, align_corners=False)
+    return values[0, :, 0].T.unflatten(0, uv.shape[:-1])
+
+
+def clip_to_unit(x: Tensor, y: Tensor, t: Tensor, size: tuple[int, int], frames: int) -> Tensor:
+    """Frame positions → the (..., 3) input of the published networks, in [-1, 1] (spec §6).
+
+    x and y are both divided by half of the larger side, t by half of the number of frames.
+    """
+    half = max(size) / 2
+    x, y, t = torch.broadcast_tensors(x, y, t)
+    return torch.stack([x / half - 1, y / half - 1, t / (frames / 2) - 1], dim=-1)

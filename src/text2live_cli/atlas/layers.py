@@ -1,0 +1,49 @@
+"""What both models of a clip share: where every pixel is in the two atlases, and how opaque."""
+
+from __future__ import annotations
+
+from typing import Literal, NamedTuple, Protocol
+
+from torch import Tensor
+
+Side = Literal["foreground", "background"]
+SIDES: tuple[Side, Side] = ("foreground", "background")
+
+
+class Maps(NamedTuple):
+    """Where positions of the clip are in the two atlases.
+
+    uv is in pixels of the layer's atlas canvas: u to the right, v down, and the centre of the first
+    pixel at (0.5, 0.5).
+    """
+
+    foreground: Tensor
+    """uv, (..., 2)."""
+    background: Tensor
+    """uv, (..., 2)."""
+    opacity: Tensor
+    """Of the foreground layer, (...), in [0, 1]."""
+
+
+class AtlasModel(Protocol):
+    """A clip of `frames` frames of `size` (height, width), unwrapped into two atlases."""
+
+    name: str
+    frames: int
+    size: tuple[int, int]
+
+    def canvas(self, side: Side) -> tuple[int, int]:
+        """Height and width of the layer's atlas, in atlas pixels."""
+
+    def locate(self, t: float, size: tuple[int, int] | None = None) -> Maps:
+        """The maps of all pixels of frame `t` (from 0; may be fractional), (h, w, ...).
+
+        `size` is that of the frame to be rendered (default: the working size); the pixel centres of
+        both sizes lie on the same picture.
+        """
+
+    def texture(self, side: Side) -> Tensor:
+        """The layer's discretised atlas, RGB (3, H, W) in [0, 1], over its whole canvas."""
+
+    def tensors(self) -> dict[str, Tensor]:
+        """All that `locate` and `texture` depend on, by name, for the file."""
