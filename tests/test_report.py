@@ -1,0 +1,492 @@
+"""The report of a fit: its structure, its curve, and that a real browser shows it."""
+
+from __future__ import annotations
+
+import base64
+import fcntl
+import hashlib
+import json
+import os
+import re
+import shutil
+import subprocess
+import tempfile
+import xml.etree.ElementTree as ET
+from collections.abc import Iterator
+from dataclasses import replace
+from fractions import Fraction
+from html.parser import HTMLParser
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image
+
+from text2live_cli.atlas.report import MAX_ATLAS_SIDE, Report, report_html
+from text2live_cli.swatch.moving import paint_clip
+from text2live_cli.video import webm_bytes
+
+FRAMES = 12
+RATE = Fraction(24)
+HOSTILE = "</title></script><script>alert('x')</script><img src=x onerror=\"alert(1)\">&amp;.mp4"
+CHROMIUM = next(
+    filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome", "chrome"))),
+    None,
+)
+
+
+@pytest.fixture(scope="module")
+def report() -> Report:
+    frames, masks = paint_clip("ball", "red", frames=FRAMES, size=(96, 160))
+    blurred = (frames // 2 + np.roll(frames, 1, axis=2) // 2).astype(np.uint8)
+    error = np.abs(frames.astype(int) - blurred).astype(np.uint8)
+    atlas = np.dstack([frames[0], masks[0] * np.uint8(255)])
+    return Report(
+        title="ball.mp4",
+        verdict=("Good: 33.1 dB on average.", "No map is folded."),
+        advice=("Frames 41–70 leave the atlas: use --frames 0:40.",),
+        figures=(("PSNR, mean", "33.1 dB"), ("folded", "0.3 %")),
+        psnr=tuple(33 + np.sin(np.arange(FRAMES))),
+        frame_numbers=tuple(range(5, 5 + 3 * FRAMES, 3)),
+        atlases=(("Foreground", atlas), ("Background", atlas)),
+        clips=(
+            ("Original", webm_bytes(frames, RATE)),
+            ("Reconstruction", webm_bytes(blurred, RATE)),
+            ("Error", webm_bytes(error, RATE)),
+        ),
+        checkerboard=webm_bytes(255 - frames, RATE),
+        settings={"model": "grid", "steps": 1600, "rigidity": 0.005, "box": None, "coarse": True},
+    )
+
+
+class Outline(HTMLParser):
+    """What a browser would see: tags with their attributes, and text by the tag around it."""
+
+    def __init__(self, page: str) -> None:
+        super().__init__()
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.texts: list[tuple[str, str]] = []
+        self._open: list[str] = []
+        self.feed(page)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+        self._open.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        while self._open.pop() != tag:  # void elements have no end
+            pass
+
+    def handle_data(self, data: str) -> None:
+        if data.strip():
+            self.texts.append((self._open[-1] if self._open else "", data.strip()))
+
+    def all(self, tag: str) -> list[dict[str, str | None]]:
+        return [attributes for name, attributes in self.tags if name == tag]
+
+    def text(self, tag: str) -> list[str]:
+        return [text for name, text in self.texts if name == tag]
+
+
+def plot(page: str) -> ET.Element:
+    return ET.fromstring(page[page.index('<svg class="plot"') : page.rindex("</svg>") + 6])
+
+
+def percent(value: str | None) -> float:
+    assert value is not None and value.endswith("%")
+    return float(value[:-1])
+
+
+def png(source: str | None) -> np.ndarray:
+    assert source is not None and source.startswith("data:image/png;base64,")
+    return np.array(Image.open(BytesIO(base64.b64decode(source.partition(",")[2]))))
+
+
+# Structure
+
+
+def test_the_page_holds_all_that_the_report_says(report: Report) -> None:
+    outline = Outline(report_html(report))
+    assert outline.text("title")[0] == outline.text("h1")[0] == "ball.mp4"
+    films = outline.all("video")
+    assert [film["aria-label"] for film in films] == [
+        "Original",
+        "Reconstruction",
+        "Error",
+        "Checkerboard",
+    ]
+    for film, data in zip(films, [clip for _, clip in report.clips], strict=False):
+        assert film["src"] == "data:video/webm;base64," + base64.b64encode(data).decode()
+        assert "muted" in film and "playsinline" in film
+    pictures = outline.all("img")
+    assert [picture["alt"] for picture in pictures] == ["Foreground", "Background"]
+    np.testing.assert_array_equal(png(pictures[0]["src"]), report.atlases[0][1])
+    cells = list(zip(outline.text("th"), outline.text("td"), strict=True))
+    assert cells == [
+        *report.figures,
+        ("model", "grid"),
+        ("steps", "1600"),
+        ("rigidity", "0.005"),
+        ("box", "–"),
+        ("coarse", "yes"),
+    ]
+    page = report_html(report)
+    assert page.index("Good: 33.1 dB") < page.index("What to do") < page.index("<video")
+    assert "use <code>--frames</code> 0:40." in page
+    assert "What to do" not in report_html(replace(report, advice=()))
+
+
+def test_nothing_is_fetched_and_only_our_own_style_and_script_may_run(report: Report) -> None:
+    page = report_html(report)
+    outline = Outline(page)
+    policy = outline.all("meta")[1]["content"]
+    assert policy is not None and policy.startswith("default-src 'none'; ")
+    assert "unsafe" not in policy and "http" not in policy
+    for kind in ("style", "script"):
+        (inside,) = re.findall(f"<{kind}>(.*?)</{kind}>", page, re.DOTALL)
+        digest = base64.b64encode(hashlib.sha256(inside.encode()).digest()).decode()
+        assert f"{kind}-src 'sha256-{digest}'" in policy
+    for _, attributes in outline.tags:
+        assert "style" not in attributes and not any(name.startswith("on") for name in attributes)
+        for name in ("src", "href"):
+            assert (attributes.get(name) or "data:").startswith("data:")
+
+
+def test_hostile_texts_stay_texts(report: Report) -> None:
+    hostile = replace(
+        report,
+        title=HOSTILE,
+        verdict=(HOSTILE, HOSTILE),
+        advice=(HOSTILE,),
+        figures=((HOSTILE, HOSTILE),),
+        atlases=tuple((HOSTILE, atlas) for _, atlas in report.atlases),
+        clips=tuple((HOSTILE, clip) for _, clip in report.clips),
+        settings={HOSTILE: [Path(HOSTILE), {HOSTILE: HOSTILE}]},
+    )
+    plain, outline = Outline(report_html(report)), Outline(report_html(hostile))
+    assert {tag for tag, _ in outline.tags} <= {tag for tag, _ in plain.tags}
+    assert len(outline.all("script")) == 1 and len(outline.all("img")) == 2
+    assert outline.text("h1") == outline.text("title")[:1] == [HOSTILE]
+    assert outline.all("img")[0]["alt"] == outline.all("video")[0]["aria-label"] == HOSTILE
+
+
+def test_names_that_are_no_text_or_feign_another_are_shown_as_such(report: Report) -> None:
+    title = os.fsdecode(b"caf\xe9") + "\x00\x1b\u202e4pm.mp4"
+    page = report_html(replace(report, title=title))
+    assert page.encode("utf-8")
+    assert Outline(page).text("h1") == ["caf" + 4 * "\ufffd" + "4pm.mp4"]
+
+
+def test_templates_in_texts_are_not_filled_in(report: Report) -> None:
+    outline = Outline(report_html(replace(report, title="$script ${style} $$.mp4")))
+    assert outline.text("h1") == ["$script ${style} $$.mp4"]
+
+
+def test_large_atlases_are_shrunk_without_the_colours_of_uncovered_pixels(report: Report) -> None:
+    atlas = np.zeros((900, 3200, 4), np.uint8)
+    atlas[..., 0] = 255  # red where nothing is covered
+    atlas[:, 1001:] = (0, 200, 0, 255)
+    page = report_html(replace(report, atlases=(("Background", atlas),)))
+    (picture,) = Outline(page).all("img")
+    shown = png(picture["src"])
+    assert shown.shape == (450, MAX_ATLAS_SIDE, 4)
+    assert (picture["width"], picture["height"]) == ("1600", "450")
+    assert "3200×900 pixels, shown at 1600×450" in page
+    assert shown[shown[..., 3] > 8][:, 0].max() <= 2
+    assert (shown[:, 600:] == (0, 200, 0, 255)).all()
+
+
+def test_one_atlas_and_one_frame_are_a_report_too(report: Report) -> None:
+    short = replace(report, psnr=(30.0,), frame_numbers=(7,), atlases=report.atlases[1:])
+    page = report_html(short)
+    assert len(Outline(page).all("img")) == 1
+    (dot,) = plot(page).iter("circle")
+    assert percent(dot.get("cx")) == 50
+    with pytest.raises(ValueError, match="1 values for 2 frames"):
+        replace(short, frame_numbers=(1, 2))
+    with pytest.raises(ValueError, match="0 values"):
+        replace(short, psnr=(), frame_numbers=())
+
+
+# The curve
+
+
+def measured(drawing: ET.Element) -> tuple[list[float], list[float]]:
+    """The frame numbers and PSNR that the dots stand for, read off with the labels of the axes."""
+    labels = [text for text in drawing.iter("text") if "unit" not in (text.get("class") or "")]
+    down = [(percent(t.get("y")), float(t.text or "")) for t in labels if t.get("class") == "end"]
+    across = [
+        (percent(t.get("x")), float(t.text or "")) for t in labels if t.get("class") == "middle"
+    ]
+    dots = list(drawing.iter("circle"))
+    scale = np.polyfit(*zip(*down, strict=True), 1)
+    levels = np.polyval(scale, [percent(dot.get("cy")) for dot in dots])
+    if len(across) < 2:
+        return [], list(levels)
+    scale = np.polyfit(*zip(*across, strict=True), 1)
+    return list(np.polyval(scale, [percent(dot.get("cx")) for dot in dots])), list(levels)
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    psnr=st.lists(st.floats(0, 70), min_size=2, max_size=40),
+    first=st.integers(0, 5000),
+    every=st.integers(1, 9),
+)
+def test_the_curve_read_off_its_axes_gives_the_values_back(
+    psnr: list[float], first: int, every: int
+) -> None:
+    numbers = tuple(range(first, first + every * len(psnr), every))
+    bare = Report("", (), (), (), tuple(psnr), numbers, (), (), b"", {})
+    drawing = plot(report_html(bare))
+    read_numbers, read_psnr = measured(drawing)
+    span = max(max(psnr) - min(psnr), 1)
+    np.testing.assert_allclose(read_psnr, psnr, atol=1e-3 * span)
+    if read_numbers:
+        np.testing.assert_allclose(read_numbers, numbers, atol=1e-3 * (numbers[-1] - first))
+    assert [title.text for title in drawing.iter("title")] == [
+        f"frame {number}: {value:.2f} dB" for number, value in zip(numbers, psnr, strict=True)
+    ]
+    strips = [
+        (percent(strip.get("x")), percent(strip.get("width"))) for strip in drawing.iter("rect")
+    ]
+    assert sum(width for _, width in strips) == pytest.approx(100, abs=0.1)
+    for (left, width), dot in zip(strips, drawing.iter("circle"), strict=True):
+        assert left - 0.01 <= percent(dot.get("cx")) <= left + width + 0.01
+        assert 0 <= percent(dot.get("cy")) <= 100
+
+
+def test_the_worst_frame_is_marked_and_named(report: Report) -> None:
+    page = report_html(replace(report, psnr=(33.0,) * 7 + (21.5,) + (33.0,) * 4))
+    (worst,) = (group for group in plot(page).iter("g") if group.get("class") == "worst")
+    assert worst.get("data-index") == "7"
+    assert "mean 32.04 dB, worst 21.50 dB at frame 26." in page
+
+
+def test_frames_without_error_lie_on_top(report: Report) -> None:
+    values = (float("inf"), *report.psnr[1:])
+    drawing = plot(report_html(replace(report, psnr=values)))
+    assert percent(next(drawing.iter("circle")).get("cy")) == 0
+    assert next(title.text for title in drawing.iter("title")) == "frame 5: exact"
+    exact = plot(report_html(replace(report, psnr=(float("inf"),) * FRAMES)))
+    assert "nan" not in ET.tostring(exact, "unicode") and "inf" not in ET.tostring(exact, "unicode")
+
+
+# In a browser
+
+
+class Browser:
+    """A page in headless Chromium, spoken to in its DevTools protocol over two pipes."""
+
+    def __init__(self, folder: Path) -> None:
+        command_out, command_in = os.pipe()
+        answer_out, answer_in = os.pipe()
+
+        def as_expected() -> None:  # the protocol is on file descriptors 3 and 4
+            ours = [fcntl.fcntl(end, fcntl.F_DUPFD, 10) for end in (command_out, answer_in)]
+            os.dup2(ours[0], 3)
+            os.dup2(ours[1], 4)
+
+        assert CHROMIUM is not None
+        self.process = subprocess.Popen(
+            [
+                CHROMIUM,
+                *("--headless", "--no-sandbox", "--disable-gpu", "--disable-quic"),
+                *("--no-first-run", "--disable-background-networking", "--disable-sync"),
+                *("--disable-component-update", "--disable-dev-shm-usage"),
+                *(f"--user-data-dir={folder}", "--remote-debugging-pipe", "about:blank"),
+            ],
+            preexec_fn=as_expected,
+            close_fds=False,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+        os.close(command_out)
+        os.close(answer_in)
+        self._commands, self._answers = os.fdopen(command_in, "wb"), os.fdopen(answer_out, "rb")
+        self._count = 0
+        self._session: str | None = None
+        self._shown = self._loaded = ""
+        self.complaints: list[Any] = []
+        self.requests: list[str] = []
+        pages = self.call("Target.getTargets")["targetInfos"]
+        target = next(page["targetId"] for page in pages if page["type"] == "page")
+        attached = self.call("Target.attachToTarget", targetId=target, flatten=True)
+        self._session = attached["sessionId"]
+        for domain in ("Log", "Network", "Page", "Runtime"):
+            self.call(f"{domain}.enable")
+
+    def call(self, method: str, **parameters: Any) -> Any:
+        """Send a command and wait for its result; what happens meanwhile is noted."""
+        self._count += 1
+        message = {"id": self._count, "method": method, "params": parameters}
+        if self._session is not None:
+            message["sessionId"] = self._session
+        self._commands.write(json.dumps(message).encode() + b"\0")
+        self._commands.flush()
+        while True:
+            answer = self._receive()
+            if answer.get("id") == self._count:
+                assert "error" not in answer, answer
+                return answer["result"]
+            self._note(answer)
+
+    def _receive(self) -> dict[str, Any]:
+        data = bytearray()
+        while (byte := self._answers.read(1)) != b"\0":
+            assert byte, "Chromium ended"
+            data += byte
+        return json.loads(data)
+
+    def _note(self, event: dict[str, Any]) -> None:
+        method, parameters = event.get("method"), event.get("params", {})
+        if method in ("Log.entryAdded", "Runtime.consoleAPICalled", "Runtime.exceptionThrown"):
+            self.complaints.append(parameters)
+        elif method == "Network.requestWillBeSent":
+            self.requests.append(parameters["request"]["url"])
+        elif method == "Page.frameNavigated":
+            self._shown = parameters["frame"]["url"]
+        elif method == "Page.loadEventFired":
+            self._loaded = self._shown
+
+    def run(self, script: str) -> Any:
+        """The value of an expression in the page, awaited."""
+        result = self.call(
+            "Runtime.evaluate", expression=script, awaitPromise=True, returnByValue=True
+        )
+        assert "exceptionDetails" not in result, result
+        return result["result"].get("value")
+
+    def wait_for(self, condition: str) -> None:
+        """Look at a condition in the page every 20 ms, for 20 s at most."""
+        assert self.run(
+            "new Promise((done) => { const start = performance.now(); const look = () => {"
+            f"if ({condition}) done(true); else if (performance.now() - start > 2e4) done(false);"
+            "else setTimeout(look, 20); }; look(); })"
+        ), f"never: {condition}"
+
+    def open(self, path: Path) -> None:
+        """Load a file and wait until its films are there, or not."""
+        self.complaints.clear()
+        self.requests.clear()
+        self._shown = self._loaded = ""
+        self.call("Page.navigate", url=path.as_uri())
+        while self._loaded != path.as_uri():
+            self._note(self._receive())
+        self.wait_for("document.documentElement.dataset.films")
+
+    def close(self) -> None:
+        self._commands.close()  # Chromium ends with the pipe
+        try:
+            self.process.wait(10)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+        self._answers.close()
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    if CHROMIUM is None:
+        pytest.skip("no chromium or google-chrome is installed")
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
+        browser = Browser(Path(folder))
+        yield browser
+        browser.close()
+
+
+TIMES = "[...document.querySelectorAll('video')].map((film) => film.currentTime)"
+
+
+def test_a_browser_plays_all_films_in_step_and_has_nothing_to_complain_about(
+    report: Report, browser: Browser, tmp_path: Path
+) -> None:
+    path = tmp_path / "report #1 50%.html"
+    path.write_text(report_html(replace(report, title=HOSTILE)), "utf-8")
+    browser.open(path)
+    assert browser.run("document.documentElement.dataset.films") == "ready"
+    assert browser.run("document.title").split() == HOSTILE.split()
+    sizes = browser.run(
+        "[...document.querySelectorAll('video, img')]"
+        ".map((shown) => [shown.videoWidth || shown.naturalWidth, shown.clientWidth > 0])"
+    )
+    assert sizes == [[160, True]] * 6
+    assert browser.run("getComputedStyle(document.querySelector('.films')).display") == "grid"
+    browser.wait_for("document.querySelector('.scrubber').value > 3")  # it plays by itself
+    browser.wait_for("document.querySelector('.scrubber').value < 3")  # and begins again
+    browser.wait_for(
+        "document.querySelector('.scrubber').value > 6 && "
+        f"Math.max(...{TIMES}) - Math.min(...{TIMES}) < {1 / float(RATE)}"
+    )
+    assert all(not url.startswith(("http", "ws")) for url in browser.requests)
+    assert browser.complaints == []
+
+
+def test_the_slider_and_the_curve_move_all_films_to_a_frame(
+    report: Report, browser: Browser, tmp_path: Path
+) -> None:
+    path = tmp_path / "report.html"
+    path.write_text(report_html(report), "utf-8")
+    browser.open(path)
+    seeked = "[...document.querySelectorAll('video')].every((film) => film.paused && !film.seeking)"
+    browser.run("document.querySelector('.play').click()")
+    browser.run("document.querySelector('.scrubber').focus()")
+    for key, code in (("Home", 36), ("ArrowRight", 39), ("ArrowRight", 39)):
+        pressed = {"key": key, "windowsVirtualKeyCode": code}
+        browser.call("Input.dispatchKeyEvent", type="keyDown", **pressed)
+        browser.call("Input.dispatchKeyEvent", type="keyUp", **pressed)
+    browser.wait_for(seeked)
+    np.testing.assert_allclose(browser.run(TIMES), 2.5 / float(RATE), atol=2e-3)
+    words = f"frame 11: {report.psnr[2]:.2f} dB"
+    assert browser.run("document.querySelector('.readout').textContent") == words
+    assert browser.run("document.querySelector('.play').textContent") == "Play"
+
+    click = "document.querySelector('[data-index=\"9\"]').dispatchEvent(new MouseEvent('click'))"
+    browser.run(click)
+    browser.wait_for(seeked)
+    np.testing.assert_allclose(browser.run(TIMES), 9.5 / float(RATE), atol=2e-3)
+    browser.run("document.querySelector('.play').click()")
+    browser.wait_for("document.querySelector('.scrubber').value < 5")  # over the end, and on
+    assert browser.run("document.querySelector('.play').textContent") == "Pause"
+    assert browser.complaints == []
+
+
+def test_a_film_that_cannot_be_shown_is_said_to_be_so(
+    report: Report, browser: Browser, tmp_path: Path
+) -> None:
+    path = tmp_path / "report.html"
+    path.write_text(report_html(replace(report, checkerboard=b"no film")), "utf-8")
+    browser.open(path)
+    assert browser.run("document.documentElement.dataset.films") == "failed"
+    assert browser.run("document.querySelector('.failed').checkVisibility()")
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [320, 1280])
+def test_the_page_fits_the_window_and_is_legible(
+    report: Report, browser: Browser, tmp_path: Path, width: int, scheme: str
+) -> None:
+    path = tmp_path / "report.html"
+    path.write_text(report_html(replace(report, title="x" * 300)), "utf-8")
+    browser.call(
+        "Emulation.setDeviceMetricsOverride",
+        width=width,
+        height=800,
+        deviceScaleFactor=1,
+        mobile=False,
+    )
+    browser.call(
+        "Emulation.setEmulatedMedia", features=[{"name": "prefers-color-scheme", "value": scheme}]
+    )
+    browser.open(path)
+    assert browser.run("document.documentElement.scrollWidth") <= width
+    page, text = (
+        sum(map(int, re.findall(r"\d+", browser.run(f"getComputedStyle(document.body).{name}"))))
+        for name in ("backgroundColor", "color")
+    )
+    assert (page > 600 and text < 150) if scheme == "light" else (page < 150 and text > 600)
