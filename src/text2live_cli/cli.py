@@ -13,7 +13,7 @@ from typing import Annotated, Any
 import typer
 
 from .console import ConsoleProgress
-from .errors import Text2LiveError
+from .errors import Text2LiveError, UsageError
 
 app = typer.Typer(
     name="text2live",
@@ -197,25 +197,166 @@ def _report_edit(result: Any, progress: ConsoleProgress, as_json: bool) -> None:
         raise typer.Exit(130)
 
 
+@app.command("fit-atlas")
+def fit_atlas_command(
+    source: Annotated[Path, typer.Argument(help="A video, an animated GIF, a folder of frames.")],
+    output: Annotated[
+        Path | None,
+        typer.Option("-o", "--output", help="Folder of the result; default CLIP.atlas."),
+    ] = None,
+    masks: Annotated[
+        Path | None,
+        typer.Option(help="Rough masks of the foreground, white: a folder of pictures or a video."),
+    ] = None,
+    box: Annotated[
+        str | None,
+        typer.Option(metavar="X,Y,W,H[@FRAME]", help="A box around the foreground in one frame."),
+    ] = None,
+    foreground: Annotated[
+        str | None, typer.Option(help='What the foreground is: "car". Default: what moves.')
+    ] = None,
+    frames: Annotated[
+        str | None, typer.Option(metavar="A:B", help="Frames to fit, from 0, B not included.")
+    ] = None,
+    every: Annotated[int, typer.Option(help="Fit every so manieth frame, the rest between.")] = 1,
+    size: Annotated[
+        int | None, typer.Option(help="Short side of the fit, pixels. Default: 240, GPU 432.")
+    ] = None,
+    model: Annotated[
+        str, typer.Option(help="grid (fast) or nla (the published networks: hours).")
+    ] = "grid",
+    import_nla: Annotated[
+        Path | None, typer.Option("--import", help="Read a published checkpoint; no fit.")
+    ] = None,
+    export_nla: Annotated[
+        Path | None, typer.Option(help="Also write a published checkpoint (--model nla).")
+    ] = None,
+    flow: Annotated[
+        str, typer.Option(help="dis (built in) or raft (torchvision's weights).")
+    ] = "dis",
+    flow_dir: Annotated[
+        Path | None, typer.Option(help="Folder of .flo or .npy flow to use instead.")
+    ] = None,
+    clip: Annotated[
+        str, typer.Option(help=f"For --foreground. {_CLIP}")
+    ] = "ViT-B-32-quickgelu/openai",
+    clip_weights: Annotated[
+        Path | None, typer.Option(help="CLIP weights from a file: .safetensors or .pt.")
+    ] = None,
+    steps: Annotated[int | None, typer.Option(help="Steps of the fit.")] = None,
+    seed: Annotated[int, typer.Option(help="Same seed, same result.")] = 0,
+    device: Annotated[str, typer.Option(help="auto, cuda, mps or cpu.")] = "auto",
+    precision: Annotated[str, typer.Option(help="auto, fp32, bf16 or fp16.")] = "auto",
+    overwrite: Overwrite = False,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with a stopped fit.")] = False,
+    quiet: Quiet = False,
+    as_json: Json = False,
+    debug: Debug = False,
+) -> None:
+    """Unwrap a clip into one foreground and one background picture.
+
+    Example: text2live fit-atlas clip.mp4
+    """
+    with _reporting(quiet or as_json, debug) as progress:
+        from .atlas_fit import fit_atlas
+
+        result = fit_atlas(
+            source,
+            output=output,
+            overwrite=overwrite,
+            resume=resume,
+            progress=progress,
+            frames=frames,
+            every=every,
+            size=size,
+            masks=masks,
+            box=box,
+            foreground=foreground,
+            clip=clip,
+            clip_weights=clip_weights,
+            flow=flow,
+            flow_dir=flow_dir,
+            model=model,
+            import_nla=import_nla,
+            export_nla=export_nla,
+            steps=steps,
+            seed=seed,
+            device=device,
+            precision=precision,
+        )
+        if as_json:
+            _print_json(result.record)
+        progress.message(f"{result.folder}: look at report.html")
+        if result.interrupted:
+            done = result.record["steps_done"]
+            progress.warning(f"stopped after {done} steps; the same command with --resume goes on")
+            raise typer.Exit(130)
+
+
 @app.command()
 def composite(
-    source: Annotated[Path, typer.Argument(help="The picture below.")],
+    source: Annotated[Path, typer.Argument(help="The picture or clip below.")],
     layers: Annotated[
-        list[Path], typer.Argument(help="Layers or result folders to lay over it, lowest first.")
-    ],
-    output: Annotated[Path, typer.Option("-o", "--output", help="The picture to write.")],
+        list[Path] | None,
+        typer.Argument(help="Layers or result folders to lay over a picture, lowest first."),
+    ] = None,
+    output: Annotated[
+        Path | None, typer.Option("-o", "--output", help="The picture or video to write.")
+    ] = None,
+    fg_layer: Annotated[
+        Path | None,
+        typer.Option(help="Painted foreground.png of the clip's atlas, or a layer of its size."),
+    ] = None,
+    bg_layer: Annotated[
+        Path | None,
+        typer.Option(help="Painted background.png of the clip's atlas, or a layer of its size."),
+    ] = None,
+    frame_edit: Annotated[
+        list[str] | None,
+        typer.Option(metavar="N:PICTURE", help="A layer painted on frame N, for all frames."),
+    ] = None,
+    atlas_dir: Annotated[
+        Path | None, typer.Option(help="Result of fit-atlas. Default: CLIP.atlas.")
+    ] = None,
     opacity: Annotated[float, typer.Option(help="Of every layer, from 0 to 1.")] = 1.0,
     overwrite: Overwrite = False,
     quiet: Quiet = False,
     debug: Debug = False,
 ) -> None:
-    """Stack saved layers over a picture, also over a larger or re-graded version of it."""
-    with _reporting(quiet, debug) as progress:
-        from .compositing import composite
+    """Stack saved layers over a picture, or painted layers over a clip through its atlas.
 
-        written = composite(
-            source, layers, output, opacity=opacity, overwrite=overwrite, progress=progress
-        )
+    A picture may also be a larger or re-graded version of the one that was edited.
+    """
+    with _reporting(quiet, debug) as progress:
+        if output is None:
+            raise UsageError("-o OUT: name the file to write")
+        if fg_layer or bg_layer or frame_edit or atlas_dir:
+            if layers:
+                raise UsageError(f"{layers[0]}: a clip takes --fg-layer, --bg-layer, --frame-edit")
+            from .atlas.painting import composite_clip
+
+            written = composite_clip(
+                source,
+                output,
+                atlas_dir=atlas_dir,
+                fg_layer=fg_layer,
+                bg_layer=bg_layer,
+                frame_edits=frame_edit or (),
+                opacity=opacity,
+                overwrite=overwrite,
+                progress=progress,
+            )
+        else:
+            from .compositing import composite
+
+            written = composite(
+                source,
+                layers or (),
+                output,
+                opacity=opacity,
+                overwrite=overwrite,
+                progress=progress,
+            )
         progress.message(f"{written} written")
 
 

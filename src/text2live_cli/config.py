@@ -31,7 +31,8 @@ def _require_whole(flag: str, value: object, low: int, high: int = 2**63 - 1) ->
     _require(fits, f"{flag} {value}: must be a whole number, {limit}")
 
 
-def _require_one_of(flag: str, value: str, allowed: tuple[str, ...]) -> None:
+def require_one_of(flag: str, value: str, allowed: tuple[str, ...]) -> None:
+    """Raise UsageError, naming the flag and the nearest value, where `value` is not allowed."""
     if value not in allowed:
         near = difflib.get_close_matches(value, allowed, n=1)
         hint = f" (did you mean {near[0]}?)" if near else ""
@@ -118,9 +119,9 @@ class EditSettings:
             value = getattr(self.weights, field.name)
             flag = "--lambda-" + field.name.replace("_", "-")
             _require(0 <= value < float("inf"), f"{flag} {value}: must be 0 or more")
-        _require_one_of("--text-distance", self.text_distance, TEXT_DISTANCES)
-        _require_one_of("--precision", self.precision, PRECISIONS)
-        _require_one_of("--device", self.device, DEVICES)
+        require_one_of("--text-distance", self.text_distance, TEXT_DISTANCES)
+        require_one_of("--precision", self.precision, PRECISIONS)
+        require_one_of("--device", self.device, DEVICES)
 
 
 PRESETS = {
@@ -150,7 +151,7 @@ def resolve_settings(preset: str, clip: str, **overrides: Any) -> EditSettings:
     Overrides are named as in `EditSettings`, and λ's as in `LossWeights` after "lambda_". Raises
     UsageError for a name that is neither.
     """
-    _require_one_of("--preset", preset, tuple(PRESETS))
+    require_one_of("--preset", preset, tuple(PRESETS))
     settings = dataclasses.replace(PRESETS[preset], clip=clip)
     if clip == "swatch":
         settings = dataclasses.replace(settings, weights=SWATCH_WEIGHTS, schedule=SWATCH_SCHEDULE)
@@ -160,7 +161,7 @@ def resolve_settings(preset: str, clip: str, **overrides: Any) -> EditSettings:
     names = [field.name for field in dataclasses.fields(EditSettings)]
     lambdas = {_LAMBDA + field.name: field.name for field in dataclasses.fields(LossWeights)}
     for name in given:
-        _require_one_of("setting", name, (*names, *lambdas))
+        require_one_of("setting", name, (*names, *lambdas))
     changed = {lambdas[name]: value for name, value in given.items() if name in lambdas}
     weights = dataclasses.replace(settings.weights, **changed)
     rest = {name: value for name, value in given.items() if name not in lambdas}

@@ -63,15 +63,22 @@ def make_record(
             "relevancy": guide.relevancy_rule,
             **({"note": _SWATCH_NOTE} if guide.name == "swatch" else {}),
         },
-        "device": _describe_device(trainer.device),
         "precision": trainer.precision.name,
-        "versions": {name: metadata.version(name) for name in _PACKAGES},
-        "python": platform.python_version(),
         "unchanged_share": unchanged,
         "seconds": {name: round(value, 4) for name, value in timings.items()},
-        "peak_memory_mib": peak_memory_mib(trainer.device),
+        **describe_machine(trainer.device),
         "job": job,
         "history": _history_json(trainer.history),
+    }
+
+
+def describe_machine(device: torch.device) -> dict[str, Any]:
+    """What a run was made with: the device, versions, and the most memory used, MiB."""
+    return {
+        "device": _describe_device(device),
+        "versions": {name: metadata.version(name) for name in _PACKAGES},
+        "python": platform.python_version(),
+        "peak_memory_mib": peak_memory_mib(device),
     }
 
 

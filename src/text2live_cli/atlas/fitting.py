@@ -1,0 +1,154 @@
+"""The loop that fits either model, and its checkpoints."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Protocol
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from ..atomic import atomic_path
+from ..device import Precision
+from ..errors import Text2LiveError, UsageError
+from ..progress import Progress
+from ..training import step_rng
+from .layers import AtlasModel
+
+_FORMAT = "text2live-fit/1"
+_MAX_LOST = 25  # steps in a row that are not finite
+_CHECKPOINT_SECONDS = 60.0
+
+
+class Problem(Protocol):
+    """A clip to be fitted: `GridProblem` or `NlaProblem`."""
+
+    @property
+    def model(self) -> AtlasModel:
+        """What is fitted; changes with every step."""
+
+    def prepare(self, progress: Progress, stopped: Callable[[], bool]) -> None:
+        """What comes before the first step; KeyboardInterrupt where `stopped` says so."""
+
+    def parameter_groups(self) -> list[dict[str, Any]]:
+        """For Adam, with their learning rates."""
+
+    def rate(self, step: int) -> float:
+        """Share of the learning rates at `step`."""
+
+    def loss(self, step: int, rng: torch.Generator) -> dict[str, Tensor]:
+        """The weighted terms of a step."""
+
+
+class Fitter:
+    """A problem in training. Every step draws its random numbers from (seed, step) alone."""
+
+    def __init__(
+        self, problem: Problem, steps: int, seed: int, device: torch.device, precision: Precision
+    ) -> None:
+        self.problem, self.steps, self.seed = problem, steps, seed
+        self.device, self.precision = device, precision
+        groups = problem.parameter_groups()
+        self.optimizer = torch.optim.Adam(groups, fused=device.type != "mps")
+        self.rates = [group["lr"] for group in self.optimizer.param_groups]
+        self.done = 0
+        self._lost = 0
+
+    def run(
+        self,
+        path: Path,
+        job: dict[str, Any],
+        progress: Progress,
+        stopped: Callable[[], bool],
+    ) -> None:
+        """Fit to the end, or until `stopped` says so; a checkpoint is written by the clock."""
+        progress.stage("fitting", self.steps)
+        saved = time.monotonic()
+        while self.done < self.steps and not stopped():
+            values = self.step()
+            progress.advance(self.done, values)
+            if time.monotonic() - saved > _CHECKPOINT_SECONDS:
+                self.save(path, job)
+                saved = time.monotonic()
+
+    def step(self) -> dict[str, float]:
+        """One step of Adam; left out where it is not finite. Returns the weighted terms."""
+        share = self.problem.rate(self.done)
+        for group, rate in zip(self.optimizer.param_groups, self.rates, strict=True):
+            group["lr"] = rate * share
+        self.optimizer.zero_grad()
+        with self.precision.autocast(self.device):
+            terms = self.problem.loss(self.done, step_rng(self.seed, self.done))
+        total = torch.stack([value.float() for value in terms.values()]).sum()
+        values = dict(zip(terms, torch.stack([*terms.values()]).tolist(), strict=True))
+        if bool(total.isfinite()):
+            total.backward()
+            self.optimizer.step()
+            self._lost = 0
+        else:
+            self._lost += 1
+            if self._lost > _MAX_LOST:
+                raise Text2LiveError(
+                    f"{self._lost} steps in a row were not finite: try another --seed"
+                )
+        self.done += 1
+        return values
+
+    def save(self, path: Path, job: dict[str, Any]) -> None:
+        """Write all that the rest of the fit depends on."""
+        tensors = {f"{i}.value": p for i, p in enumerate(self._parameters())}
+        for i, p in enumerate(self._parameters()):
+            for name, value in self.optimizer.state[p].items():
+                tensors[f"{i}.{name}"] = value
+        plain = {name: t.detach().cpu().contiguous() for name, t in tensors.items()}
+        metadata = {"format": _FORMAT, "job": json.dumps(job), "done": str(self.done)}
+        with atomic_path(path) as temporary:
+            try:
+                save_file(plain, temporary, metadata)
+            except SafetensorError as error:  # its way to report a full disk
+                raise OSError(str(error)) from error
+
+    def restore(self, path: Path, job: dict[str, Any]) -> None:
+        """Go on where `save` was called. Raises UsageError where that was another job."""
+        try:
+            with safe_open(path, framework="pt") as file:
+                metadata = file.metadata() or {}
+                tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+            if metadata.get("format") != _FORMAT:
+                raise ValueError("another format")
+            require_job(json.loads(metadata["job"]), job, "cannot resume")
+            self._load(tensors)
+            self.done = int(metadata["done"])
+        except (SafetensorError, OSError, LookupError, RuntimeError, ValueError) as error:
+            raise Text2LiveError(
+                f"{path}: the checkpoint is damaged; start anew with --overwrite"
+            ) from error
+
+    def _load(self, tensors: dict[str, Tensor]) -> None:
+        for i, p in enumerate(self._parameters()):
+            with torch.no_grad():
+                p.copy_(tensors[f"{i}.value"])
+            start = f"{i}."
+            self.optimizer.state[p] = {
+                name[len(start) :]: value if name.endswith(".step") else value.to(self.device)
+                for name, value in tensors.items()
+                if name.startswith(start) and not name.endswith(".value")
+            }
+
+    def _parameters(self) -> list[Tensor]:
+        return [p for group in self.optimizer.param_groups for p in group["params"]]
+
+
+def require_job(former: dict[str, Any], job: dict[str, Any], complaint: str) -> None:
+    """Raise UsageError naming the first setting in which two jobs differ."""
+    for name in job:
+        if former.get(name) != job[name]:
+            raise UsageError(
+                f"{complaint}: {name} was {former.get(name)!r} and is now {job[name]!r};"
+                " use the former settings, or --overwrite to start anew"
+            )

@@ -1,0 +1,218 @@
+"""The explicit model (`--model grid`): two textures, two smooth mappings and an opacity volume.
+
+The layers of paper §3.2 with every network replaced by something that is looked up. A mapping is a
+projective map per frame plus a cubic spline over (t, y, x).
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from . import spline
+from .coordinates import centres
+from .layers import SIDES, Maps, Side
+
+
+class Lattice(NamedTuple):
+    """Positions in n frames that form a lattice in each: all pairs of its y and x."""
+
+    t: Tensor
+    """(n,) frame numbers; may be fractional."""
+    y: Tensor
+    """(n, rows) in pixels of the working size, the centre of the first at 0."""
+    x: Tensor
+    """(n, columns)."""
+
+
+def whole_frames(t: Tensor, y: Tensor, x: Tensor) -> Lattice:
+    """The same rows y (rows,) and columns x (columns,) in each of the frames `t`."""
+    return Lattice(t, y.expand(len(t), -1), x.expand(len(t), -1))
+
+
+class Mapping(nn.Module):
+    """Frame position → atlas position: uv = H_t(x, y) + D(x, y, t)."""
+
+    base: Tensor
+    time_basis: Tensor
+
+    def __init__(self, base: Tensor, size: tuple[int, int], spacing: float, period: float) -> None:
+        """`base` (T, 3, 3) takes (x, y, 1) to uv; knots lie `spacing` pixels and `period` frames
+        apart.
+        """
+        super().__init__()
+        self.size, self.spacing, self.period = size, spacing, period
+        frames, (height, width) = len(base), size
+        self.time_knots = spline.knots(frames, period)
+        self.row_knots = spline.knots(height, spacing)
+        self.column_knots = spline.knots(width, spacing)
+        self.register_buffer("base", base)
+        self.register_buffer("pitch", torch.tensor([spacing, period], dtype=torch.float64))
+        # D of each knot, and the rest of each frame's own: both start at nothing
+        self.field = nn.Parameter(
+            torch.zeros(self.time_knots, 2, self.row_knots, self.column_knots)
+        )
+        self.affine = nn.Parameter(torch.zeros(frames, 2, 3))
+
+    def forward(self, at: Lattice) -> Tensor:
+        """uv (n, rows, columns, 2) of a lattice."""
+        y, x = at.y[:, :, None], at.x[:, None, :]
+        return self.project(at.t, y, x) + self.bend(at).permute(0, 2, 3, 1)
+
+    def project(self, t: Tensor, y: Tensor, x: Tensor) -> Tensor:
+        """The projective part at y and x, (n, h, w) or what broadcasts to it: (n, h, w, 2)."""
+        m = self._matrices(t)[..., None, None]  # (n, 3, 3, 1, 1)
+        u, v, w = (m[:, i, 0] * x + m[:, i, 1] * y + m[:, i, 2] for i in range(3))
+        return torch.stack([u / w, v / w], dim=-1)
+
+    def bend(self, at: Lattice) -> Tensor:
+        """The spline part, (n, 2, rows, columns)."""
+        in_time = spline.basis(at.t, self.period, self.time_knots)
+        rows = spline.basis(at.y, self.spacing, self.row_knots)
+        columns = spline.basis(at.x, self.spacing, self.column_knots)
+        fields = torch.einsum("nk,kcij->ncij", in_time, self.field)
+        return rows[:, None] @ fields @ columns[:, None].mT
+
+    def _matrices(self, t: Tensor) -> Tensor:
+        """H of each `t`, between two frames the mean of theirs."""
+        below = t.floor().clamp(0, len(self.base) - 1).long()
+        above = (below + 1).clamp(max=len(self.base) - 1)
+        share = (t - below)[:, None, None]
+        base = torch.lerp(self.base[below], self.base[above], share)
+        rest = torch.lerp(self.affine[below], self.affine[above], share)
+        return torch.cat([base[:, :2] + rest @ self._centring(), base[:, 2:]], dim=1)
+
+    def _centring(self) -> Tensor:
+        """Takes (x, y, 1) to [-1, 1] over the larger side, so that all of `affine` is in pixels."""
+        height, width = self.size
+        half = max(height, width) / 2
+        rows = [[1 / half, 0, -width / 2 / half], [0, 1 / half, -height / 2 / half], [0, 0, 1]]
+        return torch.tensor(rows, device=self.base.device, dtype=self.base.dtype)
+
+
+class Texture(nn.Module):
+    """A picture: what it started as, and a pyramid of changes, so that coarse ones come first."""
+
+    start: Tensor
+
+    def __init__(self, start: Tensor, levels: int) -> None:
+        """`start` (3, H, W) in [0, 1]; each of the `levels` has a quarter of the sides before."""
+        super().__init__()
+        height, width = start.shape[1:]
+        self.register_buffer("start", start[None].clone())
+        sizes = [(-(-height // 4**k), -(-width // 4**k)) for k in range(levels)]
+        self.levels = nn.ParameterList([torch.zeros(1, 3, *size) for size in sizes])
+
+    def forward(self) -> Tensor:
+        """The picture, (1, 3, H, W)."""
+        change = None
+        for level in reversed(self.levels):
+            if change is None:
+                change = level
+            else:
+                size = (level.shape[2], level.shape[3])
+                change = level + F.interpolate(change, size, mode="bilinear")
+        return self.start if change is None else self.start + change
+
+
+class GridModel(nn.Module):
+    """An `AtlasModel`."""
+
+    name = "grid"
+
+    def __init__(
+        self,
+        size: tuple[int, int],
+        mappings: dict[Side, Mapping],
+        textures: dict[Side, Texture],
+        opacity: Tensor,
+    ) -> None:
+        """`opacity` (T, h', w') are logits on a coarser lattice than the frames."""
+        super().__init__()
+        self.size, self.frames = size, len(opacity)
+        self.mappings = nn.ModuleDict({side: mappings[side] for side in SIDES})
+        self.textures = nn.ModuleDict({side: textures[side] for side in SIDES})
+        self.opacity_logits = nn.Parameter(opacity)
+
+    @classmethod
+    def from_tensors(
+        cls,
+        tensors: dict[str, Tensor],
+        size: tuple[int, int],
+        frames: int,
+        canvases: dict[Side, tuple[int, int]],
+    ) -> GridModel:
+        """The model whose `tensors` these are.
+
+        Raises LookupError, RuntimeError or ValueError where they are no such.
+        """
+        mappings: dict[Side, Mapping] = {}
+        textures: dict[Side, Texture] = {}
+        for side in SIDES:
+            spacing, period = tensors[f"mappings.{side}.pitch"].tolist()
+            if not (spacing >= 1 and period >= 1):
+                raise ValueError("impossible knots")
+            mappings[side] = Mapping(torch.zeros(frames, 3, 3), size, spacing, period)
+            textures[side] = Texture(torch.zeros(3, *canvases[side]), 0)
+        model = cls(size, mappings, textures, torch.zeros_like(tensors["opacity_logits"]))
+        model.load_state_dict(tensors)
+        return model
+
+    def canvas(self, side: Side) -> tuple[int, int]:
+        height, width = self._texture(side).start.shape[2:]
+        return height, width
+
+    def mapping(self, side: Side) -> Mapping:
+        """Frame position → position in the layer's atlas."""
+        found = self.mappings[side]
+        assert isinstance(found, Mapping)
+        return found
+
+    def _texture(self, side: Side) -> Texture:
+        found = self.textures[side]
+        assert isinstance(found, Texture)
+        return found
+
+    def pictures(self) -> dict[Side, Tensor]:
+        """Both atlases, (1, 3, H, W) in [0, 1]."""
+        return {side: self._texture(side)().clamp(0, 1) for side in SIDES}
+
+    @torch.no_grad()
+    def texture(self, side: Side) -> Tensor:
+        return self.pictures()[side][0]
+
+    @torch.no_grad()
+    def locate(self, t: float, size: tuple[int, int] | None = None) -> Maps:
+        height, width = size or self.size
+        device = self.opacity_logits.device
+        y, x = centres(height, self.size[0], device), centres(width, self.size[1], device)
+        at = whole_frames(torch.tensor([float(t)], device=device), y, x)
+        foreground, background = (self.mapping(side)(at)[0] for side in SIDES)
+        return Maps(foreground, background, self.opacity(at)[0])
+
+    def opacity(self, at: Lattice) -> Tensor:
+        """Opacity (n, rows, columns), linear between the frames."""
+        below = at.t.floor().clamp(0, self.frames - 1).long()
+        above = (below + 1).clamp(max=self.frames - 1)
+        share = (at.t - below)[:, None, None]
+        logits: Tensor = self.opacity_logits
+        if share.any():
+            logits = torch.lerp(logits[below], logits[above], share)
+        elif len(at.t) < self.frames:
+            logits = logits[below]
+        v, u = (((p + 0.5) * (2 / n) - 1) for p, n in zip((at.y, at.x), self.size, strict=True))
+        rows, columns = v.shape[1], u.shape[1]
+        grid = torch.stack(
+            [u[:, None].expand(-1, rows, -1), v[:, :, None].expand(-1, -1, columns)], dim=-1
+        )
+        values = F.grid_sample(logits[:, None], grid, padding_mode="border", align_corners=False)
+        return values[:, 0].sigmoid()
+
+    @torch.no_grad()
+    def tensors(self) -> dict[str, Tensor]:
+        """What `from_tensors` needs; each texture is one picture in it."""
+        kept = {n: v for n, v in self.state_dict().items() if not n.startswith("textures.")}
+        return kept | {f"textures.{side}.start": self.textures[side]() for side in SIDES}

@@ -1,0 +1,278 @@
+"""What of a clip's flow is the camera's, and what moves against it."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from .flow import Flow
+
+Homographies = NDArray[np.float64]
+
+_POINTS = 48
+"""Matches along the longer side: 48 × 27 of a wide picture are enough for eight unknowns."""
+_MIN_MATCHES = 24
+_INLIER = 1.0
+"""Pixels."""
+_MAX_CORNER = 0.5
+"""Of the longer side: a background whose corners move further between frames is a wrong fit."""
+
+_SPAN = 8
+"""Frames over which slow motion may add up."""
+_FAST = 2.0
+"""Pixels: motion that needs no adding up."""
+_STRONGEST = 98
+"""Percentile of a frame's residual motion that stands for its moving object."""
+_SHARE = 0.25
+"""Of the strongest motion: less is parallax or noise, within `_LEAST` pixels."""
+_LEAST = (0.8, 2.5)
+
+_GAPS = (1, 2, 4, 8, 16)
+"""Frames that are asked what the background looks like."""
+_APART = 6.0
+"""Pixels: in a frame so near that an object moved less it may still be in its place."""
+_SMOOTH = 0.8
+_QUANTILE = 0.25
+_UNSEEN = 256
+"""Larger than any difference of 8 bits."""
+
+
+def background_homographies(flow: Flow, masks: NDArray[np.float32] | None) -> Homographies:
+    """The background's motion from each frame t to t + gap, (T−gap, 3, 3), in working pixels.
+
+    Fitted by RANSAC to the flow of both directions where the two agree and `masks`
+    (T, h, w; the foreground, None: unknown) are below one half. Where too little of a frame can be
+    trusted, the fit is a shift by the median flow, and without any match the identity.
+    """
+    pairs, height, width = flow.forward.shape[:3]
+    y, x = _grid(height, width)
+    result = np.empty((pairs, 3, 3))
+    for t in range(pairs):
+        free_here, free_there = flow.forward_ok[t][y, x], flow.backward_ok[t][y, x]
+        if masks is not None:
+            gap = len(masks) - pairs
+            free_here = free_here & (masks[t][y, x] < 0.5)
+            free_there = free_there & (masks[t + gap][y, x] < 0.5)
+        grid = np.stack([x, y], axis=-1).astype(np.float32)
+        here, there = grid[free_here], grid[free_there]
+        source = np.concatenate([here, there + flow.backward[t][y, x][free_there]])
+        target = np.concatenate([here + flow.forward[t][y, x][free_here], there])
+        result[t] = _fit(source, target, (height, width))
+    return result
+
+
+def positions(matrix: NDArray[np.float64], size: tuple[int, int]) -> NDArray[np.float32]:
+    """Where a homography brings every pixel of a frame of `size`, (h, w, 2)."""
+    height, width = size
+    y, x = np.mgrid[:height, :width].astype(np.float64)
+    moved = np.stack([x, y, np.ones_like(x)], axis=-1) @ matrix.T
+    return (moved[..., :2] / moved[..., 2:]).astype(np.float32)
+
+
+class Residual(NamedTuple):
+    """How pixels move against the background, over T frames."""
+
+    length: NDArray[np.float32]
+    """(T, h, w), in pixels; 0 where it is not known."""
+    least: NDArray[np.float32]
+    """(T,): the length from which on a pixel of the frame counts as moving."""
+    known: NDArray[np.bool_]
+    """(T, h, w): where the flow can be trusted in one direction of time or both."""
+    speed: NDArray[np.float32]
+    """(T,): pixels a frame of what moves most."""
+
+
+def residual_motion(frames: NDArray[np.uint8], flow: Flow, background: Homographies) -> Residual:
+    """Motion against the background in frames (T, h, w, 3).
+
+    A frame in which nothing moves fast is compared with ones up to `_SPAN` away, to which slow
+    motion adds up. Of both directions of time, where they can be trusted, and between neighbours
+    also of the given flow and one that starts from the background's motion, the least counts:
+    where a surface without texture allows it, a pixel is at rest.
+    """
+    pairs, height, width = flow.forward.shape[:3]
+    known = np.zeros((pairs + 1, height, width), bool)
+    known[:-1] |= flow.forward_ok
+    known[1:] |= flow.backward_ok
+    length = np.zeros(known.shape, np.float32)
+    least, speed = np.empty(pairs + 1, np.float32), np.empty(pairs + 1, np.float32)
+    grey = [cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY) for frame in frames]
+    place = chained(background)
+    for t in range(pairs + 1):
+        found = np.minimum(_given(flow, background, t), _searched(grey, place, t, 1))
+        span, strongest = 1, _strongest(found, known[t])
+        while strongest < _FAST and 2 * span <= min(_SPAN, pairs):
+            span *= 2
+            found = _searched(grey, place, t, span)
+            strongest = _strongest(found, known[t])
+        least[t] = np.clip(_SHARE * strongest, *_LEAST)
+        speed[t] = strongest / span
+        known[t] &= np.isfinite(found)
+        length[t] = np.where(known[t], found, 0)
+    return Residual(length, least, known, speed)
+
+
+def _strongest(length: NDArray[np.float32], known: NDArray[np.bool_]) -> float:
+    chosen = length[known & np.isfinite(length)]
+    return float(np.percentile(chosen, _STRONGEST)) if chosen.size else 0.0
+
+
+def _given(flow: Flow, background: Homographies, t: int) -> NDArray[np.float32]:
+    """Length of the flow of frame t against the background, (h, w); infinite where unknown."""
+    pairs, height, width = flow.forward.shape[:3]
+    start = positions(np.eye(3), (height, width))
+    smallest = np.full((height, width), np.inf, np.float32)
+    steps = []
+    if t < pairs:
+        steps.append((flow.forward[t], flow.forward_ok[t], background[t]))
+    if t > 0:
+        back = np.linalg.inv(background[t - 1])
+        steps.append((flow.backward[t - 1], flow.backward_ok[t - 1], back))
+    for step, trusted, matrix in steps:
+        rest = np.linalg.norm(start + step - positions(matrix, (height, width)), axis=-1)
+        smallest = np.where(trusted, np.minimum(smallest, rest), smallest)
+    return smallest.astype(np.float32)
+
+
+def _searched(
+    grey: list[NDArray[Any]], place: Homographies, t: int, span: int
+) -> NDArray[np.float32]:
+    """Length of DIS flow from frame t to those `span` away, the background's motion undone."""
+    size = grey[t].shape
+    smallest = np.full(size, np.inf, np.float32)
+    for s in (t - span, t + span):
+        if 0 <= s < len(grey):
+            there = positions(place[s] @ np.linalg.inv(place[t]), size)
+            inside = ((there >= 0) & (there <= (size[1] - 1, size[0] - 1))).all(axis=-1)
+            search = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_FAST)
+            rest = search.calc(grey[t], _moved(grey[s], there), None)  # type: ignore[call-overload]
+            rest = np.linalg.norm(rest, axis=-1)
+            smallest = np.where(inside, np.minimum(smallest, rest), smallest)
+    return smallest
+
+
+def _moved(picture: NDArray[Any], place: NDArray[np.float32]) -> NDArray[Any]:
+    x, y = place[..., 0], place[..., 1]
+    return cv2.remap(picture, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+
+
+class Unlikeness(NamedTuple):
+    """How unlike the background the pixels look that a clip shows elsewhere in time."""
+
+    levels: NDArray[np.float32]
+    """(T, h, w), in 0..255 of the channel that differs most; 0 where nothing is known."""
+    known: NDArray[np.bool_]
+    """(T, h, w): where another frame shows the background of this pixel."""
+
+
+def unlike_background(
+    frames: NDArray[np.uint8],
+    background: Homographies,
+    speed: NDArray[np.float32],
+    masks: NDArray[np.bool_] | None,
+) -> Unlikeness:
+    """Compare every pixel of frames (T, h, w, 3) with the same place of the background elsewhere.
+
+    The others, `_GAPS` away, are brought here by the background's motion; a
+    difference that a shift by a pixel explains counts as none. Of all differences the least is
+    kept, since objects may have been there in the other frames; with `masks` (T, h, w) frames in
+    which one was there are not asked, and the least is an accident: a low quantile is kept.
+    `speed` (T,), pixels a frame of what moves, says how far the others must be away.
+    """
+    count, height, width = frames.shape[:3]
+    smooth = [cv2.GaussianBlur(frame, (0, 0), _SMOOTH) for frame in frames]
+    window = np.ones((3, 3), np.uint8)
+    low, high = ([f(s, window) for s in smooth] for f in (cv2.erode, cv2.dilate))
+    free = [_free(None if masks is None else masks[t], (height, width)) for t in range(count)]
+    quantile = 0 if masks is None else _QUANTILE
+    place = chained(background)
+    levels = np.zeros((count, height, width), np.float32)
+    known = np.zeros((count, height, width), bool)
+    for t in range(count):
+        differences = []
+        nearest = min(_APART / max(float(speed[t]), 1e-3), max(_GAPS) / 2)
+        gaps = [gap for gap in _GAPS if gap >= nearest]
+        for s in (s for gap in gaps for s in (t - gap, t + gap) if 0 <= s < count):
+            here = place[s] @ np.linalg.inv(place[t])
+            under, over, seen = (_brought(p[s], here) for p in (low, high, free))
+            far = np.maximum(cv2.subtract(smooth[t], over), cv2.subtract(under, smooth[t]))
+            differences.append(np.where(seen > 0, far.max(axis=-1).astype(np.int16), _UNSEEN))
+        if differences:
+            levels[t], known[t] = _low_quantile(np.stack(differences), quantile)
+    return Unlikeness(levels, known)
+
+
+def chained(background: Homographies) -> Homographies:
+    """From frame 0 to every frame, (T, 3, 3), of the motions from frame to frame."""
+    place = [np.eye(3)]
+    for matrix in background:
+        place.append(matrix @ place[-1])
+    return np.stack(place)
+
+
+def _free(mask: NDArray[np.bool_] | None, size: tuple[int, int]) -> NDArray[np.uint8]:
+    if mask is None:
+        return np.ones(size, np.uint8)
+    grown = cv2.dilate(mask.astype(np.uint8), np.ones((5, 5), np.uint8))
+    return (grown == 0).astype(np.uint8)
+
+
+def _brought(picture: NDArray[Any], matrix: NDArray[np.float64]) -> NDArray[Any]:
+    """The picture seen from where `matrix` leads; 0 outside of it."""
+    size = (picture.shape[1], picture.shape[0])
+    flags = cv2.INTER_NEAREST | cv2.WARP_INVERSE_MAP
+    return cv2.warpPerspective(picture, matrix, size, flags=flags)
+
+
+def _low_quantile(
+    differences: NDArray[np.integer], quantile: float
+) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+    """The quantile of those (n, h, w) that were seen, and whether any were."""
+    seen = (differences < _UNSEEN).sum(axis=0)
+    rank = np.maximum((seen * quantile).astype(int), 0)
+    chosen = np.take_along_axis(np.sort(differences, axis=0), rank[None] % len(differences), 0)[0]
+    return np.where(seen > 0, chosen, 0).astype(np.float32), seen > 0
+
+
+def _grid(height: int, width: int) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    step = max(1, round(max(height, width) / _POINTS))
+    y, x = np.mgrid[step // 2 : height : step, step // 2 : width : step]
+    return y.ravel(), x.ravel()
+
+
+def _fit(
+    source: NDArray[np.float32], target: NDArray[np.float32], size: tuple[int, int]
+) -> NDArray[np.float64]:
+    """The homography of matches (n, 2), or the nearest thing to it that they support."""
+    shift = np.eye(3)
+    if not len(source):
+        return shift
+    shift[:2, 2] = np.median(target - source, axis=0)
+    if len(source) < _MIN_MATCHES:
+        return shift
+    cv2.setRNGSeed(0)
+    matrix, _ = cv2.findHomography(source, target, cv2.RANSAC, _INLIER, maxIters=2000)
+    if matrix is None:
+        return shift
+    fitted = matrix.astype(np.float64)
+    return fitted if _plausible(fitted, shift, size) else shift
+
+
+def _plausible(
+    matrix: NDArray[np.float64], shift: NDArray[np.float64], size: tuple[int, int]
+) -> bool:
+    """Whether the corners stay in order and near where the median flow brings them."""
+    height, width = size
+    x, y = width - 1, height - 1
+    corners = np.array([[0, 0, 1], [x, 0, 1], [x, y, 1], [0, y, 1]], np.float64)
+    moved = corners @ matrix.T
+    if not (np.isfinite(moved).all() and (moved[:, 2] > 0.1).all()):
+        return False
+    moved = moved[:, :2] / moved[:, 2:]
+    if not cv2.isContourConvex(moved.astype(np.float32)):
+        return False
+    expected = (corners @ shift.T)[:, :2]
+    return bool(np.abs(moved - expected).max() < _MAX_CORNER * max(height, width))

@@ -1,0 +1,400 @@
+"""Painting by hand: what is drawn on an atlas, or on one frame, in every frame (spec §7)."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import cv2
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from PIL import Image
+from torch import Tensor
+
+from ..errors import Text2LiveError, UsageError
+from ..media import Picture, read_picture, to_uint, to_unit, write_picture
+from ..progress import Progress, Silent
+from ..video import Clip, open_clip, write_video
+from .discretise import AtlasPicture, discretise
+from .layers import SIDES, Maps, Side
+from .render import Layer, lay_over_frame
+from .store import ATLAS, PICTURES, Atlas, read_atlas
+
+_OPTIONS: dict[Side, str] = {"foreground": "--fg-layer", "background": "--bg-layer"}
+_FRAME_EDIT = re.compile(r"([0-9]{1,9}):(.+)", re.DOTALL)
+
+_LEVELS = 2  # of 255: a painted-over copy counts as painted where it differs by more
+_MOSTLY = 0.95  # of what the atlas covers is opaque: a painted-over copy
+_RIM = 6  # atlas pixels beyond what is covered, where soft edges of the layer still show
+_ENLARGED_RIM = 3  # atlas pixels beside it that an enlargement mixes with what is not covered
+_ENLARGEMENTS = tuple(Image.Resampling[k] for k in ("NEAREST", "BILINEAR", "BICUBIC", "LANCZOS"))
+
+_SURE = 0.8  # of a frame's pixel is one layer: what is painted there is meant for that layer
+_EDGE = 3  # working pixels from there, within which a soft edge is taken for the same stroke
+_FINENESS = 2  # layer pixels to a source pixel, so that no two of these are mixed
+_MAX_CARRIED = 16_000_000  # pixels of a carried layer; beyond, it is made coarser
+_HOLE = 4  # layer pixels around a splat that are filled where another is across
+_KNOWN = 1e-4  # weight of a layer's pixel that a splat has reached
+
+
+def composite_clip(
+    source: Path | str,
+    output: Path | str,
+    *,
+    atlas_dir: Path | str | None = None,
+    fg_layer: Path | str | None = None,
+    bg_layer: Path | str | None = None,
+    frame_edits: Sequence[str] = (),
+    opacity: float = 1.0,
+    overwrite: bool = False,
+    progress: Progress | None = None,
+) -> Path:
+    """Composite hand-painted layers over all frames of a clip, through its atlas, into `output`.
+
+    `fg_layer` and `bg_layer` are pictures of the size of the atlas's foreground.png and
+    background.png or a whole multiple of it: either RGBA layers or painted-over copies. A frame
+    edit "N:PICTURE" is an RGBA layer of the clip's size, painted on frame N (from 0); these lie
+    above, in their order. `opacity`, 0 to 1, is a factor on every alpha. `output` is a video with
+    the source's rate, timing, colour tags and audio, or without an ending a folder of PNG frames.
+    Frames that were not fitted are copied, and so is, bit for bit before encoding, every pixel that
+    no paint reaches. `atlas_dir` is by default what `fit_atlas` made beside the clip or here.
+
+    Raises UsageError for what cannot be asked for, Text2LiveError for what goes wrong.
+    """
+    progress = progress or Silent()
+    source, is_folder = Path(source), str(output).endswith(("/", os.sep))
+    output = Path(output)
+    is_folder = is_folder or not output.suffix
+    if fg_layer is None and bg_layer is None and not frame_edits:
+        raise UsageError(
+            "nothing to lay over the clip: give --fg-layer, --bg-layer or --frame-edit"
+        )
+    if not 0 <= opacity <= 1:
+        raise UsageError(f"--opacity {opacity}: must be from 0 to 1")
+    _check_output(source, output, is_folder, overwrite)
+    clip = open_clip(source)
+    folder = Path(atlas_dir) if atlas_dir is not None else _atlas_beside(source)
+    atlas = read_atlas(folder)
+    atlas.require_clip(clip, folder)
+    for note in clip.notes + _copied(clip, atlas):
+        progress.message(note)
+    files: dict[Side, Path | str | None] = {"foreground": fg_layer, "background": bg_layer}
+    painted = {s: _atlas_layer(Path(p), s, atlas, folder, progress) for s, p in files.items() if p}
+    stack = [{side: layer for side, layer in painted.items() if layer is not None}]
+    stack += [_frame_edit(text, clip, atlas, progress) for text in frame_edits]
+    faded = [{side: _faded(layer, opacity) for side, layer in on.items()} for on in stack if on]
+    frames = _composited(clip, atlas, faded, progress)
+    if is_folder:
+        _write_frames(output, frames)
+        return output
+    notes = write_video(output, frames, clip.rate, times=clip.times, like=clip, audio_from=clip)
+    for note in notes:
+        progress.message(note)
+    return output
+
+
+def _check_output(source: Path, output: Path, is_folder: bool, overwrite: bool) -> None:
+    try:
+        exists = output.exists()
+        if exists and source.exists() and output.samefile(source):
+            raise UsageError(f"{output} is the clip itself: choose another -o OUT")
+        if is_folder and exists and output.is_dir():
+            exists = any(output.iterdir())
+    except OSError as error:
+        raise Text2LiveError(f"{output}: cannot be read ({error.strerror})") from error
+    if exists and not overwrite:
+        raise UsageError(f"{output} exists: add --overwrite, or another -o OUT")
+
+
+def _atlas_beside(source: Path) -> Path:
+    """Where `fit_atlas` puts the result: beside the clip, or else in the current folder."""
+    named = source.resolve() if source.name in ("", "..") else source
+    beside = named.with_suffix(".atlas")
+    for folder in (beside, Path(beside.name)):
+        if (folder / ATLAS).is_file():
+            return folder
+    raise UsageError(
+        f"{source}: no atlas at {beside}; run text2live fit-atlas first, or name --atlas-dir"
+    )
+
+
+def _copied(clip: Clip, atlas: Atlas) -> tuple[str, ...]:
+    """What to say of the frames that were not fitted."""
+    fitted = [number for number in range(clip.count) if atlas.covers(number)]
+    if len(fitted) == clip.count:
+        return ()
+    if not fitted:
+        raise UsageError(f"{clip.path}: none of its {clip.count} frames was fitted; fit it again")
+    ends = (range(fitted[0]), range(fitted[-1] + 1, clip.count))
+    spans = " and ".join(f"{end[0]}–{end[-1]}" for end in ends if end)
+    return (f"frames {spans} were not fitted: they are copied as they are",)
+
+
+def _faded(layer: Layer, opacity: float) -> Layer:
+    return layer._replace(premultiplied=layer.premultiplied * opacity)
+
+
+def _composited(
+    clip: Clip, atlas: Atlas, stack: Sequence[dict[Side, Layer]], progress: Progress
+) -> Iterator[NDArray[np.uint8]]:
+    progress.stage("compositing", clip.count, "frame")
+    for number, frame in enumerate(clip.frames()):
+        if stack and atlas.covers(number):
+            maps = atlas.locate(number, (clip.height, clip.width))
+            for layers in stack:
+                frame = lay_over_frame(frame, maps, layers)
+        yield frame
+        progress.advance(number + 1)
+
+
+def _write_frames(folder: Path, frames: Iterator[NDArray[np.uint8]]) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise Text2LiveError(f"{folder}: cannot be made a folder ({error.strerror})") from error
+    for number, frame in enumerate(frames):
+        write_picture(folder / f"{number:05d}.png", frame)
+
+
+# Paint on an atlas
+
+
+def _atlas_layer(
+    path: Path, side: Side, atlas: Atlas, folder: Path, progress: Progress
+) -> Layer | None:
+    """The layer that a picture of an atlas's size is; None where nothing is painted."""
+    if side not in atlas.facts.corners:
+        raise UsageError(
+            f"{_OPTIONS[side]} {path}: {folder} has no {side} atlas, as the clip is one layer;"
+            f" use {_OPTIONS['background' if side == 'foreground' else 'foreground']}"
+        )
+    drawn = read_picture(path)
+    color, alpha = _eight_bits(drawn)
+    reference = _reference(path, side, atlas, folder)
+    scale = _enlargement(drawn, reference.rgba.shape[:2], side)
+    covered = _covered(reference, scale)
+    if alpha is None or np.count_nonzero(alpha[covered] == 255) >= _MOSTLY * covered.sum():
+        painted = _differs(color, reference.rgba[..., :3]) & covered
+        opaque = np.full(painted.shape, 255, np.uint8) if alpha is None else alpha
+        rgba = np.dstack([color, np.where(painted, opaque, 0)])
+        rgba = _over_rim(rgba, ~covered, _RIM * scale)
+    else:
+        rgba = np.dstack([color, alpha])
+    if not rgba[..., 3].any():
+        progress.warning(f"{path}: nothing is painted on the {side}; it changes nothing")
+        return None
+    share = (rgba[..., 3] > 0).mean()
+    progress.message(f"{path}: {share:.1%} of the {side} atlas's picture is painted")
+    rows, columns = _box(rgba[..., 3] > 0)
+    part = AtlasPicture(rgba[rows, columns], 0, 0)
+    left, top = reference.left + columns.start / scale, reference.top + rows.start / scale
+    return Layer.of(part, scale)._replace(left=left, top=top)
+
+
+def _eight_bits(picture: Picture) -> tuple[NDArray[np.uint8], NDArray[np.uint8] | None]:
+    color, alpha = picture.color, picture.alpha
+    if color.dtype == np.uint8:
+        return color, alpha
+    return to_uint(to_unit(color), 255), None if alpha is None else to_uint(to_unit(alpha), 255)
+
+
+def _reference(path: Path, side: Side, atlas: Atlas, folder: Path) -> AtlasPicture:
+    """The atlas picture as it was fitted, whatever the user has done to the file."""
+    original = folder / PICTURES[side]
+    if original.exists() and path.samefile(original):  # painted over in place, or not at all
+        again = discretise(atlas.model, side)
+        assert again is not None, "a side with a corner covers something"
+        return again
+    picture = read_picture(original)
+    color, alpha = _eight_bits(picture)
+    if alpha is None or not (alpha > 127).any():
+        raise Text2LiveError(
+            f"{original}: was changed since the fit; fit the clip again, with --overwrite"
+        )
+    return AtlasPicture(np.dstack([color, alpha]), *atlas.facts.corners[side])
+
+
+def _enlargement(drawn: Picture, size: tuple[int, int], side: Side) -> int:
+    height, width = size
+    scale = drawn.width // width
+    if scale < 1 or (drawn.width, drawn.height) != (width * scale, height * scale):
+        raise UsageError(
+            f"{_OPTIONS[side]} {drawn.path}: is {drawn.width}×{drawn.height}; it must be"
+            f" {width}×{height}, as {PICTURES[side]} is, or a whole multiple of both"
+        )
+    return scale
+
+
+def _covered(reference: AtlasPicture, scale: int) -> NDArray[np.bool_]:
+    """Where an enlarged copy shows what the atlas covers, and nothing else.
+
+    Outside a copy says nothing: editors fill it with whatever they like, and mix it into the rim.
+    """
+    covered = reference.rgba[..., 3] > 127
+    if scale > 1:
+        side = 2 * _ENLARGED_RIM + 1
+        covered = cv2.erode(covered.astype(np.uint8), np.ones((side, side), np.uint8)) > 0
+    return covered.repeat(scale, 0).repeat(scale, 1)
+
+
+def _differs(color: NDArray[np.uint8], reference: NDArray[np.uint8]) -> NDArray[np.bool_]:
+    """Where `color` (H, W, 3) is not what any usual enlargement of `reference` shows."""
+    size = (color.shape[1], color.shape[0])
+    low = high = reference
+    if reference.shape != color.shape:
+        image = Image.fromarray(reference)
+        enlarged = [np.asarray(image.resize(size, kernel)) for kernel in _ENLARGEMENTS]
+        enlarged.append(cv2.resize(reference, size, interpolation=cv2.INTER_CUBIC))
+        low, high = np.minimum.reduce(enlarged), np.maximum.reduce(enlarged)
+    off = np.maximum(cv2.subtract(low, color), cv2.subtract(color, high))  # both end at 0
+    return off.max(axis=2) > _LEVELS
+
+
+def _over_rim(rgba: NDArray[np.uint8], open_to: NDArray[np.bool_], reach: int) -> NDArray[np.uint8]:
+    """Let paint go on for `reach` pixels, in the colour nearest by, where `open_to` says so."""
+    painted = rgba[..., 3] > 0
+    if not painted.any():
+        return rgba
+    distance, labels = cv2.distanceTransformWithLabels(
+        (~painted).astype(np.uint8), cv2.DIST_L2, 5, labelType=cv2.DIST_LABEL_PIXEL
+    )
+    nearest = np.zeros((int(labels.max()) + 1, 4), np.uint8)
+    nearest[labels[painted]] = rgba[painted]
+    reached = open_to & ~painted & (distance <= reach)
+    rgba[reached] = nearest[labels[reached]]
+    return rgba
+
+
+def _box(painted: NDArray[np.bool_]) -> tuple[slice, slice]:
+    """Rows and columns of what is painted, and one more around it for bilinear lookups."""
+    rows, columns = np.flatnonzero(painted.any(1)), np.flatnonzero(painted.any(0))
+    top, left = max(int(rows[0]) - 1, 0), max(int(columns[0]) - 1, 0)
+    return slice(top, int(rows[-1]) + 2), slice(left, int(columns[-1]) + 2)
+
+
+# Paint on a frame
+
+
+def _frame_edit(text: str, clip: Clip, atlas: Atlas, progress: Progress) -> dict[Side, Layer]:
+    """The atlas layers that show in frame N what "N:PICTURE" painted there."""
+    match = _FRAME_EDIT.fullmatch(text)
+    if match is None:
+        raise UsageError(f"--frame-edit {text}: write FRAME:PICTURE, as in 12:edit.png")
+    number, path = int(match[1]), Path(match[2])
+    if number >= clip.count or not atlas.covers(number):
+        last = atlas.facts.first + atlas.facts.every * (atlas.facts.frames - 1)
+        raise UsageError(
+            f"--frame-edit {text}: frame {number} was not fitted; choose one of"
+            f" {atlas.facts.first} to {last}"
+        )
+    edit = read_picture(path)
+    color, alpha = _eight_bits(edit)
+    if (edit.width, edit.height) != (clip.width, clip.height):
+        raise UsageError(
+            f"--frame-edit {text}: the picture is {edit.width}×{edit.height}, the clip"
+            f" {clip.width}×{clip.height}; paint on a layer of the clip's size"
+        )
+    if alpha is None:
+        raise UsageError(
+            f"--frame-edit {text}: the picture has no alpha; paint on a transparent layer"
+        )
+    if not alpha.any():
+        progress.warning(f"{path}: nothing is painted; it changes nothing")
+        return {}
+    progress.message(f"{path}: {(alpha > 0).mean():.1%} of frame {number} is painted")
+    rgba = torch.from_numpy(to_unit(np.dstack([color, alpha])))
+    maps = atlas.locate(number, (clip.height, clip.width))
+    reach = max(1, round(_EDGE * clip.height / atlas.facts.size[0]))
+    return carry(rgba, maps, reach, tuple(atlas.facts.corners))
+
+
+def carry(rgba: Tensor, maps: Maps, reach: int, sides: Sequence[Side] = SIDES) -> dict[Side, Layer]:
+    """Carry a layer (h, w, 4) in [0, 1], painted on the frame that `maps` belong to, to the atlas.
+
+    What lies on the foreground goes to the foreground's atlas and the rest to the background's.
+    Where the opacity is soft, paint goes to the layer, or both, on which it goes on clearly within
+    `reach` pixels. Among `sides`, those on which nothing is painted are left out.
+    """
+    painted = rgba[..., 3] > 0
+    shares = {"foreground": maps.opacity, "background": 1 - maps.opacity}
+    shares = {side: shares[side] for side in sides}
+    takes = {side: _belongs(painted, share, reach) for side, share in shares.items()}
+    left = painted & ~torch.stack(list(takes.values())).any(0)
+    layers: dict[Side, Layer] = {}
+    for side in sides:
+        uv = getattr(maps, side)
+        take = (takes[side] | (left & (shares[side] >= 0.5))) & uv.isfinite().all(-1)
+        if take.any():
+            layers[side] = _splat(rgba, take, shares[side], uv)
+    return layers
+
+
+def _belongs(painted: Tensor, share: Tensor, reach: int) -> Tensor:
+    """Which painted pixels (h, w) are meant for the layer whose `share` of them this is."""
+    sure = painted & (share > _SURE)
+    side = 2 * reach + 1
+    kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (side, side))
+    near = torch.from_numpy(cv2.dilate(sure.numpy().astype(np.uint8), kernel)) > 0
+    return sure | (near & painted & (share > 0))
+
+
+def _splat(rgba: Tensor, take: Tensor, share: Tensor, uv: Tensor) -> Layer:
+    """Normalised splats of the pixels that `take` names, beside the unpainted ones around them.
+
+    Each counts by its `share` in the layer. Holes between splats are filled, and only those.
+    """
+    low = uv[take].amin(0).floor() - 1
+    extent = uv[take].amax(0).ceil() + 1 - low
+    scale = _fineness(uv, take)
+    scale = min(scale, float((_MAX_CARRIED / extent.prod()).sqrt()))
+    width, height = (int(n) for n in (extent * scale).ceil().clamp(min=2))
+    at = (uv - low) * scale - 0.5
+    here = ((at > -1) & (at < torch.tensor([width, height]))).all(-1) & (share > 0)
+    alpha = (rgba[..., 3] * take)[here][:, None]
+    values = torch.cat([rgba[here][:, :3] * alpha, alpha, torch.ones_like(alpha)], dim=1)
+    sums = _scatter(values * share[here][:, None], at[here], (height, width))
+    return Layer(_filled(sums), float(low[0]), float(low[1]), scale)
+
+
+def _fineness(uv: Tensor, take: Tensor) -> float:
+    """Layer pixels to an atlas pixel so that there are `_FINENESS` to a source pixel."""
+    across, down = uv.diff(dim=1)[:-1], uv.diff(dim=0)[:, :-1]
+    area = (across[..., 0] * down[..., 1] - across[..., 1] * down[..., 0]).abs()
+    area = area[take[:-1, :-1]]
+    step = float(area.median().sqrt()) if len(area) else 1.0
+    return _FINENESS / min(max(step, 1 / 16), 16)
+
+
+def _scatter(values: Tensor, at: Tensor, size: tuple[int, int]) -> Tensor:
+    """Sums (c, H, W) of values (n, c), each spread bilinearly around `at` (n, 2)."""
+    height, width = size
+    sums = torch.zeros(height * width, values.shape[1])
+    corner = at.floor()
+    for dx, dy in ((0, 0), (1, 0), (0, 1), (1, 1)):
+        pixel = corner + torch.tensor([dx, dy])
+        weight = (1 - (at - pixel).abs()).prod(-1)
+        inside = ((pixel >= 0) & (pixel < torch.tensor([width, height]))).all(-1)
+        x, y = pixel[inside].long().T
+        sums.index_add_(0, y * width + x, values[inside] * weight[inside][:, None])
+    return sums.T.unflatten(1, size)
+
+
+def _filled(sums: Tensor) -> Tensor:
+    """Weighted sums (c + 1, H, W), the weight last → means (c, H, W).
+
+    Holes between known pixels are filled from their rims inwards; around them there is nothing.
+    """
+    known = (sums[-1:] > _KNOWN).float()
+    means = sums[:-1] / sums[-1:].clamp(min=_KNOWN) * known
+    kernel = np.ones((2 * _HOLE + 1, 2 * _HOLE + 1), np.uint8)
+    closed = torch.from_numpy(cv2.morphologyEx(known[0].numpy(), cv2.MORPH_CLOSE, kernel))
+    for _ in range(_HOLE):
+        around = F.avg_pool2d(torch.cat([means * known, known]), 3, stride=1, padding=1)
+        share = around[-1:]
+        means = torch.where(known > 0, means, around[:-1] / share.clamp(min=_KNOWN))
+        known = (share > _KNOWN).float()
+    return means * closed

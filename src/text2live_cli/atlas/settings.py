@@ -1,0 +1,119 @@
+"""What a user can ask of a fit, checked before any work is done."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from ..config import DEVICES, PRECISIONS, require_one_of
+from ..errors import UsageError
+from ..video import Clip
+from .grid_fit import GridSettings
+from .nla_losses import NlaSettings
+
+MODELS = ("grid", "nla")
+FLOWS = ("dis", "raft")
+MIN_SIZE = 64
+"""Short side of the smallest fit, pixels."""
+
+
+@dataclass(frozen=True)
+class FitSettings:
+    """The options of `fit-atlas`, as given; None is "by default"."""
+
+    frames: str | None = None  # "A:B", 0-based, B excluded
+    every: int = 1
+    size: int | None = None  # short side of the fit, pixels
+    masks: Path | None = None
+    box: str | None = None  # "X,Y,W,H" or "X,Y,W,H@FRAME", pixels of the source
+    foreground: str | None = None  # a text
+    clip: str = "ViT-B-32-quickgelu/openai"  # the encoder that finds it
+    clip_weights: Path | None = None
+    flow: str = "dis"
+    flow_dir: Path | None = None
+    model: str = "grid"
+    import_nla: Path | None = None
+    export_nla: Path | None = None
+    steps: int | None = None
+    seed: int = 0
+    device: str = "auto"
+    precision: str = "auto"
+
+    def __post_init__(self) -> None:
+        """Raise UsageError, naming the option, where a value cannot work."""
+        require_one_of("--model", self.model, MODELS)
+        require_one_of("--flow", self.flow, FLOWS)
+        require_one_of("--device", self.device, DEVICES)
+        require_one_of("--precision", self.precision, PRECISIONS)
+        for flag, value in (("--every", self.every), ("--steps", self.steps)):
+            if value is not None and value < 1:
+                raise UsageError(f"{flag} {value}: must be at least 1")
+        if self.seed < 0:
+            raise UsageError(f"--seed {self.seed}: must be 0 or more")
+        if self.size is not None and self.size < MIN_SIZE:
+            raise UsageError(f"--size {self.size}: must be at least {MIN_SIZE}")
+        given = {"--masks": self.masks, "--box": self.box, "--foreground": self.foreground}
+        named = [flag for flag, value in given.items() if value]
+        if len(named) > 1:
+            raise UsageError(f"{' and '.join(named)}: choose one")
+        if self.export_nla and self.model != "nla":
+            raise UsageError("--export-nla: the published format holds --model nla only")
+        if self.import_nla and (self.model != "nla" or self.steps is not None):
+            raise UsageError("--import is a finished fit of --model nla: it takes no --steps")
+
+    def resolved(self) -> GridSettings | NlaSettings:
+        """The settings of the model, with the number of steps that was asked for."""
+        if self.model == "nla":
+            return NlaSettings(steps=self.steps or NlaSettings.steps)
+        return GridSettings(steps=self.steps or GridSettings.steps)
+
+
+@dataclass(frozen=True)
+class Span:
+    """The source's frames that are fitted: `first`, `first` + `every`, … before `end`."""
+
+    first: int
+    end: int
+    every: int
+
+    @property
+    def numbers(self) -> list[int]:
+        """Their numbers in the source, from 0."""
+        return list(range(self.first, self.end, self.every))
+
+
+def choose_span(settings: FitSettings, clip: Clip) -> Span:
+    """The frames to fit. Raises UsageError where the clip has not two of them."""
+    first, end = 0, clip.count
+    if settings.frames is not None:
+        match = re.fullmatch(r"(\d*):(\d*)", settings.frames.strip())
+        if match is None:
+            raise UsageError(f"--frames {settings.frames}: must be A:B, such as 0:40")
+        first = int(match[1] or 0)
+        end = int(match[2] or clip.count)
+        if not first < end <= clip.count:
+            raise UsageError(
+                f"--frames {settings.frames}: {clip.path} has the frames 0:{clip.count}"
+            )
+    span = Span(first, end, settings.every)
+    if len(span.numbers) < 2:
+        raise UsageError(
+            f"{clip.path}: {len(span.numbers)} frame to fit; it takes at least two"
+            " (a single picture: text2live edit-image)"
+        )
+    return span
+
+
+def parse_box(text: str, span: Span, clip: Clip) -> tuple[tuple[int, int, int, int], int]:
+    """X, Y, W, H in pixels of the source, and the fitted frame (from 0) it lies on."""
+    match = re.fullmatch(r"(\d+),(\d+),(\d+),(\d+)(?:@(\d+))?", text.replace(" ", ""))
+    if match is None:
+        raise UsageError(f"--box {text}: must be X,Y,W,H or X,Y,W,H@FRAME, whole pixels")
+    x, y, width, height = (int(match[i]) for i in range(1, 5))
+    if width < 2 or height < 2 or x + width > clip.width or y + height > clip.height:
+        raise UsageError(f"--box {text}: must lie in the frame, {clip.width}×{clip.height}")
+    frame = int(match[5]) if match[5] else span.first
+    if not span.first <= frame < span.end:
+        raise UsageError(f"--box {text}: frame {frame} is not in {span.first}:{span.end}")
+    return (x, y, width, height), round((frame - span.first) / span.every)

@@ -1,0 +1,130 @@
+"""`clip.atlas/`: a fitted atlas as files, and read again without trust in them."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+
+from ..atomic import atomic_path
+from ..errors import Text2LiveError, UsageError
+from ..video import Clip
+from .grid import GridModel
+from .layers import AtlasModel, Maps, Side
+from .nla import NlaModel
+
+ATLAS = "atlas.safetensors"
+PICTURES: dict[Side, str] = {"foreground": "foreground.png", "background": "background.png"}
+_FORMAT = "text2live-atlas/1"
+
+
+@dataclass(frozen=True)
+class AtlasFacts:
+    """What belongs to an atlas beside its tensors."""
+
+    model: str
+    size: tuple[int, int]
+    """Working height and width."""
+    frames: int
+    """Of the fit: source frames `first`, `first` + `every`, …"""
+    first: int
+    every: int
+    rate: str
+    """Of the source, as a fraction."""
+    source: str
+    """SHA-256 of the clip."""
+    source_size: tuple[int, int]
+    canvases: dict[Side, tuple[int, int]]
+    corners: dict[Side, tuple[int, int]]
+    """Left and top of each atlas picture on its canvas; a side without a picture is absent."""
+    settings: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Atlas:
+    """A fitted atlas."""
+
+    model: AtlasModel
+    facts: AtlasFacts
+
+    def covers(self, frame: int) -> bool:
+        """Whether source frame `frame` lies in the fitted range."""
+        return 0 <= (frame - self.facts.first) <= self.facts.every * (self.facts.frames - 1)
+
+    def locate(self, frame: int, size: tuple[int, int]) -> Maps:
+        """The maps of a source frame, at any size; between fitted frames by interpolation."""
+        t = (frame - self.facts.first) / self.facts.every
+        return Maps(*(values.cpu() for values in self.model.locate(t, size)))
+
+    def require_clip(self, clip: Clip, folder: Path) -> None:
+        """Refuse a clip that the atlas was not fitted to."""
+        if clip.sha256 != self.facts.source:
+            raise UsageError(
+                f"{folder} was fitted to another clip than {clip.path} (or the clip was changed"
+                " since): fit it again, or name the right --atlas-dir"
+            )
+
+
+def write_atlas(folder: Path, model: AtlasModel, facts: AtlasFacts) -> None:
+    """Write the tensors and facts into `folder`, whole or not at all."""
+    tensors = {name: t.detach().cpu().contiguous() for name, t in model.tensors().items()}
+    metadata = {"format": _FORMAT, "facts": json.dumps(asdict(facts))}
+    with atomic_path(folder / ATLAS) as temporary:
+        try:
+            save_file(tensors, temporary, metadata)
+        except SafetensorError as error:  # its way to report a full disk
+            raise OSError(str(error)) from error
+
+
+def read_atlas(folder: Path) -> Atlas:
+    """Read a fitted atlas. Raises UsageError where there is none, Text2LiveError for a bad file."""
+    path = folder / ATLAS
+    if not path.is_file():
+        raise UsageError(f"{folder}: no atlas there (no {ATLAS}); run text2live fit-atlas first")
+    try:
+        with safe_open(path, framework="pt") as file:
+            metadata = file.metadata() or {}
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        if metadata.get("format") != _FORMAT:
+            raise ValueError("another format")
+        facts = _facts(json.loads(metadata["facts"]))
+        if not all(bool(t.isfinite().all()) for t in tensors.values()):
+            raise ValueError("numbers that are not finite")
+        return Atlas(_model(tensors, facts), facts)
+    except (SafetensorError, OSError, LookupError, TypeError, ValueError, RuntimeError) as error:
+        raise Text2LiveError(
+            f"{path}: no atlas of this program, or damaged; fit it again with --overwrite"
+        ) from error
+
+
+def _facts(values: dict[str, Any]) -> AtlasFacts:
+    for name in ("size", "source_size"):
+        values[name] = _pair(values[name])
+    for name in ("canvases", "corners"):
+        values[name] = {side: _pair(pair) for side, pair in values[name].items()}
+    facts = AtlasFacts(**values)
+    numbers = (facts.frames, facts.first, facts.every)
+    if not all(isinstance(n, int) for n in numbers) or facts.frames < 1 or facts.every < 1:
+        raise ValueError("impossible numbers")
+    return facts
+
+
+def _pair(values: Any) -> tuple[int, int]:
+    first, second = values
+    if not isinstance(first, int) or not isinstance(second, int):
+        raise ValueError("not two whole numbers")
+    return first, second
+
+
+def _model(tensors: dict[str, torch.Tensor], facts: AtlasFacts) -> AtlasModel:
+    if facts.model == "nla":
+        resolution = facts.canvases["background"][0]
+        return NlaModel.from_tensors(tensors, facts.size, facts.frames, resolution)
+    if facts.model != "grid":
+        raise ValueError(f"unknown model {facts.model}")
+    return GridModel.from_tensors(tensors, facts.size, facts.frames, facts.canvases)

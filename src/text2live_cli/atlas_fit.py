@@ -1,0 +1,301 @@
+"""`fit_atlas`: a clip → a foreground and a background atlas (paper §3.2 and appendix A.4)."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from . import record
+from .atlas.discretise import discretise
+from .atlas.fitting import Fitter, Problem, require_job
+from .atlas.grid_fit import GridProblem, GridSettings
+from .atlas.inputs import Material, read_material, working_size
+from .atlas.layers import SIDES, AtlasModel
+from .atlas.measure import Quality, measure, verdict
+from .atlas.nla import NlaModel
+from .atlas.nla_files import MIN_PSNR, check_import, read_published, write_published
+from .atlas.nla_losses import NlaProblem
+from .atlas.settings import FitSettings, Span, choose_span
+from .atlas.showing import REPORT, write_pictures, write_report, write_videos
+from .atlas.store import ATLAS, AtlasFacts, write_atlas
+from .device import FP32, choose_device, choose_precision, explain_out_of_memory, prepare
+from .errors import UsageError
+from .progress import Progress, Silent
+from .run_folder import CHECKPOINT, RECORD, run_folder
+from .training import catch_interrupt
+from .video import Clip, open_clip
+
+
+@dataclass(frozen=True)
+class AtlasResult:
+    """What a fit left behind; `record` is what stands in run.json."""
+
+    folder: Path
+    interrupted: bool
+    already_done: bool
+    record: dict[str, Any]
+
+
+@explain_out_of_memory()
+def fit_atlas(
+    source: Path | str,
+    *,
+    output: Path | str | None = None,
+    overwrite: bool = False,
+    resume: bool = False,
+    progress: Progress | None = None,
+    **options: Any,
+) -> AtlasResult:
+    """Unwrap the clip `source` into two atlases; results go to `<clip>.atlas/` or `output`.
+
+    `options` are the fields of `FitSettings`. A finished fit with the same options is left as it
+    is. Ctrl-C ends the fit after the step at hand; its result is written, and `resume=True` goes
+    on. Raises UsageError for what cannot be asked for, Text2LiveError for what goes wrong.
+    """
+    begin = time.monotonic()
+    progress = progress or Silent()
+    settings = FitSettings(**options)
+    if overwrite and resume:
+        raise UsageError("--overwrite and --resume: choose one")
+    clip = open_clip(Path(source))
+    for note in clip.notes:
+        progress.message(f"{clip.path.name}: {note}")
+    span = choose_span(settings, clip)
+    device = choose_device(settings.device)
+    size = working_size(clip, settings, device)
+    folder = Path(output) if output else default_folder(clip.path, progress)
+    job = _describe_job(clip, span, size, settings, device)
+    former = _former(folder, job, overwrite, resume)
+    if former is not None:
+        progress.message(f"{folder}: already done")
+        return AtlasResult(folder, False, True, former)
+    prepare(device)
+    shown = f"{len(span.numbers)} frames of {size[1]}×{size[0]}"
+    progress.message(f"{shown}, model {settings.model}, on {device.type}")
+    with run_folder(folder):
+        material = read_material(clip, span, settings, size, folder, device, progress)
+        ready = time.monotonic()
+        model, done, interrupted = _fit(material, settings, device, folder, job, resume, progress)
+        fitted = time.monotonic()
+        quality = measure(model, material.frames, material.foreground.masks, progress)
+        words = verdict(quality, span.numbers, settings.masks is not None)
+        seconds = {"preparation": ready - begin, "fit": fitted - ready}
+        made = _record(clip, span, size, settings, device, job, material, quality, words, done)
+        made["interrupted"] = interrupted
+        _write_result(
+            folder, model, clip, span, settings, material, quality, words, seconds, progress
+        )
+        made["seconds"] = {**seconds, "result": time.monotonic() - fitted}
+        made["output"] = str(folder)
+        record.write_record(folder, made)
+        if not interrupted:
+            (folder / CHECKPOINT).unlink(missing_ok=True)
+    for line in (*words[0], *words[1]):
+        progress.message(line)
+    return AtlasResult(folder, interrupted, False, made)
+
+
+def default_folder(source: Path, progress: Progress) -> Path:
+    """`<clip>.atlas` beside the clip, or in the current folder where that cannot be written."""
+    beside = source.with_name(f"{source.stem or source.name}.atlas")
+    if beside.exists() or os.access(source.absolute().parent, os.W_OK):
+        return beside
+    progress.message(
+        f"{source.absolute().parent} is not writable: the result goes to {beside.name}"
+    )
+    return Path(beside.name)
+
+
+def _describe_job(
+    clip: Clip, span: Span, size: tuple[int, int], settings: FitSettings, device: torch.device
+) -> dict[str, Any]:
+    """What two fits must share for one to be the other, with the names users know."""
+    job: dict[str, Any] = {"input": clip.sha256, "frames": f"{span.first}:{span.end}"}
+    for field in dataclasses.fields(settings):
+        value = getattr(settings, field.name)
+        if field.name not in ("frames", "export_nla"):
+            job[field.name.replace("_", "-")] = str(value) if isinstance(value, Path) else value
+    job.update(size=f"{size[1]}×{size[0]}", device=device.type, steps=settings.resolved().steps)
+    return job
+
+
+def _former(
+    folder: Path, job: dict[str, Any], overwrite: bool, resume: bool
+) -> dict[str, Any] | None:
+    """The record of a finished fit of the same job; None where there is work to do."""
+    if folder.exists() and not folder.is_dir():
+        raise UsageError(f"{folder} is a file: name a folder with -o")
+    if resume:
+        if not (folder / CHECKPOINT).exists():
+            raise UsageError(f"{folder}: no checkpoint to resume; run without --resume")
+        return None
+    if overwrite or not any((folder / name).exists() for name in (ATLAS, RECORD, CHECKPOINT)):
+        return None
+    try:
+        former = json.loads((folder / RECORD).read_text("utf-8"))
+        finished = (folder / ATLAS).exists() and not former["interrupted"]
+        known = dict(former["job"])
+    except (OSError, ValueError, LookupError, TypeError) as error:
+        raise UsageError(
+            f"{folder} holds an unfinished fit: add --resume to go on, or --overwrite"
+        ) from error
+    require_job(known, job, f"{folder} holds another fit")
+    if not finished:
+        raise UsageError(f"{folder} holds an unfinished fit: add --resume to go on, or --overwrite")
+    return former
+
+
+def _fit(
+    material: Material,
+    settings: FitSettings,
+    device: torch.device,
+    folder: Path,
+    job: dict[str, Any],
+    resume: bool,
+    progress: Progress,
+) -> tuple[AtlasModel, int, bool]:
+    """The fitted model, the steps that it took, and whether Ctrl-C ended them."""
+    if settings.import_nla is not None:
+        return _imported(settings.import_nla, material), 0, False
+    problem = _problem(material, settings, device)
+    precision = FP32
+    if settings.model == "nla":
+        precision = choose_precision(settings.precision, device)
+    elif settings.precision not in ("auto", "fp32"):
+        progress.message(f"--precision {settings.precision}: the grid model computes in fp32")
+    fitter = Fitter(problem, settings.resolved().steps, settings.seed, device, precision)
+    path = folder / CHECKPOINT
+    with catch_interrupt() as stopped:
+        if resume:
+            fitter.restore(path, job)
+            progress.message(f"going on after step {fitter.done}")
+        else:
+            problem.prepare(progress, stopped)
+        fitter.run(path, job, progress, stopped)
+    interrupted = fitter.done < fitter.steps
+    if interrupted:
+        fitter.save(path, job)
+    if settings.export_nla is not None and isinstance(problem.model, NlaModel):
+        write_published(settings.export_nla, problem.model, fitter.done)
+    return problem.model, fitter.done, interrupted
+
+
+def _problem(material: Material, settings: FitSettings, device: torch.device) -> Problem:
+    frames, masks, flow = material.frames, material.foreground.masks, material.flow
+    chosen = settings.resolved()
+    if isinstance(chosen, GridSettings):
+        return GridProblem(frames, masks, flow, chosen, device)
+    return NlaProblem(frames, masks, flow, chosen, settings.seed, device)
+
+
+def _imported(path: Path, material: Material) -> AtlasModel:
+    """A published checkpoint, checked against the clip."""
+    count, height, width, _ = material.frames.shape
+    model = read_published(path, (height, width), count)
+    psnr = check_import(model, material.frames)
+    if psnr < MIN_PSNR:
+        raise UsageError(
+            f"{path}: gives this clip back at {psnr:.1f} dB only, so it was fitted to another clip"
+            f" or to other frames: name those with --frames A:B (now {count} frames)"
+        )
+    return model
+
+
+def _write_result(
+    folder: Path,
+    model: AtlasModel,
+    clip: Clip,
+    span: Span,
+    settings: FitSettings,
+    material: Material,
+    quality: Quality,
+    words: tuple[list[str], list[str]],
+    seconds: dict[str, float],
+    progress: Progress,
+) -> None:
+    sides = SIDES if material.foreground.masks.any() else SIDES[1:]
+    pictures = {}
+    for side in sides:
+        picture = discretise(model, side)
+        if picture is not None:
+            pictures[side] = picture
+    write_pictures(folder, pictures)
+    rate = clip.rate / span.every
+    clips, checkerboard = write_videos(folder, model, material.frames, rate, progress)
+    facts = AtlasFacts(
+        model=settings.model,
+        size=model.size,
+        frames=model.frames,
+        first=span.first,
+        every=span.every,
+        rate=str(clip.rate),
+        source=clip.sha256,
+        source_size=(clip.height, clip.width),
+        canvases={side: model.canvas(side) for side in SIDES},
+        corners={side: (picture.left, picture.top) for side, picture in pictures.items()},
+        settings=_settings_json(settings),
+    )
+    figures = {
+        "frames": f"{span.first}:{span.end}, every {span.every}",
+        "size": f"{model.size[1]}×{model.size[0]} of {clip.width}×{clip.height}",
+        "foreground from": material.foreground.source,
+        **{f"seconds, {name}": f"{value:.0f}" for name, value in seconds.items()},
+    }
+    write_report(
+        folder, f"{clip.path.name}: atlases", quality, words, span.numbers, pictures,
+        clips, checkerboard, figures, _settings_json(settings),
+    )  # fmt: skip
+    write_atlas(folder, model, facts)
+
+
+def _settings_json(settings: FitSettings) -> dict[str, Any]:
+    values = {name: str(v) if isinstance(v, Path) else v for name, v in vars(settings).items()}
+    return {**values, settings.model: dataclasses.asdict(settings.resolved())}
+
+
+def _record(
+    clip: Clip,
+    span: Span,
+    size: tuple[int, int],
+    settings: FitSettings,
+    device: torch.device,
+    job: dict[str, Any],
+    material: Material,
+    quality: Quality,
+    words: tuple[list[str], list[str]],
+    done: int,
+) -> dict[str, Any]:
+    return {
+        "command": "fit-atlas",
+        "input": {
+            "path": str(clip.path),
+            "sha256": clip.sha256,
+            "width": clip.width,
+            "height": clip.height,
+            "frames": clip.count,
+            "rate": str(clip.rate),
+            "notes": list(clip.notes),
+        },
+        "frames": span.numbers,
+        "size": list(size),
+        "settings": _settings_json(settings),
+        "steps_done": done,
+        "foreground": {"source": material.foreground.source, "notes": material.foreground.notes},
+        "quality": {
+            "psnr_mean": quality.mean,
+            "psnr_worst": quality.worst,
+            **dataclasses.asdict(quality),
+        },
+        "verdict": words[0],
+        "advice": words[1],
+        "report": REPORT,
+        **record.describe_machine(device),
+        "job": job,
+    }
