@@ -326,7 +326,7 @@ def test_a_full_disk_loses_neither_the_run_nor_the_files_that_stand(
 
     monkeypatch.setattr("text2live_cli.image_edit._CHECKPOINT_SECONDS", 0.0)
     with monkeypatch.context() as during:
-        during.setattr("text2live_cli.checkpoint.save_file", full)
+        during.setattr("text2live_cli.tensor_files.save_file", full)
         result = edit(cup)
     assert result.exit_code == 1
     assert "no checkpoint for now" in result.stderr

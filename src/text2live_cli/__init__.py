@@ -1,4 +1,4 @@
-"""Edit real photos from a sentence: the Python API, with the same power as the commands.
+"""Edit real photos from a sentence, and paint on clips: the Python API, with the same power as the commands.
 
 Nothing heavy is imported before it is needed.
 """
@@ -10,6 +10,8 @@ from importlib import import_module, metadata
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from .atlas.painting import composite_clip
+    from .atlas_fit import AtlasResult, fit_atlas
     from .compositing import composite
     from .errors import Text2LiveError, UsageError
     from .image_edit import EditResult, edit_image
@@ -22,21 +24,27 @@ if "OMP_WAIT_POLICY" not in os.environ:
 
 __version__ = metadata.version("text2live")
 __all__ = [
+    "AtlasResult",
     "EditResult",
     "Progress",
     "Text2LiveError",
     "UsageError",
     "composite",
+    "composite_clip",
     "edit_image",
+    "fit_atlas",
 ]
 
 _HOMES = {
+    "AtlasResult": "atlas_fit",
     "EditResult": "image_edit",
     "Progress": "progress",
     "Text2LiveError": "errors",
     "UsageError": "errors",
     "composite": "compositing",
+    "composite_clip": "atlas.painting",
     "edit_image": "image_edit",
+    "fit_atlas": "atlas_fit",
 }
 
 

@@ -66,7 +66,7 @@ def fit_atlas(
         raise UsageError("--overwrite and --resume: choose one")
     clip = open_clip(Path(source))
     for note in clip.notes:
-        progress.message(f"{clip.path.name}: {note}")
+        progress.message(note)
     span = choose_span(settings, clip)
     device = choose_device(settings.device)
     size = working_size(clip, settings, device)
@@ -86,7 +86,7 @@ def fit_atlas(
         fitted = time.monotonic()
         quality = measure(model, material.frames, material.foreground.masks, progress)
         words = verdict(quality, span.numbers, settings.masks is not None)
-        seconds = {"preparation": ready - begin, "fit": fitted - ready}
+        seconds = {"preparation": ready - begin, **material.seconds, "fit": fitted - ready}
         made = _record(clip, span, size, settings, device, job, material, quality, words, done)
         made["interrupted"] = interrupted
         _write_result(

@@ -7,13 +7,11 @@ import json
 from pathlib import Path
 from typing import Any
 
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from torch import Tensor
 
-from .atomic import atomic_path
 from .device import FP32
 from .errors import Text2LiveError, UsageError
+from .tensor_files import READ_ERRORS, read_tensors, write_tensors
 from .training import History, Trainer
 
 _BUFFER = "buffer."
@@ -23,9 +21,8 @@ _FORMAT = "1"
 def save_checkpoint(path: Path, trainer: Trainer, job: dict[str, Any]) -> None:
     """Write all that the rest of the run depends on; `job` says which run this is."""
     trainer.read()
-    tensors = {name: t.detach().cpu().contiguous() for name, t in trainer.optimizer.state().items()}
-    buffers = trainer.generator.named_buffers()
-    tensors.update({_BUFFER + name: b.detach().cpu().contiguous() for name, b in buffers})
+    buffers = {_BUFFER + name: value for name, value in trainer.generator.named_buffers()}
+    tensors = trainer.optimizer.state() | buffers
     metadata = {
         "format": _FORMAT,
         "job": json.dumps(job),
@@ -35,11 +32,7 @@ def save_checkpoint(path: Path, trainer: Trainer, job: dict[str, Any]) -> None:
         "precision": trainer.precision.name,
         "history": json.dumps(dataclasses.asdict(trainer.history)),
     }
-    with atomic_path(path) as temporary:
-        try:
-            save_file(tensors, temporary, metadata)
-        except SafetensorError as error:  # its way to report a full disk
-            raise OSError(str(error)) from error
+    write_tensors(path, tensors, metadata)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -59,11 +52,7 @@ class Checkpoint:
     def read(cls, path: Path) -> Checkpoint:
         """Raises Text2LiveError where the file is damaged or of another kind."""
         try:
-            with safe_open(path, framework="pt") as file:
-                metadata = file.metadata() or {}
-                tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-            if metadata.get("format") != _FORMAT:
-                raise ValueError("another format")
+            tensors, metadata = read_tensors(path, _FORMAT)
             history = json.loads(metadata["history"])
             return cls(
                 path,
@@ -75,7 +64,7 @@ class Checkpoint:
                 metadata["precision"],
                 History(history["terms"], history["weighted"], int(history["skipped"])),
             )
-        except (SafetensorError, OSError, KeyError, TypeError, ValueError) as error:
+        except READ_ERRORS as error:
             raise _damaged(path) from error
 
     def require_job(self, job: dict[str, Any], ignore: tuple[str, ...] = ()) -> None:

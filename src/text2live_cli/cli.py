@@ -22,7 +22,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",
     help="Edit real photos from a sentence (Text2LIVE): a small generator is trained on your one"
-    " picture, guided by CLIP, and delivers an RGBA edit layer over the untouched original.",
+    " picture, guided by CLIP, and delivers an RGBA edit layer over the untouched original. Clips"
+    " are unwrapped into atlases to paint on.",
 )
 weights_app = typer.Typer(no_args_is_help=True, help="The CLIP weights on this machine.")
 app.add_typer(weights_app, name="weights")
@@ -218,7 +219,9 @@ def fit_atlas_command(
     frames: Annotated[
         str | None, typer.Option(metavar="A:B", help="Frames to fit, from 0, B not included.")
     ] = None,
-    every: Annotated[int, typer.Option(help="Fit every so manieth frame, the rest between.")] = 1,
+    every: Annotated[
+        int, typer.Option(help="Fit only every n-th frame; those between are interpolated.")
+    ] = 1,
     size: Annotated[
         int | None, typer.Option(help="Short side of the fit, pixels. Default: 240, GPU 432.")
     ] = None,

@@ -1,38 +1,36 @@
-"""Clips: reading what users have, frame by frame, and writing videos that everyone can play.
+"""Clips: reading what users have, frame by frame.
 
 Clips are untrusted. Only regular local files are opened, by demuxers that read nothing but that one
 file (no playlists, no protocols), and whatever goes wrong in a decoder becomes one line that names
-the file. Frames are streamed both ways: memory does not depend on the length of a clip.
+the file. Frames are streamed: memory does not depend on the length of a clip.
 
-Colours keep the numbers of the file: YUV becomes R'G'B' by the clip's own matrix and range, and is
-turned back the same way under the same tags. Primaries and transfer are carried, not converted.
+Colours keep the numbers of the file: YUV becomes R'G'B' by the clip's own matrix and range.
+Primaries and transfer are carried, not converted.
 """
 
 from __future__ import annotations
 
 import contextlib
-import errno
 import hashlib
 import itertools
 import re
 import stat
 import warnings
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
-from io import BytesIO
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import av
 import cv2
 import numpy as np
-from av.video.reformatter import ColorRange, Interpolation, VideoReformatter
+from av.video.reformatter import VideoReformatter
 from PIL import Image
 
-from .atomic import atomic_path
 from .errors import Text2LiveError, UsageError
 from .media import MAX_PIXELS, MIN_SIDE, Picture, read_picture, to_uint, to_unit
+from .video_color import MATRICES, SCALING, UNSPECIFIED, ColorTags, matrix_for
 
 MAX_SIDE = 16384
 """Longer sides, in pixels, are refused: it is also where H.264 encoders end."""
@@ -43,7 +41,6 @@ FOLDER_RATE = Fraction(24)
 JITTER = Fraction(1, 1000)
 """Timestamps this close (seconds) to a constant rate are taken for rounded ones of that rate."""
 
-_FINE_TIME_BASE = Fraction(1, 90_000)
 _PICTURE_FORMATS = ("JPEG", "PNG", "WEBP", "TIFF", "BMP")
 _PICTURE_ENDINGS = frozenset({".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff", ".bmp"})
 
@@ -67,32 +64,11 @@ _DECODER_ERRORS = (
     ValueError,
 )
 
-# Code points of ITU-T H.273, as streams carry them.
-_UNSPECIFIED = 2
-_BT709 = 1
-_BT601 = 6
+# Code points of ITU-T H.273.
 _HDR_TRANSFERS = frozenset({16, 18})
-_FULL_RANGE = 2
-
-# Matrices that swscale converts: the code of H.273 → its own.
-_MATRICES = {1: 1, 4: 4, 5: 5, 6: 5, 7: 7, 9: 9}
 
 # What counts as unspecified: 0 means RGB and 3 nothing, but both are seen on YUV.
-_NO_MATRIX = frozenset({0, _UNSPECIFIED, 3})
-
-# Without these swscale takes the nearest chroma sample and truncates.
-_SCALING = int(Interpolation.BICUBIC | Interpolation.ACCURATE_RND | Interpolation.FULL_CHR_H_INT)
-_CHROMA_OF_ALL_PIXELS = int(Interpolation.FULL_CHR_H_INP)
-
-
-class ColorTags(NamedTuple):
-    """How the numbers of a stream mean colours: code points of ITU-T H.273, 2 is "unspecified"."""
-
-    primaries: int = _BT709
-    transfer: int = _BT709
-    matrix: int = _BT709
-    range: int = 1
-    """0 unspecified, 1 limited (16–235), 2 full."""
+_NO_MATRIX = frozenset({0, UNSPECIFIED, 3})
 
 
 @dataclass(frozen=True)
@@ -176,55 +152,6 @@ def open_clip(path: Path, rate: Fraction | None = None) -> Clip:
     if rate is not None:
         raise UsageError(f"{path}: a video has its own frame rate; only a folder is given one")
     return _open_file(path)
-
-
-def write_video(
-    path: Path,
-    frames: Iterable[np.ndarray],
-    rate: Fraction,
-    *,
-    times: Sequence[Fraction] | None = None,
-    like: Clip | None = None,
-    audio_from: Clip | None = None,
-) -> tuple[str, ...]:
-    """Write (h, w, 3) uint8 RGB frames of one size as a video, whole or not at all.
-
-    The ending chooses: .mp4, .mov and .mkv hold H.264 that phones and browsers play, .webm holds
-    VP9; both 4:2:0 at 8 bits. `times` (seconds from the first frame, one per frame, increasing)
-    keep a variable rate to 1 ms; None, or times within `JITTER` of it, give the constant `rate`.
-    `like` is the clip whose colour tags and pixel aspect are kept (BT.709 without). The audio of
-    `audio_from` is copied from its beginning, in step with its first frame, or encoded anew where
-    the format asks for it; it ends with the video where that has fewer frames than the clip.
-    Returns what the user should be told. Raises UsageError for another ending, Text2LiveError for
-    a missing encoder or where the file cannot be written; whatever `frames` raises passes through.
-    """
-    kind = _KINDS.get(path.suffix.lower())
-    if kind is None:
-        raise UsageError(f"cannot write {path}: use a name that ends in {', '.join(_KINDS)}")
-    with atomic_path(path) as temporary, _encoder_errors(path), contextlib.ExitStack() as stack:
-        output = stack.enter_context(_output(f"file:{temporary}", kind.format, kind.options))
-        first, frames = _peeked(frames)
-        video = _VideoTrack(output, kind, first.shape, rate, times, like)
-        notes = video.notes(path)
-        if audio_from is None or not audio_from.has_audio:
-            video.write(frames, None)
-            return notes
-        audio = _AudioTrack(stack, output, kind, audio_from)
-        video.write(frames, audio)
-        audio.write(None if video.written >= audio_from.count else video.end)
-        return notes + audio.notes
-
-
-def webm_bytes(frames: Iterable[np.ndarray], rate: Fraction) -> bytes:
-    """Encode (h, w, 3) uint8 RGB frames of one size as a small VP9/WebM file, for a web page.
-
-    Quick rather than good, without sound. Raises Text2LiveError where the encoder is missing.
-    """
-    buffer = BytesIO()
-    with _encoder_errors(Path("preview.webm")), _output(buffer, _PREVIEW.format, {}) as output:
-        first, frames = _peeked(frames)
-        _VideoTrack(output, _PREVIEW, first.shape, rate, None, None).write(frames, None)
-    return buffer.getvalue()
 
 
 # Reading a folder
@@ -328,11 +255,11 @@ def _resized(frame: np.ndarray, size: tuple[int, int]) -> np.ndarray:
 
 def _open_file(path: Path) -> Clip:
     digest = _file_digest(path)
-    with _opened(path) as container:
+    with open_container(path) as container:
         stream = _video_stream(path, container)
         scan = _Scan(path)
         with _decoder_errors(path):
-            for frame in _decoded(container, stream):
+            for frame in decoded_frames(container, stream):
                 scan.add(frame)
             if not scan.count:
                 raise _Refused("no frame decodes: the file is damaged; fetch or export it again")
@@ -372,8 +299,11 @@ def _file_digest(path: Path) -> str:
 
 
 @contextlib.contextmanager
-def _opened(path: Path) -> Iterator[Any]:
-    """The input container of a regular file."""
+def open_container(path: Path) -> Iterator[Any]:
+    """The input container of a regular local file, which opens nothing but that file.
+
+    Raises Text2LiveError, or UsageError, where no demuxer wants it.
+    """
     options = {
         "protocol_whitelist": "file",
         "format_whitelist": _DEMUXERS,
@@ -445,9 +375,9 @@ def _check_size(path: Path, width: int, height: int) -> None:
         )
 
 
-def _decoded(container: Any, stream: Any) -> Iterator[Any]:
+def decoded_frames(container: Any, stream: Any) -> Iterator[Any]:
     """The frames of a stream, in order; None stands for a place that does not decode."""
-    for packet in _packets(container, stream):
+    for packet in demuxed_packets(container, stream):
         try:
             frames = stream.decode(packet)
         except av.FFmpegError:
@@ -459,7 +389,7 @@ def _decoded(container: Any, stream: Any) -> Iterator[Any]:
             yield None
 
 
-def _packets(container: Any, stream: Any) -> Iterator[Any]:
+def demuxed_packets(container: Any, stream: Any) -> Iterator[Any]:
     """The packets of a stream; a last one, None, where the file cannot be read on."""
     try:
         yield from container.demux(stream)
@@ -503,7 +433,7 @@ class _Scan:
 
     def _add_first(self, frame: Any, size: tuple[int, int]) -> None:
         _check_size(self.path, frame.width, frame.height)
-        known = frame.colorspace in _MATRICES or frame.colorspace in _NO_MATRIX
+        known = frame.colorspace in MATRICES or frame.colorspace in _NO_MATRIX
         if not (known or _is_rgb(frame)):
             raise _Refused(
                 f"its colour matrix (H.273 code {frame.colorspace}) is not supported; convert it "
@@ -512,7 +442,7 @@ class _Scan:
         self.size = size
         self._turned = _orientation(frame)[0]
         if not _is_rgb(frame):  # which would say nothing about how YUV should be made of it
-            matrix = frame.colorspace if frame.colorspace in _MATRICES else _UNSPECIFIED
+            matrix = frame.colorspace if frame.colorspace in MATRICES else UNSPECIFIED
             self.colors = ColorTags(
                 frame.color_primaries, frame.color_trc, matrix, frame.color_range
             )
@@ -565,12 +495,13 @@ def _nominal_rate(times: tuple[Fraction, ...], stream: Any) -> tuple[Fraction, b
     mean = ((len(times) - 1) / times[-1]).limit_denominator(1001)
     rates.append(mean or (len(times) - 1) / times[-1])
     for rate in rates:
-        if _keeps(times, rate):
+        if keeps_rate(times, rate):
             return rate, False
     return rates[-1], True
 
 
-def _keeps(times: Sequence[Fraction], rate: Fraction) -> bool:
+def keeps_rate(times: Sequence[Fraction], rate: Fraction) -> bool:
+    """Whether `times`, seconds from the first frame, are those of a constant `rate`."""
     return all(abs(time - index / rate) <= JITTER for index, time in enumerate(times))
 
 
@@ -578,9 +509,9 @@ def _video_frames(clip: Clip, wanted: range) -> Iterator[np.ndarray]:
     if not wanted:
         return
     reformatter = VideoReformatter()
-    with _opened(clip.path) as container, _decoder_errors(clip.path):
+    with open_container(clip.path) as container, _decoder_errors(clip.path):
         stream = _video_stream(clip.path, container)
-        sound = (frame for frame in _decoded(container, stream) if frame is not None)
+        sound = (frame for frame in decoded_frames(container, stream) if frame is not None)
         for index, frame in enumerate(sound):
             if index in wanted:
                 yield _rgb(frame, reformatter)
@@ -610,19 +541,10 @@ def _samples(frame: Any, reformatter: VideoReformatter) -> np.ndarray:
     converted = reformatter.reformat(
         frame,
         format="rgba" if _has_alpha(frame) else "gbrp",  # planes: twice as fast as rgb24
-        src_colorspace=None if _is_rgb(frame) else _matrix(frame.colorspace, frame.height),
-        interpolation=_SCALING,
+        src_colorspace=None if _is_rgb(frame) else matrix_for(frame.colorspace, frame.height),
+        interpolation=SCALING,
     )
     return np.asarray(converted.to_ndarray())
-
-
-def _matrix(code: int, height: int) -> int:
-    """The matrix, in swscale's numbers, of a stream that is tagged with `code`.
-
-    Streams without a tag follow what browsers do: BT.601 under 720 rows, which is what encoders
-    without a colour setting write, and BT.709 from there on, which is what cameras write.
-    """
-    return _MATRICES.get(code, _MATRICES[_BT601 if height < 720 else _BT709])
 
 
 def _is_rgb(frame: Any) -> bool:
@@ -648,245 +570,3 @@ def _orientation(frame: Any) -> tuple[bool, bool, bool]:
 def _upright_size(frame: Any) -> tuple[int, int]:
     swap, _, _ = _orientation(frame)
     return (frame.height, frame.width) if swap else (frame.width, frame.height)
-
-
-# Writing
-
-
-class _Kind(NamedTuple):
-    """A file format with its encoders."""
-
-    format: str
-    encoder: str
-    encoder_options: dict[str, str]
-    even: bool
-    """Whether both sides have to be even."""
-    options: dict[str, str]
-    copied: frozenset[str]
-    """The audio codecs that go in as they are."""
-    audio_encoder: str
-
-
-_IN_MP4 = frozenset({"aac", "mp3", "ac3", "eac3", "alac", "opus"})
-_IN_MOV = frozenset({"aac", "mp3", "ac3", "eac3", "alac", "pcm_s16le", "pcm_s24le"})
-_IN_MKV = _IN_MP4 | _IN_MOV | {"vorbis", "flac", "dts", "mp2"}
-_IN_WEBM = frozenset({"opus", "vorbis"})
-_X264 = {"crf": "16", "preset": "medium"}
-_VP9 = {"crf": "20", "b": "0", "deadline": "good", "cpu-used": "4", "row-mt": "1"}
-_QUICK_VP9 = {"crf": "32", "b": "0", "deadline": "realtime", "cpu-used": "8", "row-mt": "1"}
-_INDEX_FIRST = {"movflags": "+faststart"}  # a browser can start before it has the whole file
-
-_KINDS = {
-    ".mp4": _Kind("mp4", "libx264", _X264, True, _INDEX_FIRST, _IN_MP4, "aac"),
-    ".mov": _Kind("mov", "libx264", _X264, True, _INDEX_FIRST, _IN_MOV, "aac"),
-    ".mkv": _Kind("matroska", "libx264", _X264, True, {}, _IN_MKV, "aac"),
-    ".webm": _Kind("webm", "libvpx-vp9", _VP9, False, {}, _IN_WEBM, "libopus"),
-}
-_PREVIEW = _Kind("webm", "libvpx-vp9", _QUICK_VP9, False, {}, frozenset(), "libopus")
-
-
-@contextlib.contextmanager
-def _encoder_errors(path: Path) -> Iterator[None]:
-    try:
-        yield
-    except av.FFmpegError as error:
-        if error.errno in errno.errorcode and error.errno != errno.EINVAL:
-            raise OSError(error.errno, error.strerror) from error  # for `atomic_path`
-        raise Text2LiveError(f"cannot write {path}: the encoder says {error.strerror}") from error
-
-
-@contextlib.contextmanager
-def _output(file: str | BytesIO, form: str, options: dict[str, str]) -> Iterator[Any]:
-    # Bit-exact: no random identifiers, so that the same frames make the same file.
-    options = {"fflags": "+bitexact", **options}
-    output = av.open(file, "w", format=form, container_options=options)
-    try:
-        yield output
-    except BaseException:
-        with contextlib.suppress(Exception):  # the first error is the one to tell
-            output.close()
-        raise
-    output.close()
-
-
-def _peeked(frames: Iterable[np.ndarray]) -> tuple[np.ndarray, Iterator[np.ndarray]]:
-    iterator = iter(frames)
-    first = next(iterator, None)
-    if first is None:
-        raise ValueError("a video needs at least one frame")
-    return first, itertools.chain([first], iterator)
-
-
-def _add_stream(output: Any, encoder: str, **settings: Any) -> Any:
-    try:
-        return output.add_stream(encoder, **settings)
-    except (av.codec.codec.UnknownCodecError, av.error.EncoderNotFoundError) as error:
-        raise Text2LiveError(
-            f"the encoder {encoder} is missing from this build of FFmpeg; install the wheel of "
-            "av from PyPI, or choose another ending"
-        ) from error
-
-
-class _VideoTrack:
-    """The video stream of an output container."""
-
-    def __init__(
-        self,
-        output: Any,
-        kind: _Kind,
-        shape: tuple[int, ...],
-        rate: Fraction,
-        times: Sequence[Fraction] | None,
-        like: Clip | None,
-    ) -> None:
-        height, width = shape[:2]
-        self.shape = shape
-        self.padding = (height % 2, width % 2) if kind.even else (0, 0)
-        self.written = 0
-        self.end = Fraction(0)
-        self._rate = rate
-        self._count = None if times is None else len(times)
-        self._times = None if times is None else [time - times[0] for time in times]
-        if self._times is not None and _keeps(self._times, rate):
-            self._times = None
-        self._tags = ColorTags() if like is None or like.colors is None else like.colors
-        self._reformatter = VideoReformatter()
-        self._output = output
-        self.stream = _add_stream(
-            output,
-            kind.encoder,
-            rate=rate,
-            options=kind.encoder_options,
-            width=width + self.padding[1],
-            height=height + self.padding[0],
-            time_base=1 / rate if self._times is None else _FINE_TIME_BASE,
-        )
-        context = self.stream.codec_context
-        context.sample_aspect_ratio = Fraction(1) if like is None else like.pixel_aspect
-        context.color_primaries, context.color_trc = self._tags.primaries, self._tags.transfer
-        context.colorspace, context.color_range = self._tags.matrix, self._tags.range
-
-    def notes(self, path: Path) -> tuple[str, ...]:
-        """What to tell the user about the video in `path`."""
-        if not any(self.padding):
-            return ()
-        height, width = self.shape[:2]
-        what = " and ".join(
-            word for word, odd in zip(("row", "column"), self.padding, strict=True) if odd
-        )
-        return (
-            f"{path.name}: is {width + self.padding[1]}×{height + self.padding[0]}, with the last "
-            f"{what} repeated, since H.264 needs even sides",
-        )
-
-    def write(self, frames: Iterable[np.ndarray], audio: _AudioTrack | None) -> None:
-        """Encode all frames, with the `audio` up to each before it."""
-        last = -1
-        for index, array in enumerate(frames):
-            if array.shape != self.shape:
-                raise ValueError(f"frame {index} is {array.shape}, the first {self.shape}")
-            time, duration = self._timing(index)
-            if audio is not None:
-                audio.write(time)
-            frame = self._yuv(array)
-            frame.time_base = self.stream.codec_context.time_base
-            frame.pts = last = max(round(time / frame.time_base), last + 1)
-            frame.duration = round(duration / frame.time_base)
-            self._output.mux(self.stream.encode(frame))
-            self.written, self.end = index + 1, time + duration
-        if self._count not in (None, self.written):
-            raise ValueError(f"{self.written} frames, but {self._count} times")
-        self._output.mux(self.stream.encode(None))
-
-    def _timing(self, index: int) -> tuple[Fraction, Fraction]:
-        """When a frame appears and for how long, in seconds."""
-        if self._times is None:
-            return index / self._rate, 1 / self._rate
-        if index >= len(self._times):
-            raise ValueError(f"more frames than the {len(self._times)} times")
-        time, after = self._times[index], self._times[index + 1 : index + 2]
-        return time, after[0] - time if after else 1 / self._rate
-
-    def _yuv(self, array: np.ndarray) -> Any:
-        rows, columns = self.padding
-        if rows or columns:
-            array = np.pad(array, ((0, rows), (0, columns), (0, 0)), mode="edge")
-        full = self._tags.range == _FULL_RANGE
-        frame = self._reformatter.reformat(
-            av.VideoFrame.from_ndarray(np.ascontiguousarray(array), "rgb24"),
-            format="yuv420p",
-            dst_colorspace=_matrix(self._tags.matrix, array.shape[0]),
-            dst_color_range=ColorRange.JPEG if full else ColorRange.MPEG,
-            interpolation=_SCALING | _CHROMA_OF_ALL_PIXELS,
-        )
-        frame.colorspace, frame.color_range = self._tags.matrix, self._tags.range
-        frame.color_primaries, frame.color_trc = self._tags.primaries, self._tags.transfer
-        return frame
-
-
-class _AudioTrack:
-    """The audio of a clip on its way into an output container, packet by packet."""
-
-    def __init__(self, stack: contextlib.ExitStack, output: Any, kind: _Kind, clip: Clip) -> None:
-        self.notes: tuple[str, ...] = ()
-        self._output = output
-        self._container = stack.enter_context(_opened(clip.path))
-        self._source = self._container.streams.best("audio")
-        self._start = clip.start
-        self._packets: Iterator[Any] = iter(())
-        if self._source is None or self._source.codec_context is None:
-            self.notes = (f"{clip.path.name}: its audio cannot be read and is left out",)
-        elif (codec := self._source.codec_context.codec.canonical_name) in kind.copied:
-            self._stream = output.add_stream_from_template(self._source)
-            self._packets = self._copied()
-        else:
-            self._stream = _add_audio_encoder(output, kind.audio_encoder, self._source)
-            self._packets = self._encoded()
-            name = self._stream.codec_context.codec.canonical_name
-            self.notes = (f"{clip.path.name}: its audio is converted from {codec} to {name}",)
-        self._next = None
-
-    def write(self, until: Fraction | None) -> None:
-        """Mux what begins before `until` (seconds of the video; None: all that is left)."""
-        while True:
-            if self._next is None:
-                self._next = next(self._packets, None)
-            if self._next is None:
-                return
-            if until is not None and self._next.pts * self._next.time_base >= until:
-                return
-            self._output.mux(self._next)
-            self._next = None
-
-    def _copied(self) -> Iterator[Any]:
-        shift = round(self._start / self._source.time_base)
-        last = None
-        for packet in _packets(self._container, self._source):
-            if packet is None or packet.pts is None or packet.dts is None:
-                continue
-            if last is not None and packet.dts <= last:  # muxers refuse to go back in time
-                continue
-            last = packet.dts
-            packet.pts, packet.dts = packet.pts - shift, packet.dts - shift
-            packet.stream = self._stream
-            yield packet
-
-    def _encoded(self) -> Iterator[Any]:
-        for frame in _decoded(self._container, self._source):
-            if frame is None or frame.pts is None:
-                continue
-            frame.pts -= round(self._start / frame.time_base)
-            yield from self._stream.encode(frame)
-        yield from self._stream.encode(None)
-
-
-def _add_audio_encoder(output: Any, encoder: str, source: Any) -> Any:
-    """Mono stays mono, all else becomes stereo; at 44.1 kHz only where that is the source's."""
-    keeps_rate = encoder == "aac" and source.codec_context.sample_rate == 44_100
-    return _add_stream(
-        output,
-        encoder,
-        rate=44_100 if keeps_rate else 48_000,
-        layout="mono" if source.codec_context.layout.nb_channels == 1 else "stereo",
-        bit_rate=192_000,
-    )

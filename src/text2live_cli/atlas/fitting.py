@@ -9,14 +9,12 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from torch import Tensor
 
-from ..atomic import atomic_path
 from ..device import Precision
 from ..errors import Text2LiveError, UsageError
 from ..progress import Progress
+from ..tensor_files import READ_ERRORS, read_tensors, write_tensors
 from ..training import step_rng
 from .layers import AtlasModel
 
@@ -105,26 +103,17 @@ class Fitter:
         for i, p in enumerate(self._parameters()):
             for name, value in self.optimizer.state[p].items():
                 tensors[f"{i}.{name}"] = value
-        plain = {name: t.detach().cpu().contiguous() for name, t in tensors.items()}
-        metadata = {"format": _FORMAT, "job": json.dumps(job), "done": str(self.done)}
-        with atomic_path(path) as temporary:
-            try:
-                save_file(plain, temporary, metadata)
-            except SafetensorError as error:  # its way to report a full disk
-                raise OSError(str(error)) from error
+        texts = {"format": _FORMAT, "job": json.dumps(job), "done": str(self.done)}
+        write_tensors(path, tensors, texts)
 
     def restore(self, path: Path, job: dict[str, Any]) -> None:
         """Go on where `save` was called. Raises UsageError where that was another job."""
         try:
-            with safe_open(path, framework="pt") as file:
-                metadata = file.metadata() or {}
-                tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-            if metadata.get("format") != _FORMAT:
-                raise ValueError("another format")
-            require_job(json.loads(metadata["job"]), job, "cannot resume")
+            tensors, texts = read_tensors(path, _FORMAT)
+            require_job(json.loads(texts["job"]), job, "cannot resume")
             self._load(tensors)
-            self.done = int(metadata["done"])
-        except (SafetensorError, OSError, LookupError, RuntimeError, ValueError) as error:
+            self.done = int(texts["done"])
+        except READ_ERRORS as error:
             raise Text2LiveError(
                 f"{path}: the checkpoint is damaged; start anew with --overwrite"
             ) from error

@@ -16,6 +16,10 @@ from . import spline
 from .coordinates import centres
 from .layers import SIDES, Maps, Side
 
+_SOFT_END = 0.05
+"""A fit does not bring opacities to 0 and 1: those this near count as such, or an edit of one layer
+would tint the other."""
+
 
 class Lattice(NamedTuple):
     """Positions in n frames that form a lattice in each: all pairs of its y and x."""
@@ -191,7 +195,8 @@ class GridModel(nn.Module):
         y, x = centres(height, self.size[0], device), centres(width, self.size[1], device)
         at = whole_frames(torch.tensor([float(t)], device=device), y, x)
         foreground, background = (self.mapping(side)(at)[0] for side in SIDES)
-        return Maps(foreground, background, self.opacity(at)[0])
+        opacity = ((self.opacity(at)[0] - _SOFT_END) / (1 - 2 * _SOFT_END)).clamp(0, 1)
+        return Maps(foreground, background, opacity)
 
     def opacity(self, at: Lattice) -> Tensor:
         """Opacity (n, rows, columns), linear between the frames."""

@@ -21,7 +21,7 @@ from .layers import SIDES, Side
 
 _NOTHING = 1e-3  # opacity below which a foreground is not looked up
 _MARGIN = 6  # pixels around the boxes of the foreground
-_UPRIGHT = 0.35  # share of its usual area under which a cell of a mapping counts as folding
+_UPRIGHT = 0.3  # share of its usual area under which a cell of a mapping counts as folding
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,7 @@ class GridSettings:
     Chosen on tennis and car-turn (docs/performance.md). A term's weight has the term's name.
     """
 
-    steps: int = 600
+    steps: int = 800
     samples: int = 50_000  # a step: over all frames, and again over the foreground's boxes
     max_frames: int = 96  # that a step looks at
     start: GridStart = field(default_factory=GridStart)
@@ -44,13 +44,13 @@ class GridSettings:
     last_rate: float = 0.05  # share of the rates at the last step
     inside: float = 0.2  # share of the samples in the boxes in each term
     colour: float = 100.0
-    flow: float = 0.1  # of each mapping
+    flow: float = 0.3  # of each mapping
     opacity_flow: float = 0.2
     rigidity: float = 0.005  # of each mapping
-    fold: float = 100.0  # of each mapping
+    fold: float = 60.0  # of each mapping
     bootstrap: float = 0.2
     bootstrap_left: float = 0.1  # share of it from the middle of the fit on
-    halves: float = 0.2  # against opacities between 0 and 1; growing from nothing
+    halves: float = 0.5  # against opacities between 0 and 1; growing from nothing
 
 
 class GridProblem:

@@ -20,7 +20,7 @@ from .motion import background_homographies
 
 _LATTICE = 4  # pixels between the positions that are matched
 _MARGIN = 8  # atlas pixels around what is seen at the start
-_MAX_EXTENT = 8.0  # of an atlas, in sides of the frame
+_MAX_EXTENT = 16.0  # of an atlas, in sides of the frame
 _BENDING = 0.3  # weight of a spline's second differences against its matches
 _SLIGHT = 1e-4  # weight in a mosaic of what shows another layer
 _ROUNDS = 40  # of conjugate gradients, for one frame

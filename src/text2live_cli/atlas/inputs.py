@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+from itertools import pairwise
 from pathlib import Path
 from typing import NamedTuple
 
@@ -34,6 +36,8 @@ class Material(NamedTuple):
     """(T, h, w, 3)."""
     flow: Flow
     foreground: Foreground
+    seconds: dict[str, float]
+    """That each of the three took."""
 
 
 def working_size(clip: Clip, settings: FitSettings, device: torch.device) -> tuple[int, int]:
@@ -53,13 +57,18 @@ def read_material(
     progress: Progress,
 ) -> Material:
     """Read the frames, and find flow and foreground. The flow is kept in `folder`."""
+    times = [time.monotonic()]
     frames = _read_frames(clip, span, size, progress)
+    times.append(time.monotonic())
     flow = _find_flow(frames, clip, span, settings, folder, device, progress)
+    times.append(time.monotonic())
     progress.stage("finding the foreground", len(frames), "frame")
     foreground = _find_foreground(frames, flow, clip, span, settings, device, progress)
     for note in foreground.notes:
         progress.message(note)
-    return Material(frames, flow, foreground)
+    times.append(time.monotonic())
+    parts = zip(("frames", "flow", "foreground"), pairwise(times), strict=True)
+    return Material(frames, flow, foreground, {part: end - begin for part, (begin, end) in parts})
 
 
 def _read_frames(

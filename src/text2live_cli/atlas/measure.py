@@ -18,6 +18,7 @@ GAP = 4
 _STRETCH = 4.0  # times the usual area, or a quarter of it: a stretched map
 _BRIGHTNESS = 6.0  # levels that a trusted flow may be off by, in the mean around a pixel
 _TEXTURE = 2e-3  # least eigenvalue of the structure tensor that a trusted flow needs
+_ENOUGH = 0.01  # of a layer's pixels must have trusted flow for a drift to be told
 _FAIR_PSNR, _GOOD_PSNR = 26.0, 30.0
 _FAR_BELOW = 4.0  # dB under the median: a frame that falls out
 _MAX_FOLDED, _MAX_DRIFT, _MIN_AGREEMENT = 0.01, 1.0, 0.6
@@ -34,7 +35,12 @@ class Quality:
     stretched: dict[Side, float]
     """Share where it is stretched or squeezed over four times the usual area."""
     drift: dict[Side, float | None]
-    """Mean pixels by which `GAP` frames of trusted flow miss the same atlas position."""
+    """Mean pixels by which `GAP` frames of trusted flow miss the same atlas position.
+
+    None where too few pixels have such flow.
+    """
+    drift_together: float | None
+    """The same over the pixels of both layers."""
     agreement: float | None
     """Intersection over union of the opacity and the masks; None without a foreground."""
 
@@ -80,11 +86,14 @@ def measure(
                 misses[side].append(_misses(queue[0], maps, side, there, trusted))
             queue.pop(0)
         progress.advance(t + 1)
+    seen = {side: sum(part.shape[1] for part in shapes[side]) for side in sides}
+    together = [part for side in sides for part in misses[side]]
     return Quality(
         tuple(psnr),
         {side: _share([s[0] for s in shapes[side]]) for side in sides},
         {side: _share([s[1] for s in shapes[side]]) for side in sides},
-        {side: _mean(misses[side]) for side in sides},
+        {side: _mean(misses[side], seen[side]) for side in sides},
+        _mean(together, sum(seen.values())),
         float(both / either) if masks.any() and either else None,
     )
 
@@ -156,9 +165,9 @@ def _share(parts: list[NDArray[np.bool_]]) -> float:
     return float(values.mean()) if values.size else 0.0
 
 
-def _mean(parts: list[NDArray[np.float32]]) -> float | None:
+def _mean(parts: list[NDArray[np.float32]], shown: int) -> float | None:
     values = np.concatenate(parts) if parts else np.zeros(0)
-    return float(values.mean()) if values.size else None
+    return float(values.mean()) if values.size > _ENOUGH * shown else None
 
 
 def verdict(quality: Quality, numbers: list[int], masks_given: bool) -> tuple[list[str], list[str]]:
@@ -167,8 +176,12 @@ def verdict(quality: Quality, numbers: list[int], masks_given: bool) -> tuple[li
     `numbers` are the source's numbers of the fitted frames.
     """
     flaws = [*_unsteady(quality), *_bad_frames(quality, numbers)]
-    if quality.agreement is not None and quality.agreement < _MIN_AGREEMENT:
-        flaws.append(_leak(quality.agreement, masks_given))
+    agreement = quality.agreement
+    if agreement is not None and agreement < _MIN_AGREEMENT and not masks_given:
+        flaws.append(
+            f"the foreground is not the one that was found at first (overlap {agreement:.0%}):"
+            " look at opacity.mp4, and give --masks or --box"
+        )
     if quality.mean < _FAIR_PSNR:
         overall = "poor: edits will not sit well on this clip"
     elif quality.mean < _GOOD_PSNR or flaws:
@@ -188,7 +201,7 @@ def verdict(quality: Quality, numbers: list[int], masks_given: bool) -> tuple[li
             f" {quality.stretched[side]:.1%} stretched"
         )
     if quality.agreement is not None:
-        words.append(f"the opacity agrees with the masks to {quality.agreement:.0%}")
+        words.append(f"the opacity overlaps the masks by {quality.agreement:.0%}")
     return words, flaws
 
 
@@ -215,14 +228,18 @@ def _bad_frames(quality: Quality, numbers: list[int]) -> list[str]:
     bad = psnr < min(np.median(psnr) - _FAR_BELOW, _FAIR_PSNR)
     if not bad.any():
         return []
-    first, last = (numbers[i] for i in (np.flatnonzero(bad)[0], np.flatnonzero(bad)[-1]))
-    good = np.flatnonzero(~bad)
-    runs = np.split(good, np.flatnonzero(np.diff(good) > 1) + 1)
-    longest = max(runs, key=len)
+    named = " and ".join(_named(numbers, run) for run in _runs(bad))
+    longest = max(_runs(~bad), key=len)
     use = f"{numbers[longest[0]]}:{numbers[longest[-1]] + 1}"
-    return [f"frames {first}–{last} leave the atlas: use --frames {use}"]
+    return [f"frames {named} leave the atlas: use --frames {use}"]
 
 
-def _leak(agreement: float, masks_given: bool) -> str:
-    cure = "give masks that fit closer" if masks_given else "give --masks or --box"
-    return f"the foreground differs from its masks (overlap {agreement:.0%}): {cure}"
+def _runs(chosen: NDArray[np.bool_]) -> list[NDArray[np.intp]]:
+    """The indices that are chosen, those in a row together."""
+    found = np.flatnonzero(chosen)
+    return np.split(found, np.flatnonzero(np.diff(found) > 1) + 1)
+
+
+def _named(numbers: list[int], run: NDArray[np.intp]) -> str:
+    first, last = numbers[run[0]], numbers[run[-1]]
+    return f"{first}" if first == last else f"{first}–{last}"

@@ -18,7 +18,8 @@ from torch import Tensor
 from ..errors import Text2LiveError, UsageError
 from ..media import Picture, read_picture, to_uint, to_unit, write_picture
 from ..progress import Progress, Silent
-from ..video import Clip, open_clip, write_video
+from ..video import Clip, open_clip
+from ..video_writing import write_video
 from .discretise import AtlasPicture, discretise
 from .layers import SIDES, Maps, Side
 from .render import Layer, lay_over_frame
@@ -172,7 +173,7 @@ def _atlas_layer(
             f"{_OPTIONS[side]} {path}: {folder} has no {side} atlas, as the clip is one layer;"
             f" use {_OPTIONS['background' if side == 'foreground' else 'foreground']}"
         )
-    drawn = read_picture(path)
+    drawn = _read(path, progress)
     color, alpha = _eight_bits(drawn)
     reference = _reference(path, side, atlas, folder)
     scale = _enlargement(drawn, reference.rgba.shape[:2], side)
@@ -195,6 +196,13 @@ def _atlas_layer(
     return Layer.of(part, scale)._replace(left=left, top=top)
 
 
+def _read(path: Path, progress: Progress) -> Picture:
+    picture = read_picture(path)
+    for note in picture.notes:
+        progress.message(f"{path.name}: {note}")
+    return picture
+
+
 def _eight_bits(picture: Picture) -> tuple[NDArray[np.uint8], NDArray[np.uint8] | None]:
     color, alpha = picture.color, picture.alpha
     if color.dtype == np.uint8:
@@ -205,17 +213,18 @@ def _eight_bits(picture: Picture) -> tuple[NDArray[np.uint8], NDArray[np.uint8] 
 def _reference(path: Path, side: Side, atlas: Atlas, folder: Path) -> AtlasPicture:
     """The atlas picture as it was fitted, whatever the user has done to the file."""
     original = folder / PICTURES[side]
+    found: AtlasPicture | None = None
     if original.exists() and path.samefile(original):  # painted over in place, or not at all
-        again = discretise(atlas.model, side)
-        assert again is not None, "a side with a corner covers something"
-        return again
-    picture = read_picture(original)
-    color, alpha = _eight_bits(picture)
-    if alpha is None or not (alpha > 127).any():
+        found = discretise(atlas.model, side)
+    else:
+        color, alpha = _eight_bits(read_picture(original))
+        if alpha is not None and (alpha > 127).any():
+            found = AtlasPicture(np.dstack([color, alpha]), *atlas.facts.corners[side])
+    if found is None:
         raise Text2LiveError(
             f"{original}: was changed since the fit; fit the clip again, with --overwrite"
         )
-    return AtlasPicture(np.dstack([color, alpha]), *atlas.facts.corners[side])
+    return found
 
 
 def _enlargement(drawn: Picture, size: tuple[int, int], side: Side) -> int:
@@ -291,7 +300,7 @@ def _frame_edit(text: str, clip: Clip, atlas: Atlas, progress: Progress) -> dict
             f"--frame-edit {text}: frame {number} was not fitted; choose one of"
             f" {atlas.facts.first} to {last}"
         )
-    edit = read_picture(path)
+    edit = _read(path, progress)
     color, alpha = _eight_bits(edit)
     if (edit.width, edit.height) != (clip.width, clip.height):
         raise UsageError(

@@ -71,8 +71,9 @@ def lay_over_frame(
     is, the frame's values come out untouched.
     """
     seen = [layer.box(getattr(maps, side)) for side, layer in layers.items()]
-    rows, columns = (_union(spans) for spans in zip(*seen, strict=True))
-    part = rows, columns
+    part = _union([rows for rows, _ in seen]), _union([columns for _, columns in seen])
+    if not part[0].stop:
+        return frame
     below = torch.from_numpy(frame[part]).float()
     change = torch.zeros_like(below)
     for side, layer in layers.items():

@@ -42,6 +42,8 @@ class FitSettings:
 
     def __post_init__(self) -> None:
         """Raise UsageError, naming the option, where a value cannot work."""
+        if self.import_nla:
+            object.__setattr__(self, "model", "nla")  # it holds nothing else
         require_one_of("--model", self.model, MODELS)
         require_one_of("--flow", self.flow, FLOWS)
         require_one_of("--device", self.device, DEVICES)
@@ -59,8 +61,8 @@ class FitSettings:
             raise UsageError(f"{' and '.join(named)}: choose one")
         if self.export_nla and self.model != "nla":
             raise UsageError("--export-nla: the published format holds --model nla only")
-        if self.import_nla and (self.model != "nla" or self.steps is not None):
-            raise UsageError("--import is a finished fit of --model nla: it takes no --steps")
+        if self.import_nla and self.steps is not None:
+            raise UsageError("--import is a finished fit: it takes no --steps")
 
     def resolved(self) -> GridSettings | NlaSettings:
         """The settings of the model, with the number of steps that was asked for."""

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from ..atomic import write_text_atomic
 from ..media import write_picture
 from ..progress import Progress
-from ..video import webm_bytes, write_video
+from ..video_writing import webm_bytes, write_video
 from .discretise import AtlasPicture
 from .layers import SIDES, AtlasModel, Maps, Side
 from .measure import Quality

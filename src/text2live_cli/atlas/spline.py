@@ -10,7 +10,7 @@ from torch import Tensor
 
 def knots(length: int, spacing: float) -> int:
     """How many coefficients a spline needs over positions 0 … length − 1."""
-    return math.ceil((length - 1) / spacing) + 3
+    return max(math.ceil((length - 1) / spacing), 1) + 3
 
 
 def basis(positions: Tensor, spacing: float, count: int) -> Tensor:

@@ -8,11 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 
-from ..atomic import atomic_path
 from ..errors import Text2LiveError, UsageError
+from ..tensor_files import READ_ERRORS, read_tensors, write_tensors
 from ..video import Clip
 from .grid import GridModel
 from .layers import AtlasModel, Maps, Side
@@ -72,13 +70,8 @@ class Atlas:
 
 def write_atlas(folder: Path, model: AtlasModel, facts: AtlasFacts) -> None:
     """Write the tensors and facts into `folder`, whole or not at all."""
-    tensors = {name: t.detach().cpu().contiguous() for name, t in model.tensors().items()}
-    metadata = {"format": _FORMAT, "facts": json.dumps(asdict(facts))}
-    with atomic_path(folder / ATLAS) as temporary:
-        try:
-            save_file(tensors, temporary, metadata)
-        except SafetensorError as error:  # its way to report a full disk
-            raise OSError(str(error)) from error
+    texts = {"format": _FORMAT, "facts": json.dumps(asdict(facts))}
+    write_tensors(folder / ATLAS, model.tensors(), texts)
 
 
 def read_atlas(folder: Path) -> Atlas:
@@ -87,16 +80,12 @@ def read_atlas(folder: Path) -> Atlas:
     if not path.is_file():
         raise UsageError(f"{folder}: no atlas there (no {ATLAS}); run text2live fit-atlas first")
     try:
-        with safe_open(path, framework="pt") as file:
-            metadata = file.metadata() or {}
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-        if metadata.get("format") != _FORMAT:
-            raise ValueError("another format")
-        facts = _facts(json.loads(metadata["facts"]))
+        tensors, texts = read_tensors(path, _FORMAT)
+        facts = _facts(json.loads(texts["facts"]))
         if not all(bool(t.isfinite().all()) for t in tensors.values()):
             raise ValueError("numbers that are not finite")
         return Atlas(_model(tensors, facts), facts)
-    except (SafetensorError, OSError, LookupError, TypeError, ValueError, RuntimeError) as error:
+    except READ_ERRORS as error:
         raise Text2LiveError(
             f"{path}: no atlas of this program, or damaged; fit it again with --overwrite"
         ) from error
