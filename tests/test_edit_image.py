@@ -324,7 +324,7 @@ def test_a_full_disk_loses_neither_the_run_nor_the_files_that_stand(
     def full(*_: object, **__: object) -> None:
         raise SafetensorError("No space left on device (os error 28)")
 
-    monkeypatch.setattr("text2live_cli.image_edit._CHECKPOINT_SECONDS", 0.0)
+    monkeypatch.setattr("text2live_cli.edit_run._CHECKPOINT_SECONDS", 0.0)
     with monkeypatch.context() as during:
         during.setattr("text2live_cli.tensor_files.save_file", full)
         result = edit(cup)

@@ -1,4 +1,4 @@
-"""Edit real photos from a sentence, and paint on clips: the Python API, with the same power as the commands.
+"""Edit photos from a sentence, and paint on clips: the Python API, as powerful as the commands.
 
 Nothing heavy is imported before it is needed.
 """

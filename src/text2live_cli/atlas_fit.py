@@ -24,11 +24,11 @@ from .atlas.nla_files import MIN_PSNR, check_import, read_published, write_publi
 from .atlas.nla_losses import NlaProblem
 from .atlas.settings import FitSettings, Span, choose_span
 from .atlas.showing import REPORT, write_pictures, write_report, write_videos
-from .atlas.store import ATLAS, AtlasFacts, write_atlas
+from .atlas.store import ATLAS, AtlasFacts, read_atlas, write_atlas
 from .device import FP32, choose_device, choose_precision, explain_out_of_memory, prepare
 from .errors import UsageError
 from .progress import Progress, Silent
-from .run_folder import CHECKPOINT, RECORD, run_folder
+from .run_folder import CHECKPOINT, RECORD, explained, run_folder
 from .training import catch_interrupt
 from .video import Clip, open_clip
 
@@ -71,10 +71,14 @@ def fit_atlas(
     device = choose_device(settings.device)
     size = working_size(clip, settings, device)
     folder = Path(output) if output else default_folder(clip.path, progress)
+    if folder.resolve() == clip.path.resolve():
+        raise UsageError(f"{folder} is the clip itself: choose another -o DIR")
     job = _describe_job(clip, span, size, settings, device)
     former = _former(folder, job, overwrite, resume)
     if former is not None:
         progress.message(f"{folder}: already done")
+        if settings.export_nla is not None:
+            _export_again(settings.export_nla, folder, former)
         return AtlasResult(folder, False, True, former)
     prepare(device)
     shown = f"{len(span.numbers)} frames of {size[1]}×{size[0]}"
@@ -104,7 +108,8 @@ def fit_atlas(
 
 def default_folder(source: Path, progress: Progress) -> Path:
     """`<clip>.atlas` beside the clip, or in the current folder where that cannot be written."""
-    beside = source.with_name(f"{source.stem or source.name}.atlas")
+    source = source if source.name not in ("", "..") else source.resolve()
+    beside = source.with_name(f"{source.stem}.atlas")
     if beside.exists() or os.access(source.absolute().parent, os.W_OK):
         return beside
     progress.message(
@@ -130,8 +135,9 @@ def _former(
     folder: Path, job: dict[str, Any], overwrite: bool, resume: bool
 ) -> dict[str, Any] | None:
     """The record of a finished fit of the same job; None where there is work to do."""
-    if folder.exists() and not folder.is_dir():
-        raise UsageError(f"{folder} is a file: name a folder with -o")
+    with explained(folder):
+        if folder.exists() and not folder.is_dir():
+            raise UsageError(f"{folder} is a file: name a folder with -o")
     if resume:
         if not (folder / CHECKPOINT).exists():
             raise UsageError(f"{folder}: no checkpoint to resume; run without --resume")
@@ -150,6 +156,13 @@ def _former(
     if not finished:
         raise UsageError(f"{folder} holds an unfinished fit: add --resume to go on, or --overwrite")
     return former
+
+
+def _export_again(path: Path, folder: Path, former: dict[str, Any]) -> None:
+    """Write the networks of a finished fit as a published checkpoint."""
+    model = read_atlas(folder).model
+    assert isinstance(model, NlaModel), "of the same job, so of the same model"
+    write_published(path, model, int(former.get("steps_done", 0)))
 
 
 def _fit(

@@ -66,6 +66,10 @@ class DatasetSettings:
     whole_every: int = 75  # steps between examples that hold the whole, undisturbed picture
 
 
+VIDEO_DATASET = DatasetSettings(min_scale=1.0, max_scale=1.0, min_crop=0.95)
+"""For crops of frames, which are not rescaled (spec §7; the paper's text gives no size)."""
+
+
 @dataclass(frozen=True)
 class Schedule:
     """MADGRAD and its learning rate, as functions of the share of the run that is done."""

@@ -34,5 +34,9 @@ class EditLayer(NamedTuple):
 
     def over_green_screen(self) -> Tensor:
         """The layer over plain chroma-key green (B, 3, H, W)."""
-        green = constant(GREEN_SCREEN, self.color.device).view(1, 3, 1, 1)
-        return self.over(green.expand_as(self.color))
+        return self.over(green_screen(self.color.device).expand_as(self.color))
+
+
+def green_screen(device: torch.device) -> Tensor:
+    """The chroma-key green, (1, 3, 1, 1)."""
+    return constant(GREEN_SCREEN, device).view(1, 3, 1, 1)

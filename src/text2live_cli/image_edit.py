@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import dataclasses
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +14,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from . import record, weights
+from . import edit_run, record, weights
 from .charts import write_loss_chart
-from .checkpoint import Checkpoint, save_checkpoint
+from .checkpoint import Checkpoint
 from .clip_guide import ClipGuide, load_guide
 from .compositing import lay_over
 from .config import MIN_SIZE, EditSettings, resolve_settings
@@ -28,24 +28,21 @@ from .device import (
     prepare,
 )
 from .edit_layer import GREEN_SCREEN
-from .errors import Text2LiveError, UsageError
+from .errors import UsageError
 from .internal_dataset import Example, InternalDataset, render
 from .media import Picture, read_mask, read_picture, to_uint, to_unit, write_picture
-from .objective import Objective
 from .progress import Progress, Silent
-from .prompts import Prompts, check_text, choose_roi, embed_prompts, slug
+from .prompts import Prompts, slug
 from .relevancy import relevancy_map
 from .run_folder import (
     CHECKPOINT,
     discard_former_run,
     open_run_folder,
-    preview_path,
     run_folder,
 )
-from .training import Trainer, catch_interrupt
+from .training import Trainer
 from .upsampling import render_at, snap_alpha
 
-_CHECKPOINT_SECONDS = 60.0
 _MAX_AREA_ASPECT = 4.0  # a longer picture is trained smaller, so that its area stays that of 4:1
 _MAX_LONG_SIDE = 8192
 
@@ -118,7 +115,7 @@ def edit_image(
     device = choose_device(overrides.get("device") or "auto")
     chosen = preset or ("draft" if device.type == "cpu" else "paper")
     settings = resolve_settings(chosen, clip, **overrides)
-    _check_limits(minutes, save_every, overrides.get("steps"))
+    edit_run.check_limits(minutes, save_every, overrides.get("steps"))
     folder = Path(output) if output else Path(f"{source.stem}.{slug(prompt)}")
     open_run_folder(folder, overwrite, resume, [source, *([Path(mask)] if mask else [])])
     picture = read_picture(source)
@@ -133,18 +130,19 @@ def edit_image(
     with run_folder(folder):
         guide = load_guide(clip, Path(clip_weights) if clip_weights else None, progress)
         guide.to(device)
-        prompts = _resolve_prompts(prompt, roi, screen, also, keep, guide, scene, progress)
+        prompts = edit_run.resolve_prompts(
+            prompt, roi, screen, also, keep, guide, scene.working, progress
+        )
         trainer = make_trainer(guide, prompts, scene, settings, device, precision)
-        job = _describe_job(scene, prompts, trainer, guide)
-        saver = _Saver(folder, trainer, job, scene, save_every, progress)
-        if checkpoint is not None:
-            checkpoint.require_job(job, ignore=("steps",) if minutes else ())
-            checkpoint.restore(trainer)
-            progress.message(f"going on after step {trainer.done}")
-        elif overwrite:
+        mask_hash = None if scene.mask is None else record.hash_array(scene.mask)
+        inputs = {"input": picture.sha256, "mask": mask_hash}
+        job = edit_run.describe_job(inputs, prompts, trainer, guide)
+        preview = partial(_preview, trainer, scene)
+        saver = edit_run.Saver(folder, trainer, job, preview, save_every, progress)
+        if overwrite:
             discard_former_run(folder)
-        prepared, first = time.monotonic(), trainer.done
-        _train(trainer, saver, None if resume else minutes, progress)
+        prepared = time.monotonic()
+        pace = edit_run.resume_or_begin(checkpoint, saver, minutes, progress)
         trained = time.monotonic()
         progress.stage("writing the result")
         saver.save()
@@ -153,29 +151,11 @@ def edit_image(
             "preparation": prepared - begin,
             "training": trained - prepared,
             "result": time.monotonic() - trained,
-            "per_step": (trained - prepared) / max(trainer.done - first, 1),
+            "per_step": pace,
         }
         made = record.make_record(trainer, guide, picture, prompts, folder, timings, unchanged, job)
         record.write_record(folder, made)
     return EditResult(folder, made["interrupted"], made)
-
-
-def _train(trainer: Trainer, saver: _Saver, minutes: float | None, progress: Progress) -> None:
-    """Train to the end or to Ctrl-C, with as many steps as fit into `minutes` where given."""
-    with catch_interrupt() as stopped:
-        if minutes is not None:
-            trainer.fit_to(minutes, progress, stopped)
-            progress.message(f"{trainer.settings.steps} steps fit into {minutes:g} minutes")
-        trainer.run(progress, stopped, saver)
-
-
-def _check_limits(minutes: float | None, save_every: int | None, steps: int | None) -> None:
-    if minutes is not None and steps is not None:
-        raise UsageError("--minutes and --steps: choose one")
-    if minutes is not None and not 0 < minutes < float("inf"):
-        raise UsageError(f"--minutes {minutes}: must be more than 0")
-    if save_every is not None and save_every < 1:
-        raise UsageError(f"--save-every {save_every}: must be at least 1")
 
 
 def prepare_scene(
@@ -222,31 +202,6 @@ def _resize(x: Tensor, size: tuple[int, int]) -> Tensor:
     return F.interpolate(x, size, mode="bilinear", antialias=True, align_corners=False)
 
 
-def _resolve_prompts(
-    prompt: str,
-    roi: str | None,
-    screen: str | None,
-    also: Sequence[str],
-    keep: Sequence[str],
-    guide: ClipGuide,
-    scene: Scene,
-    progress: Progress,
-) -> Prompts:
-    target = check_text("PROMPT", prompt, guide, progress)
-    if roi is None:
-        roi = choose_roi(guide, scene.working, target)
-        progress.message(f'in the picture now: "{roi}" (--roi TEXT changes it)')
-    else:
-        roi = check_text("--roi", roi, guide, progress)
-    return Prompts(
-        target=target,
-        roi=roi,
-        screen=target if screen is None else check_text("--screen", screen, guide, progress),
-        also=tuple(check_text("--also", text, guide, progress) for text in also),
-        keep=tuple(check_text("--keep", text, guide, progress) for text in keep),
-    )
-
-
 def make_trainer(
     guide: ClipGuide,
     prompts: Prompts,
@@ -255,86 +210,18 @@ def make_trainer(
     device: torch.device,
     precision: Precision,
 ) -> Trainer:
-    """The one generator, and all that judges it, for one picture and its prompts."""
-    texts = embed_prompts(guide, prompts)
-    loss_weights = settings.weights
-    if not prompts.directed:  # from "cake" to "cake" there is no direction
-        loss_weights = dataclasses.replace(loss_weights, direction=0.0)
-    objective = Objective(
-        guide.to(device, precision.encoder),
-        texts,
-        loss_weights,
-        settings.views,
-        settings.text_distance,
-    )
+    """The trainer of one picture and its prompts."""
     whole = Example(scene.working, scene.working_mask)
     dataset = InternalDataset(whole, settings.dataset, settings.internal_dataset)
-    return Trainer(dataset, objective, settings, device, precision)
+    return edit_run.make_trainer(guide, prompts, dataset, settings, device, precision)
 
 
-def _describe_job(
-    scene: Scene, prompts: Prompts, trainer: Trainer, guide: ClipGuide
-) -> dict[str, Any]:
-    """What a run must share with the one it resumes: flat, with the names users know."""
-    job: dict[str, Any] = {"input": scene.picture.sha256, "clip weights": guide.sha256}
-    job.update({name: list(v) if isinstance(v, tuple) else v for name, v in vars(prompts).items()})
-    values = dataclasses.asdict(trainer.settings)
-    values.update(device=trainer.device.type, precision=trainer.precision.name)
-    loss_weights = values.pop("weights")
-    for group in ("dataset", "schedule"):
-        values.update({f"{group}.{name}": value for name, value in values.pop(group).items()})
-    job.update({name.replace("_", "-"): value for name, value in values.items()})
-    job.update({f"lambda-{n.replace('_', '-')}": value for n, value in loss_weights.items()})
-    job["mask"] = None if scene.mask is None else record.hash_array(scene.mask)
-    return job
-
-
-class _Saver:
-    """Called after every step: writes checkpoints by the clock, and the previews asked for."""
-
-    def __init__(
-        self,
-        folder: Path,
-        trainer: Trainer,
-        job: dict[str, Any],
-        scene: Scene,
-        save_every: int | None,
-        progress: Progress,
-    ) -> None:
-        self.folder = folder
-        self.trainer = trainer
-        self.job = job
-        self.scene = scene
-        self.save_every = save_every
-        self.progress = progress
-        self.saved_at = time.monotonic()
-
-    def __call__(self) -> None:
-        if time.monotonic() - self.saved_at > _CHECKPOINT_SECONDS:
-            self._try_save()
-        if self.save_every and self.trainer.done % self.save_every == 0:
-            self._preview()
-
-    def save(self) -> None:
-        """Write the checkpoint."""
-        save_checkpoint(self.folder / CHECKPOINT, self.trainer, self.job)
-        self.saved_at = time.monotonic()
-
-    def _try_save(self) -> None:
-        """A checkpoint that cannot be written now is no reason to lose the training."""
-        try:
-            self.save()
-        except Text2LiveError as error:
-            self.progress.warning(f"no checkpoint for now: {error}")
-            self.saved_at = time.monotonic()
-
-    def _preview(self) -> None:
-        example = Example(self.scene.working, self.scene.working_mask)
-        with torch.no_grad(), self.trainer.precision.autocast(self.trainer.device):
-            composite = render(self.trainer.generator, example).composite
-        path = preview_path(self.folder, self.trainer.done)
-        path.parent.mkdir(exist_ok=True)
-        write_picture(path, to_uint(_to_array(composite), 255))
+def _preview(trainer: Trainer, scene: Scene) -> np.ndarray:
+    """The composite at the working size, (h, w, 3) uint8."""
+    example = Example(scene.working, scene.working_mask)
+    with torch.no_grad(), trainer.precision.autocast(trainer.device):
+        composite = render(trainer.generator, example).composite
+    return to_uint(_to_array(composite), 255)
 
 
 def _write_result(

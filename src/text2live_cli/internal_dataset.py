@@ -71,9 +71,14 @@ class InternalDataset:
 def render(generator: Generator, example: Example) -> Rendered:
     """Edit layer, composite and screen of one example."""
     layer = EditLayer.from_rgba(generator(example.picture)).limited(example.mask)
+    return lay(layer, example.picture)
+
+
+def lay(layer: EditLayer, picture: Tensor) -> Rendered:
+    """A layer over its picture (1, 3, H, W) and over green."""
     return Rendered(
-        source=example.picture,
-        composite=layer.over(example.picture),
+        source=picture,
+        composite=layer.over(picture),
         screen=layer.over_green_screen(),
         alpha=layer.alpha,
     )

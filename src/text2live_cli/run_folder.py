@@ -22,7 +22,7 @@ def open_run_folder(folder: Path, overwrite: bool, resume: bool, inputs: list[Pa
     """
     if overwrite and resume:
         raise UsageError("--overwrite and --resume: choose one")
-    with _explained(folder):
+    with explained(folder):
         if folder.exists() and not folder.is_dir():
             raise UsageError(f"{folder} is a file: name a folder with -o")
         standing = [path for path in _results(folder) if path.exists()]
@@ -51,7 +51,7 @@ def discard_former_run(folder: Path) -> None:
     """
     if not (folder / RECORD).exists() and not (folder / CHECKPOINT).exists():
         return
-    with _explained(folder):
+    with explained(folder):
         (folder / CHECKPOINT).unlink(missing_ok=True)
         for path in (folder / PREVIEWS).glob("[0-9]*.png"):
             if path.stem.isdigit():
@@ -76,7 +76,7 @@ def _results(folder: Path) -> list[Path]:
 
 def _make(folder: Path) -> list[Path]:
     """Create `folder`; the folders that did not exist, outermost first."""
-    with _explained(folder):
+    with explained(folder):
         missing = [path for path in (folder, *folder.parents) if not path.exists()][::-1]
         folder.mkdir(parents=True, exist_ok=True)
         probe = folder / ".writable"
@@ -86,7 +86,8 @@ def _make(folder: Path) -> list[Path]:
 
 
 @contextlib.contextmanager
-def _explained(folder: Path) -> Iterator[None]:
+def explained(folder: Path) -> Iterator[None]:
+    """An OSError within is a folder that cannot be used: one line (`Text2LiveError`)."""
     try:
         yield
     except OSError as error:

@@ -84,11 +84,11 @@ def write_layer_video(
     The ending chooses: .mov holds ProRes 4444, whose alpha is without loss; .webm holds VP9, 4:2:0
     at 8 bits, whose alpha is off by a quarter of a level in the mean and by up to 20 in places, and
     which browsers and libvpx-vp9 decode (FFmpeg's own decoder drops the alpha). Both hold the exact
-    size, odd sides too. Colours
-    under alpha 0 are stored as well, and both formats blur them over the edge of the layer. `rate`,
-    `times` and `like` are those of `write_video`, but ProRes has limited range only. Returns what
-    the user should be told. Raises UsageError for another ending, Text2LiveError for a missing
-    encoder or where the file cannot be written; whatever `frames` raises passes through.
+    size, odd sides too. Colours under alpha 0 are stored as well, and both formats blur them over
+    the edge of the layer. `rate`, `times` and `like` are those of `write_video`, but ProRes has
+    limited range only. Returns what the user should be told. Raises UsageError for another ending,
+    Text2LiveError for a missing encoder or where the file cannot be written; whatever `frames`
+    raises passes through.
     """
     kind = _kind(path, _LAYER_KINDS)
     with (

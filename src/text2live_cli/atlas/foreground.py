@@ -200,7 +200,7 @@ def _opacities(drawn: Sequence[NDArray[np.float32]]) -> NDArray[np.float32]:
         return np.clip(value, 0, 1)
     if (value - stack.min(axis=-1)).max() > _COLOURED:
         return np.clip(value / _COLOURED, 0, 1)
-    return value / 255
+    return np.clip(value / 255, 0, 1)  # area averages overshoot by an ulp
 
 
 def _inverted(masks: NDArray[np.float32]) -> bool:

@@ -61,6 +61,8 @@ class FitSettings:
             raise UsageError(f"{' and '.join(named)}: choose one")
         if self.export_nla and self.model != "nla":
             raise UsageError("--export-nla: the published format holds --model nla only")
+        if self.import_nla and self.export_nla:
+            raise UsageError("--export-nla: what --import names is such a checkpoint already")
         if self.import_nla and self.steps is not None:
             raise UsageError("--import is a finished fit: it takes no --steps")
 

@@ -1,0 +1,169 @@
+"""What the edits of pictures and of videos share: prompts, trainer, checkpoints and the job."""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from .checkpoint import Checkpoint, save_checkpoint
+from .clip_guide import ClipGuide
+from .config import EditSettings
+from .device import Precision
+from .errors import Text2LiveError, UsageError
+from .media import write_picture
+from .objective import Objective
+from .progress import Progress
+from .prompts import Prompts, check_text, choose_roi, embed_prompts
+from .run_folder import CHECKPOINT, preview_path
+from .training import Renderer, Trainer, catch_interrupt
+
+_CHECKPOINT_SECONDS = 60.0
+
+
+def check_limits(minutes: float | None, save_every: int | None, steps: int | None) -> None:
+    """Refuse limits that cannot be kept, naming the option."""
+    if minutes is not None and steps is not None:
+        raise UsageError("--minutes and --steps: choose one")
+    if minutes is not None and not 0 < minutes < float("inf"):
+        raise UsageError(f"--minutes {minutes}: must be more than 0")
+    if save_every is not None and save_every < 1:
+        raise UsageError(f"--save-every {save_every}: must be at least 1")
+
+
+def resolve_prompts(
+    prompt: str,
+    roi: str | None,
+    screen: str | None,
+    also: Sequence[str],
+    keep: Sequence[str],
+    guide: ClipGuide,
+    shown: Tensor,
+    progress: Progress,
+) -> Prompts:
+    """All texts of an edit, checked; a missing ROI is looked for in `shown` (1, 3, H, W)."""
+    target = check_text("PROMPT", prompt, guide, progress)
+    if roi is None:
+        roi = choose_roi(guide, shown, target)
+        progress.message(f'in the picture now: "{roi}" (--roi TEXT changes it)')
+    else:
+        roi = check_text("--roi", roi, guide, progress)
+    return Prompts(
+        target=target,
+        roi=roi,
+        screen=target if screen is None else check_text("--screen", screen, guide, progress),
+        also=tuple(check_text("--also", text, guide, progress) for text in also),
+        keep=tuple(check_text("--keep", text, guide, progress) for text in keep),
+    )
+
+
+def make_trainer(
+    guide: ClipGuide,
+    prompts: Prompts,
+    renderer: Renderer,
+    settings: EditSettings,
+    device: torch.device,
+    precision: Precision,
+) -> Trainer:
+    """The one generator, and all that judges it, for what `renderer` shows and its prompts."""
+    texts = embed_prompts(guide, prompts)
+    loss_weights = settings.weights
+    if not prompts.directed:  # from "cake" to "cake" there is no direction
+        loss_weights = dataclasses.replace(loss_weights, direction=0.0)
+    objective = Objective(
+        guide.to(device, precision.encoder),
+        texts,
+        loss_weights,
+        settings.views,
+        settings.text_distance,
+    )
+    return Trainer(renderer, objective, settings, device, precision)
+
+
+def describe_job(
+    inputs: dict[str, Any], prompts: Prompts, trainer: Trainer, guide: ClipGuide
+) -> dict[str, Any]:
+    """What a run must share with the one it resumes: flat, with the names users know."""
+    job: dict[str, Any] = {**inputs, "clip weights": guide.sha256}
+    job.update({name: list(v) if isinstance(v, tuple) else v for name, v in vars(prompts).items()})
+    values = dataclasses.asdict(trainer.settings)
+    values.update(device=trainer.device.type, precision=trainer.precision.name)
+    loss_weights = values.pop("weights")
+    for group in ("dataset", "schedule"):
+        values.update({f"{group}.{name}": value for name, value in values.pop(group).items()})
+    job.update({name.replace("_", "-"): value for name, value in values.items()})
+    job.update({f"lambda-{n.replace('_', '-')}": value for n, value in loss_weights.items()})
+    return job
+
+
+class Saver:
+    """Called after every step: writes checkpoints by the clock, and the previews asked for."""
+
+    def __init__(
+        self,
+        folder: Path,
+        trainer: Trainer,
+        job: dict[str, Any],
+        preview: Callable[[], np.ndarray],
+        save_every: int | None,
+        progress: Progress,
+    ) -> None:
+        """`preview` gives the edit as it is, (H, W, 3) uint8."""
+        self.folder = folder
+        self.trainer = trainer
+        self.job = job
+        self.preview = preview
+        self.save_every = save_every
+        self.progress = progress
+        self.saved_at = time.monotonic()
+
+    def __call__(self) -> None:
+        if time.monotonic() - self.saved_at > _CHECKPOINT_SECONDS:
+            self._try_save()
+        if self.save_every and self.trainer.done % self.save_every == 0:
+            path = preview_path(self.folder, self.trainer.done)
+            path.parent.mkdir(exist_ok=True)
+            write_picture(path, self.preview())
+
+    def save(self) -> None:
+        """Write the checkpoint."""
+        save_checkpoint(self.folder / CHECKPOINT, self.trainer, self.job)
+        self.saved_at = time.monotonic()
+
+    def _try_save(self) -> None:
+        """A checkpoint that cannot be written now is no reason to lose the training."""
+        try:
+            self.save()
+        except Text2LiveError as error:
+            self.progress.warning(f"no checkpoint for now: {error}")
+            self.saved_at = time.monotonic()
+
+
+def resume_or_begin(
+    checkpoint: Checkpoint | None,
+    saver: Saver,
+    minutes: float | None,
+    progress: Progress,
+) -> float:
+    """Train to the end or to Ctrl-C, from `checkpoint` on if there is one; seconds per step.
+
+    `minutes` fixes the number of steps of a run that begins.
+    """
+    trainer = saver.trainer
+    if checkpoint is not None:
+        checkpoint.require_job(saver.job, ignore=("steps",) if minutes else ())
+        checkpoint.restore(trainer)
+        progress.message(f"going on after step {trainer.done}")
+    begin, first = time.monotonic(), trainer.done
+    with catch_interrupt() as stopped:
+        if minutes is not None and checkpoint is None:
+            trainer.fit_to(minutes, progress, stopped)
+            progress.message(f"{trainer.settings.steps} steps fit into {minutes:g} minutes")
+        trainer.run(progress, stopped, saver)
+    return (time.monotonic() - begin) / max(trainer.done - first, 1)
