@@ -149,7 +149,8 @@ def against_nla(media: Path, device: str, minutes: float) -> str:
 
     Both start from the same frames, flow and masks. The networks get the time of their pre-training
     on top, the grid's start is counted as part of its time; measuring the PSNR is counted for
-    neither. On a CPU it is CPU seconds: run it with one thread. Theirs is that of the networks themselves, the grid's that of its textures.
+    neither. On a CPU it is CPU seconds that count: run it with one thread. The networks' PSNR is
+    that of the networks themselves, the grid's that of its textures.
     """
     from text2live_cli.atlas.fitting import Fitter
     from text2live_cli.atlas.grid_fit import GridProblem, GridSettings

@@ -14,17 +14,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from tests.test_video import add_sound, audio_packets
-from text2live_cli.atlas.discretise import discretise
+from tests.clips import add_sound, audio_packets
+from text2live_cli.atlas.discretise import AtlasPicture, discretise
 from text2live_cli.atlas.grid import GridModel, Mapping, Texture
 from text2live_cli.atlas.layers import SIDES, Maps, Side
 from text2live_cli.atlas.painting import carry, composite_clip
-from text2live_cli.atlas.render import lay_over_frame
+from text2live_cli.atlas.render import Layer, lay_over_frame
 from text2live_cli.atlas.store import ATLAS, PICTURES, AtlasFacts, write_atlas
 from text2live_cli.errors import Text2LiveError, UsageError
 from text2live_cli.media import write_picture
 from text2live_cli.swatch.moving import paint_clip
-from text2live_cli.video import open_clip, write_video
+from text2live_cli.video import open_clip
+from text2live_cli.video_writing import write_video
 
 COUNT, HEIGHT, WIDTH = 10, 96, 160
 TRAVEL, PAN = WIDTH // 3, WIDTH // 5
@@ -522,6 +523,21 @@ def test_a_magnified_edit_has_no_holes() -> None:
     alpha = layer.at(wide)[..., 3]
     assert alpha[48:192, 28:200].min() > 0.99
     assert alpha[:36].max() == 0 and alpha[:, :12].max() == 0
+
+
+def test_paint_that_is_out_of_the_picture_changes_nothing() -> None:
+    rgba = np.full((20, 30, 4), 255, np.uint8)
+    uv = similarity(1, 0.5, 40, 60)
+    maps = Maps(uv, uv, torch.full((40, 60), 0.5))
+    frame = np.random.default_rng(0).integers(0, 256, (40, 60, 3), dtype=np.uint8)
+    away = Layer.of(AtlasPicture(rgba, 300, 300))
+    assert np.array_equal(lay_over_frame(frame, maps, {"foreground": away}), frame)
+    assert np.array_equal(lay_over_frame(frame, maps, {}), frame)
+    here = Layer.of(AtlasPicture(rgba, 80, 80))
+    both = lay_over_frame(frame, maps, {"foreground": away, "background": here})
+    assert np.array_equal(both, lay_over_frame(frame, maps, {"background": here}))
+    touched = here.at(uv)[..., 3].numpy() > 0
+    assert np.array_equal((both != frame).any(-1), touched & (frame < 254).any(-1))
 
 
 def test_soft_edges_follow_the_paint_on_either_side() -> None:

@@ -3,40 +3,36 @@
 from __future__ import annotations
 
 import base64
-import fcntl
-import hashlib
-import json
 import os
 import re
-import shutil
-import subprocess
-import tempfile
 import xml.etree.ElementTree as ET
 from collections.abc import Iterator
 from dataclasses import replace
 from fractions import Fraction
-from html.parser import HTMLParser
-from io import BytesIO
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from PIL import Image
 
-from text2live_cli.atlas.report import MAX_ATLAS_SIDE, Report, report_html
+from tests.browser import (
+    HOSTILE,
+    SEEKED,
+    TIMES,
+    Browser,
+    Outline,
+    assert_self_contained,
+    open_browser,
+    png,
+)
+from text2live_cli.atlas.report import Report, report_html
+from text2live_cli.html_page import MAX_PICTURE_SIDE
 from text2live_cli.swatch.moving import paint_clip
-from text2live_cli.video import webm_bytes
+from text2live_cli.video_writing import webm_bytes
 
 FRAMES = 12
 RATE = Fraction(24)
-HOSTILE = "</title></script><script>alert('x')</script><img src=x onerror=\"alert(1)\">&amp;.mp4"
-CHROMIUM = next(
-    filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome", "chrome"))),
-    None,
-)
 
 
 @pytest.fixture(scope="module")
@@ -63,35 +59,6 @@ def report() -> Report:
     )
 
 
-class Outline(HTMLParser):
-    """What a browser would see: tags with their attributes, and text by the tag around it."""
-
-    def __init__(self, page: str) -> None:
-        super().__init__()
-        self.tags: list[tuple[str, dict[str, str | None]]] = []
-        self.texts: list[tuple[str, str]] = []
-        self._open: list[str] = []
-        self.feed(page)
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.tags.append((tag, dict(attrs)))
-        self._open.append(tag)
-
-    def handle_endtag(self, tag: str) -> None:
-        while self._open.pop() != tag:  # void elements have no end
-            pass
-
-    def handle_data(self, data: str) -> None:
-        if data.strip():
-            self.texts.append((self._open[-1] if self._open else "", data.strip()))
-
-    def all(self, tag: str) -> list[dict[str, str | None]]:
-        return [attributes for name, attributes in self.tags if name == tag]
-
-    def text(self, tag: str) -> list[str]:
-        return [text for name, text in self.texts if name == tag]
-
-
 def plot(page: str) -> ET.Element:
     return ET.fromstring(page[page.index('<svg class="plot"') : page.rindex("</svg>") + 6])
 
@@ -99,11 +66,6 @@ def plot(page: str) -> ET.Element:
 def percent(value: str | None) -> float:
     assert value is not None and value.endswith("%")
     return float(value[:-1])
-
-
-def png(source: str | None) -> np.ndarray:
-    assert source is not None and source.startswith("data:image/png;base64,")
-    return np.array(Image.open(BytesIO(base64.b64decode(source.partition(",")[2]))))
 
 
 # Structure
@@ -141,19 +103,7 @@ def test_the_page_holds_all_that_the_report_says(report: Report) -> None:
 
 
 def test_nothing_is_fetched_and_only_our_own_style_and_script_may_run(report: Report) -> None:
-    page = report_html(report)
-    outline = Outline(page)
-    policy = outline.all("meta")[1]["content"]
-    assert policy is not None and policy.startswith("default-src 'none'; ")
-    assert "unsafe" not in policy and "http" not in policy
-    for kind in ("style", "script"):
-        (inside,) = re.findall(f"<{kind}>(.*?)</{kind}>", page, re.DOTALL)
-        digest = base64.b64encode(hashlib.sha256(inside.encode()).digest()).decode()
-        assert f"{kind}-src 'sha256-{digest}'" in policy
-    for _, attributes in outline.tags:
-        assert "style" not in attributes and not any(name.startswith("on") for name in attributes)
-        for name in ("src", "href"):
-            assert (attributes.get(name) or "data:").startswith("data:")
+    assert_self_contained(report_html(report))
 
 
 def test_hostile_texts_stay_texts(report: Report) -> None:
@@ -193,7 +143,7 @@ def test_large_atlases_are_shrunk_without_the_colours_of_uncovered_pixels(report
     page = report_html(replace(report, atlases=(("Background", atlas),)))
     (picture,) = Outline(page).all("img")
     shown = png(picture["src"])
-    assert shown.shape == (450, MAX_ATLAS_SIDE, 4)
+    assert shown.shape == (450, MAX_PICTURE_SIDE, 4)
     assert (picture["width"], picture["height"]) == ("1600", "450")
     assert "3200×900 pixels, shown at 1600×450" in page
     assert shown[shown[..., 3] > 8][:, 0].max() <= 2
@@ -279,128 +229,10 @@ def test_frames_without_error_lie_on_top(report: Report) -> None:
 # In a browser
 
 
-class Browser:
-    """A page in headless Chromium, spoken to in its DevTools protocol over two pipes."""
-
-    def __init__(self, folder: Path) -> None:
-        command_out, command_in = os.pipe()
-        answer_out, answer_in = os.pipe()
-
-        def as_expected() -> None:  # the protocol is on file descriptors 3 and 4
-            ours = [fcntl.fcntl(end, fcntl.F_DUPFD, 10) for end in (command_out, answer_in)]
-            os.dup2(ours[0], 3)
-            os.dup2(ours[1], 4)
-
-        assert CHROMIUM is not None
-        self.process = subprocess.Popen(
-            [
-                CHROMIUM,
-                *("--headless", "--no-sandbox", "--disable-gpu", "--disable-quic"),
-                *("--no-first-run", "--disable-background-networking", "--disable-sync"),
-                *("--disable-component-update", "--disable-dev-shm-usage"),
-                *(f"--user-data-dir={folder}", "--remote-debugging-pipe", "about:blank"),
-            ],
-            preexec_fn=as_expected,
-            close_fds=False,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-        )
-        os.close(command_out)
-        os.close(answer_in)
-        self._commands, self._answers = os.fdopen(command_in, "wb"), os.fdopen(answer_out, "rb")
-        self._count = 0
-        self._session: str | None = None
-        self._shown = self._loaded = ""
-        self.complaints: list[Any] = []
-        self.requests: list[str] = []
-        pages = self.call("Target.getTargets")["targetInfos"]
-        target = next(page["targetId"] for page in pages if page["type"] == "page")
-        attached = self.call("Target.attachToTarget", targetId=target, flatten=True)
-        self._session = attached["sessionId"]
-        for domain in ("Log", "Network", "Page", "Runtime"):
-            self.call(f"{domain}.enable")
-
-    def call(self, method: str, **parameters: Any) -> Any:
-        """Send a command and wait for its result; what happens meanwhile is noted."""
-        self._count += 1
-        message = {"id": self._count, "method": method, "params": parameters}
-        if self._session is not None:
-            message["sessionId"] = self._session
-        self._commands.write(json.dumps(message).encode() + b"\0")
-        self._commands.flush()
-        while True:
-            answer = self._receive()
-            if answer.get("id") == self._count:
-                assert "error" not in answer, answer
-                return answer["result"]
-            self._note(answer)
-
-    def _receive(self) -> dict[str, Any]:
-        data = bytearray()
-        while (byte := self._answers.read(1)) != b"\0":
-            assert byte, "Chromium ended"
-            data += byte
-        return json.loads(data)
-
-    def _note(self, event: dict[str, Any]) -> None:
-        method, parameters = event.get("method"), event.get("params", {})
-        if method in ("Log.entryAdded", "Runtime.consoleAPICalled", "Runtime.exceptionThrown"):
-            self.complaints.append(parameters)
-        elif method == "Network.requestWillBeSent":
-            self.requests.append(parameters["request"]["url"])
-        elif method == "Page.frameNavigated":
-            self._shown = parameters["frame"]["url"]
-        elif method == "Page.loadEventFired":
-            self._loaded = self._shown
-
-    def run(self, script: str) -> Any:
-        """The value of an expression in the page, awaited."""
-        result = self.call(
-            "Runtime.evaluate", expression=script, awaitPromise=True, returnByValue=True
-        )
-        assert "exceptionDetails" not in result, result
-        return result["result"].get("value")
-
-    def wait_for(self, condition: str) -> None:
-        """Look at a condition in the page every 20 ms, for 20 s at most."""
-        assert self.run(
-            "new Promise((done) => { const start = performance.now(); const look = () => {"
-            f"if ({condition}) done(true); else if (performance.now() - start > 2e4) done(false);"
-            "else setTimeout(look, 20); }; look(); })"
-        ), f"never: {condition}"
-
-    def open(self, path: Path) -> None:
-        """Load a file and wait until its films are there, or not."""
-        self.complaints.clear()
-        self.requests.clear()
-        self._shown = self._loaded = ""
-        self.call("Page.navigate", url=path.as_uri())
-        while self._loaded != path.as_uri():
-            self._note(self._receive())
-        self.wait_for("document.documentElement.dataset.films")
-
-    def close(self) -> None:
-        self._commands.close()  # Chromium ends with the pipe
-        try:
-            self.process.wait(10)
-        except subprocess.TimeoutExpired:
-            self.process.kill()
-            self.process.wait()
-        self._answers.close()
-
-
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    if CHROMIUM is None:
-        pytest.skip("no chromium or google-chrome is installed")
-    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
-        browser = Browser(Path(folder))
+    with open_browser() as browser:
         yield browser
-        browser.close()
-
-
-TIMES = "[...document.querySelectorAll('video')].map((film) => film.currentTime)"
 
 
 def test_a_browser_plays_all_films_in_step_and_has_nothing_to_complain_about(
@@ -433,14 +265,10 @@ def test_the_slider_and_the_curve_move_all_films_to_a_frame(
     path = tmp_path / "report.html"
     path.write_text(report_html(report), "utf-8")
     browser.open(path)
-    seeked = "[...document.querySelectorAll('video')].every((film) => film.paused && !film.seeking)"
     browser.run("document.querySelector('.play').click()")
     browser.run("document.querySelector('.scrubber').focus()")
-    for key, code in (("Home", 36), ("ArrowRight", 39), ("ArrowRight", 39)):
-        pressed = {"key": key, "windowsVirtualKeyCode": code}
-        browser.call("Input.dispatchKeyEvent", type="keyDown", **pressed)
-        browser.call("Input.dispatchKeyEvent", type="keyUp", **pressed)
-    browser.wait_for(seeked)
+    browser.press("Home", "ArrowRight", "ArrowRight")
+    browser.wait_for(SEEKED)
     np.testing.assert_allclose(browser.run(TIMES), 2.5 / float(RATE), atol=2e-3)
     words = f"frame 11: {report.psnr[2]:.2f} dB"
     assert browser.run("document.querySelector('.readout').textContent") == words
@@ -448,7 +276,7 @@ def test_the_slider_and_the_curve_move_all_films_to_a_frame(
 
     click = "document.querySelector('[data-index=\"9\"]').dispatchEvent(new MouseEvent('click'))"
     browser.run(click)
-    browser.wait_for(seeked)
+    browser.wait_for(SEEKED)
     np.testing.assert_allclose(browser.run(TIMES), 9.5 / float(RATE), atol=2e-3)
     browser.run("document.querySelector('.play').click()")
     browser.wait_for("document.querySelector('.scrubber').value < 5")  # over the end, and on
@@ -473,16 +301,7 @@ def test_the_page_fits_the_window_and_is_legible(
 ) -> None:
     path = tmp_path / "report.html"
     path.write_text(report_html(replace(report, title="x" * 300)), "utf-8")
-    browser.call(
-        "Emulation.setDeviceMetricsOverride",
-        width=width,
-        height=800,
-        deviceScaleFactor=1,
-        mobile=False,
-    )
-    browser.call(
-        "Emulation.setEmulatedMedia", features=[{"name": "prefers-color-scheme", "value": scheme}]
-    )
+    browser.show_as(width, 800, scheme)
     browser.open(path)
     assert browser.run("document.documentElement.scrollWidth") <= width
     page, text = (

@@ -287,15 +287,7 @@ def _record(
 ) -> dict[str, Any]:
     return {
         "command": "fit-atlas",
-        "input": {
-            "path": str(clip.path),
-            "sha256": clip.sha256,
-            "width": clip.width,
-            "height": clip.height,
-            "frames": clip.count,
-            "rate": str(clip.rate),
-            "notes": list(clip.notes),
-        },
+        "input": record.describe_clip(clip),
         "frames": span.numbers,
         "size": list(size),
         "settings": _settings_json(settings),

@@ -29,6 +29,7 @@ weights_app = typer.Typer(no_args_is_help=True, help="The CLIP weights on this m
 app.add_typer(weights_app, name="weights")
 
 _PRESETS = "paper (512 px, 1000 steps), standard (320 px, 400) or draft (192 px, 60-120)"
+_VIDEO_PRESETS = "paper (432 px, 3000 steps), standard (320 px, 600) or draft (192 px, 120)"
 _CLIP = (
     "Text-image encoder: open_clip's MODEL/TAG, or `swatch`, the small one in the package, which"
     " works offline: some 60-100 concepts (objects, materials, colours, effects), learned from"
@@ -44,6 +45,48 @@ Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace an existin
 Weight = typer.Option(
     metavar="λ", rich_help_panel="Method", help="Weight of this term; 0 leaves it out."
 )
+Lambda = Annotated[float | None, Weight]
+_ABLATION: dict[str, Any] = {"rich_help_panel": "Method", "help": "Ablation: without this."}
+Prompt = Annotated[str, typer.Argument(help='What to make of it: "oreo cake".')]
+Roi = Annotated[
+    str | None,
+    typer.Option(help='What is in the picture now: "cake". Default: taken from PROMPT.'),
+]
+ScreenText = Annotated[
+    str | None, typer.Option(help='The edit by itself, for effects: "fire". Default: PROMPT.')
+]
+Also = Annotated[
+    list[str] | None, typer.Option(help="Another PROMPT for the same edit; repeatable.")
+]
+Keep = Annotated[list[str] | None, typer.Option(help="What must stay as it is; repeatable.")]
+OutputFolder = Annotated[Path | None, typer.Option("-o", "--output", help="Folder of the result.")]
+Resume = Annotated[bool, typer.Option("--resume", help="Go on with a stopped run.")]
+ClipName = Annotated[str, typer.Option(help=_CLIP)]
+ClipWeights = Annotated[
+    Path | None, typer.Option(help="CLIP weights from a file: .safetensors or .pt.")
+]
+Size = Annotated[int | None, typer.Option(help="Short side of the training, pixels.")]
+Steps = Annotated[int | None, typer.Option(help="Steps of the training.")]
+Minutes = Annotated[
+    float | None, typer.Option(help="As many steps as fit into this time, instead of --steps.")
+]
+ViewCount = Annotated[int | None, typer.Option(help="Views that CLIP sees of each picture.")]
+Seed = Annotated[int | None, typer.Option(help="Same seed, same result. Default: 0.")]
+Device = Annotated[str | None, typer.Option(help="auto, cuda, mps or cpu.")]
+PrecisionName = Annotated[str | None, typer.Option(help="auto, fp32, bf16 or fp16.")]
+SaveEvery = Annotated[int | None, typer.Option(help="Keep a preview of every so many steps.")]
+TextDistance = Annotated[
+    str | None,
+    typer.Option(help="spherical (default) or cosine, as printed.", rich_help_panel="Method"),
+]
+Masks = Annotated[
+    Path | None,
+    typer.Option(help="Rough masks of the foreground, white: a folder of pictures or a video."),
+]
+Box = Annotated[
+    str | None,
+    typer.Option(metavar="X,Y,W,H[@FRAME]", help="A box around the foreground in one frame."),
+]
 
 
 def _version(asked: bool) -> None:
@@ -66,75 +109,44 @@ def root(
 @app.command("edit-image")
 def edit_image_command(
     source: Annotated[Path, typer.Argument(help="The picture: JPEG, PNG, WebP, TIFF, GIF, BMP.")],
-    prompt: Annotated[str, typer.Argument(help='What to make of it: "oreo cake".')],
-    roi: Annotated[
-        str | None,
-        typer.Option(help='What is in the picture now: "cake". Default: taken from PROMPT.'),
-    ] = None,
-    screen: Annotated[
-        str | None, typer.Option(help='The edit by itself, for effects: "fire". Default: PROMPT.')
-    ] = None,
-    also: Annotated[
-        list[str] | None, typer.Option(help="Another PROMPT for the same edit; repeatable.")
-    ] = None,
-    keep: Annotated[
-        list[str] | None, typer.Option(help="What must stay as it is; repeatable.")
-    ] = None,
+    prompt: Prompt,
+    roi: Roi = None,
+    screen: ScreenText = None,
+    also: Also = None,
+    keep: Keep = None,
     mask: Annotated[
         Path | None, typer.Option(help="A picture of the same size: white may be edited.")
     ] = None,
-    output: Annotated[
-        Path | None, typer.Option("-o", "--output", help="Folder of the result.")
-    ] = None,
+    output: OutputFolder = None,
     overwrite: Overwrite = False,
-    resume: Annotated[bool, typer.Option("--resume", help="Go on with a stopped run.")] = False,
+    resume: Resume = False,
     preset: Annotated[
         str | None, typer.Option(help=f"{_PRESETS}. Default: paper on a GPU, else draft.")
     ] = None,
-    clip: Annotated[str, typer.Option(help=_CLIP)] = "ViT-B-32-quickgelu/openai",
-    clip_weights: Annotated[
-        Path | None, typer.Option(help="CLIP weights from a file: .safetensors or .pt.")
-    ] = None,
-    size: Annotated[int | None, typer.Option(help="Short side of the training, pixels.")] = None,
-    steps: Annotated[int | None, typer.Option(help="Steps of the training.")] = None,
-    minutes: Annotated[
-        float | None, typer.Option(help="As many steps as fit into this time, instead of --steps.")
-    ] = None,
-    views: Annotated[int | None, typer.Option(help="Views that CLIP sees of each picture.")] = None,
-    seed: Annotated[int | None, typer.Option(help="Same seed, same result. Default: 0.")] = None,
-    device: Annotated[str | None, typer.Option(help="auto, cuda, mps or cpu.")] = None,
-    precision: Annotated[str | None, typer.Option(help="auto, fp32, bf16 or fp16.")] = None,
-    save_every: Annotated[
-        int | None, typer.Option(help="Keep a preview of every so many steps.")
-    ] = None,
-    text_distance: Annotated[
-        str | None,
-        typer.Option(help="spherical (default) or cosine, as printed.", rich_help_panel="Method"),
-    ] = None,
-    lambda_composition: Annotated[float | None, Weight] = None,
-    lambda_screen: Annotated[float | None, Weight] = None,
-    lambda_structure: Annotated[float | None, Weight] = None,
-    lambda_sparsity: Annotated[float | None, Weight] = None,
-    lambda_bootstrap: Annotated[float | None, Weight] = None,
-    lambda_direction: Annotated[float | None, Weight] = None,
-    lambda_keep: Annotated[float | None, Weight] = None,
-    no_structure: Annotated[
-        bool, typer.Option("--no-structure", rich_help_panel="Method", help="Ablation.")
-    ] = False,
-    no_sparsity: Annotated[
-        bool, typer.Option("--no-sparsity", rich_help_panel="Method", help="Ablation.")
-    ] = False,
-    no_screen: Annotated[
-        bool, typer.Option("--no-screen", rich_help_panel="Method", help="Ablation.")
-    ] = False,
-    no_bootstrap: Annotated[
-        bool, typer.Option("--no-bootstrap", rich_help_panel="Method", help="Ablation.")
-    ] = False,
+    clip: ClipName = "ViT-B-32-quickgelu/openai",
+    clip_weights: ClipWeights = None,
+    size: Size = None,
+    steps: Steps = None,
+    minutes: Minutes = None,
+    views: ViewCount = None,
+    seed: Seed = None,
+    device: Device = None,
+    precision: PrecisionName = None,
+    save_every: SaveEvery = None,
+    text_distance: TextDistance = None,
+    lambda_composition: Lambda = None,
+    lambda_screen: Lambda = None,
+    lambda_structure: Lambda = None,
+    lambda_sparsity: Lambda = None,
+    lambda_bootstrap: Lambda = None,
+    lambda_direction: Lambda = None,
+    lambda_keep: Lambda = None,
+    no_structure: Annotated[bool, typer.Option("--no-structure", **_ABLATION)] = False,
+    no_sparsity: Annotated[bool, typer.Option("--no-sparsity", **_ABLATION)] = False,
+    no_screen: Annotated[bool, typer.Option("--no-screen", **_ABLATION)] = False,
+    no_bootstrap: Annotated[bool, typer.Option("--no-bootstrap", **_ABLATION)] = False,
     no_internal_dataset: Annotated[
-        bool,
-        typer.Option(
-            "--no-internal-dataset", rich_help_panel="Method", help="Ablation: one input each step."
-        ),
+        bool, typer.Option("--no-internal-dataset", **_ABLATION)
     ] = False,
     quiet: Quiet = False,
     as_json: Json = False,
@@ -183,12 +195,132 @@ def edit_image_command(
         _report_edit(result, progress, as_json)
 
 
+@app.command("edit-video")
+def edit_video_command(
+    source: Annotated[Path, typer.Argument(help="A video, an animated GIF, a folder of frames.")],
+    prompt: Prompt,
+    atlas: Annotated[str, typer.Option(help="The layer to edit: fg or bg.")] = "fg",
+    atlas_dir: Annotated[
+        Path | None, typer.Option(help="Result of fit-atlas. Default: CLIP.atlas, or fitted now.")
+    ] = None,
+    masks: Masks = None,
+    box: Box = None,
+    foreground: Annotated[
+        str | None, typer.Option(help='For the fit: what the foreground is, "car".')
+    ] = None,
+    onto: Annotated[
+        Path | None, typer.Option(help="Earlier result on the same clip, to be rendered below.")
+    ] = None,
+    layer_format: Annotated[
+        list[str] | None,
+        typer.Option(help="Edit layer as mov (ProRes 4444, default), webm, png, or none."),
+    ] = None,
+    baseline: Annotated[
+        str | None,
+        typer.Option(help="The paper's: atlas (as a picture).", rich_help_panel="Method"),
+    ] = None,
+    roi: Roi = None,
+    screen: ScreenText = None,
+    also: Also = None,
+    keep: Keep = None,
+    output: OutputFolder = None,
+    overwrite: Overwrite = False,
+    resume: Resume = False,
+    preset: Annotated[
+        str | None, typer.Option(help=f"{_VIDEO_PRESETS}. Default: paper on a GPU, else draft.")
+    ] = None,
+    clip: ClipName = "ViT-B-32-quickgelu/openai",
+    clip_weights: ClipWeights = None,
+    size: Size = None,
+    steps: Steps = None,
+    minutes: Minutes = None,
+    views: ViewCount = None,
+    seed: Seed = None,
+    device: Device = None,
+    precision: PrecisionName = None,
+    save_every: SaveEvery = None,
+    text_distance: TextDistance = None,
+    lambda_composition: Lambda = None,
+    lambda_screen: Lambda = None,
+    lambda_structure: Lambda = None,
+    lambda_sparsity: Lambda = None,
+    lambda_bootstrap: Lambda = None,
+    lambda_direction: Lambda = None,
+    lambda_keep: Lambda = None,
+    no_structure: Annotated[bool, typer.Option("--no-structure", **_ABLATION)] = False,
+    no_sparsity: Annotated[bool, typer.Option("--no-sparsity", **_ABLATION)] = False,
+    no_screen: Annotated[bool, typer.Option("--no-screen", **_ABLATION)] = False,
+    no_bootstrap: Annotated[bool, typer.Option("--no-bootstrap", **_ABLATION)] = False,
+    no_internal_dataset: Annotated[
+        bool, typer.Option("--no-internal-dataset", **_ABLATION)
+    ] = False,
+    quiet: Quiet = False,
+    as_json: Json = False,
+    debug: Debug = False,
+) -> None:
+    """Edit one layer of a clip so that it fits PROMPT, in all frames alike.
+
+    Example: text2live edit-video clip.mp4 --atlas fg "rusty car"
+    """
+    with _reporting(quiet or as_json, debug) as progress:
+        from .video_edit import edit_video
+
+        result = edit_video(
+            source,
+            prompt,
+            atlas=atlas,
+            atlas_dir=atlas_dir,
+            masks=masks,
+            box=box,
+            foreground=foreground,
+            onto=onto,
+            layer_formats=layer_format or ("mov",),
+            baseline=baseline,
+            roi=roi,
+            screen=screen,
+            also=also or (),
+            keep=keep or (),
+            preset=preset,
+            clip=clip,
+            clip_weights=clip_weights,
+            output=output,
+            overwrite=overwrite,
+            resume=resume,
+            minutes=minutes,
+            save_every=save_every,
+            progress=progress,
+            size=size,
+            steps=steps,
+            views=views,
+            seed=seed,
+            device=device,
+            precision=precision,
+            text_distance=text_distance,
+            internal_dataset=False if no_internal_dataset else None,
+            lambda_composition=lambda_composition,
+            lambda_screen=0.0 if no_screen else lambda_screen,
+            lambda_structure=0.0 if no_structure else lambda_structure,
+            lambda_sparsity=0.0 if no_sparsity else lambda_sparsity,
+            lambda_bootstrap=0.0 if no_bootstrap else lambda_bootstrap,
+            lambda_direction=lambda_direction,
+            lambda_keep=lambda_keep,
+        )
+        if as_json:
+            _print_json(result.record)
+        progress.message(f"{result.composite}: the edited clip; report.html beside it")
+        _tell_interrupted(result, progress)
+
+
 def _report_edit(result: Any, progress: ConsoleProgress, as_json: bool) -> None:
     if as_json:
         _print_json(result.record)
     share = result.record["unchanged_share"]
     progress.message(f"{result.composite}: {share:.0%} of the pixels are the source's, bit for bit")
     progress.message(f"{result.layer}: the edit layer, RGBA")
+    _tell_interrupted(result, progress)
+
+
+def _tell_interrupted(result: Any, progress: ConsoleProgress) -> None:
     if result.interrupted:
         done = result.record["steps_done"]
         progress.warning(
@@ -205,14 +337,8 @@ def fit_atlas_command(
         Path | None,
         typer.Option("-o", "--output", help="Folder of the result; default CLIP.atlas."),
     ] = None,
-    masks: Annotated[
-        Path | None,
-        typer.Option(help="Rough masks of the foreground, white: a folder of pictures or a video."),
-    ] = None,
-    box: Annotated[
-        str | None,
-        typer.Option(metavar="X,Y,W,H[@FRAME]", help="A box around the foreground in one frame."),
-    ] = None,
+    masks: Masks = None,
+    box: Box = None,
     foreground: Annotated[
         str | None, typer.Option(help='What the foreground is: "car". Default: what moves.')
     ] = None,
@@ -243,9 +369,7 @@ def fit_atlas_command(
     clip: Annotated[
         str, typer.Option(help=f"For --foreground. {_CLIP}")
     ] = "ViT-B-32-quickgelu/openai",
-    clip_weights: Annotated[
-        Path | None, typer.Option(help="CLIP weights from a file: .safetensors or .pt.")
-    ] = None,
+    clip_weights: ClipWeights = None,
     steps: Annotated[int | None, typer.Option(help="Steps of the fit.")] = None,
     seed: Annotated[int, typer.Option(help="Same seed, same result.")] = 0,
     device: Annotated[str, typer.Option(help="auto, cuda, mps or cpu.")] = "auto",
@@ -333,9 +457,11 @@ def composite(
     with _reporting(quiet, debug) as progress:
         if output is None:
             raise UsageError("-o OUT: name the file to write")
-        if fg_layer or bg_layer or frame_edit or atlas_dir:
-            if layers:
-                raise UsageError(f"{layers[0]}: a clip takes --fg-layer, --bg-layer, --frame-edit")
+        edits = [path for path in layers or () if (path / "atlas-layer.png").exists()]
+        if edits or fg_layer or bg_layer or frame_edit or atlas_dir:
+            strange = next((path for path in layers or () if path not in edits), None)
+            if strange is not None:
+                raise UsageError(f"{strange}: no result of edit-video, as a clip takes")
             from .atlas.painting import composite_clip
 
             written = composite_clip(
@@ -345,6 +471,7 @@ def composite(
                 fg_layer=fg_layer,
                 bg_layer=bg_layer,
                 frame_edits=frame_edit or (),
+                results=edits,
                 opacity=opacity,
                 overwrite=overwrite,
                 progress=progress,
@@ -363,7 +490,7 @@ def composite(
         progress.message(f"{written} written")
 
 
-ClipName = Annotated[str, typer.Argument(metavar="NAME", help="open_clip's MODEL/TAG.")]
+WeightsName = Annotated[str, typer.Argument(metavar="NAME", help="open_clip's MODEL/TAG.")]
 
 
 @weights_app.command("list")
@@ -394,7 +521,7 @@ def weights_list(as_json: Json = False, debug: Debug = False) -> None:
 
 @weights_app.command("fetch")
 def weights_fetch(
-    name: ClipName,
+    name: WeightsName,
     force: Annotated[bool, typer.Option("--force", help="Also if they are here.")] = False,
     quiet: Quiet = False,
     debug: Debug = False,
@@ -426,7 +553,7 @@ def weights_path(
 
 
 @weights_app.command("verify")
-def weights_verify(name: ClipName, quiet: Quiet = False, debug: Debug = False) -> None:
+def weights_verify(name: WeightsName, quiet: Quiet = False, debug: Debug = False) -> None:
     """Hash the file of NAME and compare it with what the hub published."""
     with _reporting(quiet, debug) as progress:
         from .weights import verify

@@ -80,6 +80,7 @@ class Schedule:
     floor: float = 1e-5
     momentum: float = 0.9
     weight_decay: float = 0.01
+    bootstrap_fades: bool = True  # linearly, to nothing at the last step
 
     def learning_rate_at(self, step: int, steps: int) -> float:
         """The rate of step `step` (from 0) of `steps`: shorter runs keep the long run's shape."""
@@ -87,8 +88,8 @@ class Schedule:
         return max(self.floor, self.learning_rate * self.decay**done)
 
     def bootstrap_share_at(self, step: int, steps: int) -> float:
-        """What is left of the bootstrapping at step `step` (from 0): linear, 0 at the last step."""
-        return 1 - (step + 1) / steps
+        """What is left of the bootstrapping at step `step` (from 0)."""
+        return 1 - (step + 1) / steps if self.bootstrap_fades else 1.0
 
 
 @dataclass(frozen=True)
@@ -142,6 +143,18 @@ PRESETS = {
     ),
 }
 
+# The paper's numbers for videos; `steps` of the quicker presets as for pictures, since a step shows
+# the edit four times.
+VIDEO_WEIGHTS = LossWeights(structure=3.0, sparsity=5e-4, sparsity_l1=2.0)
+VIDEO_SCHEDULE = Schedule(decay=0.999, decay_steps=3000, bootstrap_fades=False)
+VIDEO_PRESETS = {
+    "paper": EditSettings(size=432, views=6, steps=3000),
+    "standard": EditSettings(preset="standard", size=320, views=4, steps=600),
+    "draft": EditSettings(
+        preset="draft", size=192, channels=32, views=3, steps=120, alpha_cut=0.06
+    ),
+}
+
 # For the embedded encoder, measured on painted scenes (docs/swatch.md). MADGRAD's steps shrink with
 # all gradients so far: after a strong bootstrapping, at the paper's learning rate, the colours of a
 # draft hardly moved.
@@ -150,7 +163,7 @@ SWATCH_SCHEDULE = Schedule(learning_rate=0.03, decay_steps=150)
 
 
 def resolve_settings(preset: str, clip: str, **overrides: Any) -> EditSettings:
-    """The preset's values for the encoder `clip`, with every override that is not None.
+    """The preset's values for a picture and the encoder `clip`, with every override not None.
 
     Overrides are named as in `EditSettings`, and λ's as in `LossWeights` after "lambda_". Raises
     UsageError for a name that is neither.
@@ -161,6 +174,30 @@ def resolve_settings(preset: str, clip: str, **overrides: Any) -> EditSettings:
         settings = dataclasses.replace(settings, weights=SWATCH_WEIGHTS, schedule=SWATCH_SCHEDULE)
     elif preset == "draft":  # a ViT-B/32 costs much more than swatch, and needs fewer steps
         settings = dataclasses.replace(settings, views=4, steps=60)
+    return _overridden(settings, overrides)
+
+
+def resolve_video_settings(
+    preset: str, clip: str, bootstrapped: bool, **overrides: Any
+) -> EditSettings:
+    """The same for a clip; only a `bootstrapped` layer, the foreground, has that term by itself."""
+    require_one_of("--preset", preset, tuple(VIDEO_PRESETS))
+    weights, schedule = VIDEO_WEIGHTS, VIDEO_SCHEDULE
+    if clip == "swatch":
+        weights, schedule = SWATCH_WEIGHTS, SWATCH_SCHEDULE
+    if not bootstrapped:
+        weights = dataclasses.replace(weights, bootstrap=0.0)
+    settings = dataclasses.replace(
+        VIDEO_PRESETS[preset],
+        clip=clip,
+        weights=weights,
+        schedule=schedule,
+        dataset=VIDEO_DATASET,
+    )
+    return _overridden(settings, overrides)
+
+
+def _overridden(settings: EditSettings, overrides: dict[str, Any]) -> EditSettings:
     given = {name: value for name, value in overrides.items() if value is not None}
     names = [field.name for field in dataclasses.fields(EditSettings)]
     lambdas = {_LAMBDA + field.name: field.name for field in dataclasses.fields(LossWeights)}

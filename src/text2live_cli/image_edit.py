@@ -153,7 +153,18 @@ def edit_image(
             "result": time.monotonic() - trained,
             "per_step": pace,
         }
-        made = record.make_record(trainer, guide, picture, prompts, folder, timings, unchanged, job)
+        source_facts = record.describe_picture(picture)
+        made = record.make_record(
+            "edit-image",
+            source_facts,
+            trainer,
+            guide,
+            prompts,
+            folder,
+            timings,
+            unchanged,
+            job,
+        )
         record.write_record(folder, made)
     return EditResult(folder, made["interrupted"], made)
 

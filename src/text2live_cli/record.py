@@ -8,7 +8,7 @@ import math
 import platform
 from importlib import metadata
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -21,6 +21,9 @@ from .prompts import Prompts
 from .run_folder import RECORD
 from .training import History, Trainer
 
+if TYPE_CHECKING:
+    from .video import Clip
+
 _PACKAGES = ("text2live", "torch", "torchvision", "open_clip_torch", "madgrad", "numpy", "pillow")
 _SWATCH_NOTE = (
     "swatch is a small encoder of a closed vocabulary, learned from painted scenes, for drafts and"
@@ -29,9 +32,10 @@ _SWATCH_NOTE = (
 
 
 def make_record(
+    command: str,
+    source: dict[str, Any],
     trainer: Trainer,
     guide: ClipGuide,
-    picture: Picture,
     prompts: Prompts,
     folder: Path,
     timings: dict[str, float],
@@ -41,17 +45,10 @@ def make_record(
     """The record of a run: settings as resolved, versions, hashes, losses, seconds and MiB."""
     settings = dataclasses.asdict(trainer.settings)
     return {
-        "command": "edit-image",
+        "command": command,
         "output": str(folder),
         "interrupted": trainer.done < trainer.settings.steps,
-        "input": {
-            "path": str(picture.path),
-            "sha256": picture.sha256,
-            "width": picture.width,
-            "height": picture.height,
-            "bits": picture.color.dtype.itemsize * 8,
-            "notes": list(picture.notes),
-        },
+        "input": source,
         "prompts": dataclasses.asdict(prompts),
         "settings": settings,
         "seed": trainer.settings.seed,
@@ -69,6 +66,31 @@ def make_record(
         **describe_machine(trainer.device),
         "job": job,
         "history": _history_json(trainer.history),
+    }
+
+
+def describe_picture(picture: Picture) -> dict[str, Any]:
+    """A picture as the input of a run."""
+    return {
+        "path": str(picture.path),
+        "sha256": picture.sha256,
+        "width": picture.width,
+        "height": picture.height,
+        "bits": picture.color.dtype.itemsize * 8,
+        "notes": list(picture.notes),
+    }
+
+
+def describe_clip(clip: Clip) -> dict[str, Any]:
+    """A clip as the input of a run."""
+    return {
+        "path": str(clip.path),
+        "sha256": clip.sha256,
+        "width": clip.width,
+        "height": clip.height,
+        "frames": clip.count,
+        "rate": str(clip.rate),
+        "notes": list(clip.notes),
     }
 
 

@@ -12,6 +12,7 @@ CHECKPOINT = "checkpoint.safetensors"
 RECORD = "run.json"
 PREVIEWS = "previews"
 PICTURES = ("layer.png", "composite.png", "alpha.png", "screen.png", "relevancy.png", "loss.png")
+VIDEOS = ("composite.mp4", "layer.mov", "layer.webm", "layer", "atlas-layer.png", "screen.mp4")
 
 
 def open_run_folder(folder: Path, overwrite: bool, resume: bool, inputs: list[Path]) -> None:
@@ -71,7 +72,7 @@ def run_folder(folder: Path) -> Iterator[None]:
 
 
 def _results(folder: Path) -> list[Path]:
-    return [folder / name for name in (RECORD, CHECKPOINT, *PICTURES)]
+    return [folder / name for name in (RECORD, CHECKPOINT, *PICTURES, *VIDEOS)]
 
 
 def _make(folder: Path) -> list[Path]:

@@ -20,7 +20,10 @@ READ_ERRORS = (SafetensorError, OSError, LookupError, RuntimeError, TypeError, V
 
 
 def write_tensors(path: Path, tensors: Mapping[str, Tensor], texts: Mapping[str, str]) -> None:
-    """Write tensors of any device, the same ones as the same bytes. Raises Text2LiveError where the file cannot be written."""
+    """Write tensors of any device; the same ones give the same bytes.
+
+    Raises Text2LiveError where the file cannot be written.
+    """
     plain = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
     with atomic_path(path) as temporary:
         temporary.touch()

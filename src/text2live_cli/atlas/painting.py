@@ -21,9 +21,10 @@ from ..progress import Progress, Silent
 from ..video import Clip, open_clip
 from ..video_writing import write_video
 from .discretise import AtlasPicture, discretise
+from .footage import composited, find_atlas, result_layers, stacked, tell_uncovered
 from .layers import SIDES, Maps, Side
-from .render import Layer, lay_over_frame
-from .store import ATLAS, PICTURES, Atlas, read_atlas
+from .render import Layer
+from .store import PICTURES, Atlas, read_atlas
 
 _OPTIONS: dict[Side, str] = {"foreground": "--fg-layer", "background": "--bg-layer"}
 _FRAME_EDIT = re.compile(r"([0-9]{1,9}):(.+)", re.DOTALL)
@@ -50,6 +51,7 @@ def composite_clip(
     fg_layer: Path | str | None = None,
     bg_layer: Path | str | None = None,
     frame_edits: Sequence[str] = (),
+    results: Sequence[Path | str] = (),
     opacity: float = 1.0,
     overwrite: bool = False,
     progress: Progress | None = None,
@@ -59,10 +61,11 @@ def composite_clip(
     `fg_layer` and `bg_layer` are pictures of the size of the atlas's foreground.png and
     background.png or a whole multiple of it: either RGBA layers or painted-over copies. A frame
     edit "N:PICTURE" is an RGBA layer of the clip's size, painted on frame N (from 0); these lie
-    above, in their order. `opacity`, 0 to 1, is a factor on every alpha. `output` is a video with
-    the source's rate, timing, colour tags and audio, or without an ending a folder of PNG frames.
-    Frames that were not fitted are copied, and so is, bit for bit before encoding, every pixel that
-    no paint reaches. `atlas_dir` is by default what `fit_atlas` made beside the clip or here.
+    above, in their order. `results` are folders of `edit_video`; their layers lie lowest.
+    `opacity`, 0 to 1, is a factor on every alpha. `output` is a video with the source's rate,
+    timing, colour tags and audio, or without an ending a folder of PNG frames. Frames that were not
+    fitted are copied, and so is, bit for bit before encoding, every pixel that no paint reaches.
+    `atlas_dir` is by default what `fit_atlas` made beside the clip or here.
 
     Raises UsageError for what cannot be asked for, Text2LiveError for what goes wrong.
     """
@@ -70,25 +73,30 @@ def composite_clip(
     source, is_folder = Path(source), str(output).endswith(("/", os.sep))
     output = Path(output)
     is_folder = is_folder or not output.suffix
-    if fg_layer is None and bg_layer is None and not frame_edits:
+    if fg_layer is None and bg_layer is None and not frame_edits and not results:
         raise UsageError(
-            "nothing to lay over the clip: give --fg-layer, --bg-layer or --frame-edit"
+            "nothing to lay over the clip: give --fg-layer, --bg-layer, --frame-edit or results"
         )
     if not 0 <= opacity <= 1:
         raise UsageError(f"--opacity {opacity}: must be from 0 to 1")
     _check_output(source, output, is_folder, overwrite)
     clip = open_clip(source)
-    folder = Path(atlas_dir) if atlas_dir is not None else _atlas_beside(source)
+    found = Path(atlas_dir) if atlas_dir is not None else find_atlas(source)
+    if found is None:
+        raise UsageError(f"{source}: no atlas of it; run text2live fit-atlas, or give --atlas-dir")
+    folder = found
     atlas = read_atlas(folder)
     atlas.require_clip(clip, folder)
-    for note in clip.notes + _copied(clip, atlas):
+    for note in clip.notes + tell_uncovered(clip, atlas):
         progress.message(note)
     files: dict[Side, Path | str | None] = {"foreground": fg_layer, "background": bg_layer}
     painted = {s: _atlas_layer(Path(p), s, atlas, folder, progress) for s, p in files.items() if p}
-    stack = [{side: layer for side, layer in painted.items() if layer is not None}]
+    edited = [layer for result in results for layer in result_layers(Path(result), clip)]
+    stack = list(stacked(edited))
+    stack.append({side: layer for side, layer in painted.items() if layer is not None})
     stack += [_frame_edit(text, clip, atlas, progress) for text in frame_edits]
     faded = [{side: _faded(layer, opacity) for side, layer in on.items()} for on in stack if on]
-    frames = _composited(clip, atlas, faded, progress)
+    frames = composited(clip, atlas, faded, progress)
     if is_folder:
         _write_frames(output, frames)
         return output
@@ -111,45 +119,8 @@ def _check_output(source: Path, output: Path, is_folder: bool, overwrite: bool) 
         raise UsageError(f"{output} exists: add --overwrite, or another -o OUT")
 
 
-def _atlas_beside(source: Path) -> Path:
-    """Where `fit_atlas` puts the result: beside the clip, or else in the current folder."""
-    named = source.resolve() if source.name in ("", "..") else source
-    beside = named.with_suffix(".atlas")
-    for folder in (beside, Path(beside.name)):
-        if (folder / ATLAS).is_file():
-            return folder
-    raise UsageError(
-        f"{source}: no atlas at {beside}; run text2live fit-atlas first, or name --atlas-dir"
-    )
-
-
-def _copied(clip: Clip, atlas: Atlas) -> tuple[str, ...]:
-    """What to say of the frames that were not fitted."""
-    fitted = [number for number in range(clip.count) if atlas.covers(number)]
-    if len(fitted) == clip.count:
-        return ()
-    if not fitted:
-        raise UsageError(f"{clip.path}: none of its {clip.count} frames was fitted; fit it again")
-    ends = (range(fitted[0]), range(fitted[-1] + 1, clip.count))
-    spans = " and ".join(f"{end[0]}–{end[-1]}" for end in ends if end)
-    return (f"frames {spans} were not fitted: they are copied as they are",)
-
-
 def _faded(layer: Layer, opacity: float) -> Layer:
     return layer._replace(premultiplied=layer.premultiplied * opacity)
-
-
-def _composited(
-    clip: Clip, atlas: Atlas, stack: Sequence[dict[Side, Layer]], progress: Progress
-) -> Iterator[NDArray[np.uint8]]:
-    progress.stage("compositing", clip.count, "frame")
-    for number, frame in enumerate(clip.frames()):
-        if stack and atlas.covers(number):
-            maps = atlas.locate(number, (clip.height, clip.width))
-            for layers in stack:
-                frame = lay_over_frame(frame, maps, layers)
-        yield frame
-        progress.advance(number + 1)
 
 
 def _write_frames(folder: Path, frames: Iterator[NDArray[np.uint8]]) -> None:

@@ -1,34 +1,34 @@
 """`report.html`: one page that shows what a fit did, in any browser, from the file alone.
 
-The page is `report.html` (a `string.Template`), `report.css` and `report.js` beside this module.
-Films and pictures are data: URIs, and a Content-Security-Policy forbids everything else: nothing is
-fetched, and no text of the report can become code.
+The page is what `html_page` gives, around `report.html` (a `string.Template`), with `report.css` and
+`report.js`, which lie beside this module.
 """
 
 from __future__ import annotations
 
 import math
-import re
-import unicodedata
-from base64 import b64encode
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from hashlib import sha256
-from html import escape
-from importlib.resources import files
-from io import BytesIO
 from itertools import pairwise
 from string import Template
 
 import numpy as np
-from PIL import Image
 
-MAX_ATLAS_SIDE = 1600
-"""Larger atlases are shrunk for the report, to this long side in pixels."""
+from ..html_page import (
+    as_text,
+    film,
+    film_controls,
+    html_page,
+    in_words,
+    notes,
+    opening,
+    page_part,
+    picture,
+    table,
+)
 
 _MAX_TICKS = 6  # a telephone has room for this many frame numbers
 _MAX_DOTS = 150  # of more frames, only the curve and the worst are drawn
-_TURNING = frozenset({"LRE", "RLE", "LRO", "RLO", "PDF", "LRI", "RLI", "FSI", "PDI"})
 _NO_ERROR = 100.0  # dB: the scale of a curve without a single finite value
 
 
@@ -62,121 +62,25 @@ class Report:
 
 def report_html(report: Report) -> str:
     """The page, to be saved as UTF-8; it needs no other file and no network."""
-    style, script = _page_file("report.css"), _page_file("report.js")
-    return Template(_page_file("report.html")).substitute(
-        policy=_policy(style, script),
-        style=style,
-        script=script,
-        title=_text(report.title),
-        judgement=_sentence(report.verdict[0]) if report.verdict else "",
-        verdict="\n".join(f"<p>{_sentence(sentence)}</p>" for sentence in report.verdict[1:]),
-        advice=_advice(report.advice),
-        clips="\n".join(_film(caption, data) for caption, data in report.clips),
-        last=len(report.psnr) - 1,
+    content = Template(page_part(__package__, "report.html")).substitute(
+        verdict=opening("Verdict", report.verdict),
+        advice=notes("What to do", report.advice),
+        clips="\n".join(film(caption, data) for caption, data in report.clips),
+        controls=film_controls(len(report.psnr)),
         chart=_chart(report.frame_numbers, report.psnr),
-        chart_caption=_text(_chart_caption(report.frame_numbers, report.psnr)),
-        checkerboard=_film("Checkerboard", report.checkerboard),
-        atlases="\n".join(_atlas(caption, picture) for caption, picture in report.atlases),
-        figures=_rows(report.figures),
-        settings=_rows((name, _shown(value)) for name, value in report.settings.items()),
+        chart_caption=as_text(_chart_caption(report.frame_numbers, report.psnr)),
+        checkerboard=film("Checkerboard", report.checkerboard),
+        atlases="\n".join(picture(caption, rgba) for caption, rgba in report.atlases),
+        figures=table(report.figures),
+        settings=table((name, in_words(value)) for name, value in report.settings.items()),
     )
-
-
-def _page_file(name: str) -> str:
-    return files(__package__).joinpath(name).read_text("utf-8")
-
-
-def _policy(style: str, script: str) -> str:
-    """Only what is inside the page, and of that only our own style and script."""
-    return (
-        "default-src 'none'; img-src data:; media-src data:; "
-        f"style-src 'sha256-{_base64(sha256(style.encode()).digest())}'; "
-        f"script-src 'sha256-{_base64(sha256(script.encode()).digest())}'; "
-        "base-uri 'none'; form-action 'none'"
+    return html_page(
+        "text2live fit-atlas",
+        report.title,
+        content,
+        style=page_part(__package__, "report.css"),
+        script=page_part(__package__, "report.js"),
     )
-
-
-def _base64(data: bytes) -> str:
-    return b64encode(data).decode("ascii")
-
-
-def _text(text: str) -> str:
-    """Text as HTML, also within quotes, on one line and without what makes a file name look like
-    another: control characters, undecodable bytes, turns of the writing direction.
-    """
-    return escape("".join("\N{REPLACEMENT CHARACTER}" if _is_unfit(c) else c for c in text))
-
-
-def _is_unfit(char: str) -> bool:
-    return unicodedata.category(char) in ("Cc", "Cs") or unicodedata.bidirectional(char) in _TURNING
-
-
-def _sentence(text: str) -> str:
-    """An option such as --frames is not broken over two lines."""
-    return re.sub(r"--[a-z][a-z-]*", r"<code>\g<0></code>", _text(text))
-
-
-def _advice(sentences: Sequence[str]) -> str:
-    if not sentences:
-        return ""
-    items = "".join(f"<li>{_sentence(sentence)}</li>" for sentence in sentences)
-    return f'<section class="advice"><h2>What to do</h2><ul>{items}</ul></section>'
-
-
-def _film(caption: str, webm: bytes) -> str:
-    """`controls` are for browsers without scripts: the script replaces them by one set for all."""
-    caption = _text(caption)
-    return (
-        f'<figure class="film"><video aria-label="{caption}" muted playsinline controls '
-        f'preload="auto" src="data:video/webm;base64,{_base64(webm)}"></video>'
-        f"<figcaption>{caption}</figcaption></figure>"
-    )
-
-
-def _atlas(caption: str, picture: np.ndarray) -> str:
-    height, width = picture.shape[:2]
-    image = _shrunk(Image.fromarray(picture))
-    data = BytesIO()
-    image.save(data, "PNG")
-    size = f"{width}×{height} pixels"
-    if image.width < width:
-        size += f", shown at {image.width}×{image.height}"
-    return (
-        f'<figure class="atlas"><img alt="{_text(caption)}" width="{image.width}" '
-        f'height="{image.height}" src="data:image/png;base64,{_base64(data.getvalue())}">'
-        f"<figcaption>{_text(caption)} <small>{size}</small></figcaption></figure>"
-    )
-
-
-def _shrunk(image: Image.Image) -> Image.Image:
-    """Colours are weighted by alpha, so that those of uncovered pixels do not bleed in."""
-    scale = MAX_ATLAS_SIDE / max(image.size)
-    if scale >= 1:
-        return image
-    size = (max(1, round(image.width * scale)), max(1, round(image.height * scale)))
-    return image.convert("RGBa").resize(size, Image.Resampling.BICUBIC).convert("RGBA")
-
-
-def _rows(rows: Iterable[tuple[str, str]]) -> str:
-    return "\n".join(
-        f'<tr><th scope="row">{_text(name)}</th><td>{_text(value)}</td></tr>'
-        for name, value in rows
-    )
-
-
-def _shown(value: object) -> str:
-    """A setting in words."""
-    if value is None:
-        return "–"
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    if isinstance(value, float):
-        return f"{value:g}"
-    if isinstance(value, Mapping):
-        return ", ".join(f"{name}: {_shown(item)}" for name, item in value.items())
-    if isinstance(value, (list, tuple)):
-        return ", ".join(_shown(item) for item in value)
-    return str(value)
 
 
 # The curve. Positions are percentages of the plot, so that it fills any window while its text keeps
@@ -195,7 +99,7 @@ def _chart(numbers: Sequence[int], psnr: Sequence[float]) -> str:
     ]
     return "\n".join(
         (
-            f'<svg class="plot" role="img" aria-label="{_text(_chart_caption(numbers, psnr))}">',
+            f'<svg class="plot" role="img" aria-label="{as_text(_chart_caption(numbers, psnr))}">',
             *(_level(value, down(value), levels[1] - levels[0]) for value in levels),
             *(_frame_tick(number, across(number)) for number in _frame_ticks(numbers)),
             '<text class="unit" x="-44" y="-14">PSNR in dB</text>',

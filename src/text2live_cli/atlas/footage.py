@@ -1,0 +1,129 @@
+"""Layers of the atlases over all frames of a clip, streamed (spec §7, Render)."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..edit_layer import GREEN_SCREEN
+from ..errors import Text2LiveError, UsageError
+from ..media import read_picture, to_uint
+from ..progress import Progress
+from ..run_folder import RECORD
+from ..video import Clip
+from .discretise import AtlasPicture
+from .layers import SIDES, Side
+from .render import Layer, lay_over_frame
+from .store import ATLAS, Atlas
+
+ATLAS_LAYER = "atlas-layer.png"
+"""The edit layer of a result, on the atlas."""
+
+Stack = Sequence[dict[Side, Layer]]
+"""Layers that are composited one after the other; those of one dict at once."""
+
+
+def find_atlas(source: Path) -> Path | None:
+    """Where `fit_atlas` put its result: beside the clip, or else in the current folder."""
+    named = source.resolve() if source.name in ("", "..") else source
+    beside = named.with_name(f"{named.stem}.atlas")
+    return next((f for f in (beside, Path(beside.name)) if (f / ATLAS).is_file()), None)
+
+
+def tell_uncovered(clip: Clip, atlas: Atlas) -> tuple[str, ...]:
+    """What to say of the frames that were not fitted. Raises UsageError where none was."""
+    fitted = [number for number in range(clip.count) if atlas.covers(number)]
+    if len(fitted) == clip.count:
+        return ()
+    if not fitted:
+        raise UsageError(f"{clip.path}: none of its {clip.count} frames was fitted; fit it again")
+    ends = (range(fitted[0]), range(fitted[-1] + 1, clip.count))
+    spans = " and ".join(f"{end[0]}–{end[-1]}" for end in ends if end)
+    return (f"frames {spans} were not fitted: they are copied as they are",)
+
+
+def composited(
+    clip: Clip, atlas: Atlas, stack: Stack, progress: Progress
+) -> Iterator[NDArray[np.uint8]]:
+    """The clip's frames (h, w, 3) under the layers."""
+    progress.stage("compositing", clip.count, "frame")
+    for number, frame in enumerate(clip.frames()):
+        if stack and atlas.covers(number):
+            maps = atlas.locate(number, (clip.height, clip.width))
+            for layers in stack:
+                frame = lay_over_frame(frame, maps, layers)
+        yield frame
+        progress.advance(number + 1)
+
+
+def on_green(
+    clip: Clip, atlas: Atlas, side: Side, layer: Layer, progress: Progress
+) -> Iterator[NDArray[np.uint8]]:
+    """One layer in every frame, over plain green."""
+    progress.stage("layer over green", clip.count, "frame")
+    green = np.empty((clip.height, clip.width, 3), np.uint8)
+    green[:] = to_uint(np.array(GREEN_SCREEN), 255)
+    for number in range(clip.count):
+        frame = green
+        if atlas.covers(number):
+            maps = atlas.locate(number, (clip.height, clip.width))
+            frame = lay_over_frame(green, maps, {side: layer})
+        yield frame
+        progress.advance(number + 1)
+
+
+def by_itself(
+    clip: Clip, atlas: Atlas, side: Side, layer: Layer, progress: Progress
+) -> Iterator[NDArray[np.uint8]]:
+    """One layer in every frame as straight RGBA (h, w, 4): its alpha times the frame's opacity."""
+    progress.stage("edit layer", clip.count, "frame")
+    nothing = np.zeros((clip.height, clip.width, 4), np.uint8)
+    for number in range(clip.count):
+        frame = nothing
+        if atlas.covers(number):
+            maps = atlas.locate(number, (clip.height, clip.width))
+            rgba = layer.at(getattr(maps, side))
+            share = maps.opacity if side == "foreground" else 1 - maps.opacity
+            color = rgba[..., :3] / rgba[..., 3:].clamp(min=1e-6)
+            alpha = rgba[..., 3] * share
+            frame = to_uint(np.dstack([color.numpy(), alpha.numpy()]), 255)
+        yield frame
+        progress.advance(number + 1)
+
+
+def result_layers(folder: Path, clip: Clip) -> list[tuple[Side, Layer]]:
+    """The layers of a result of `edit_video`, lowest first: what it was laid onto, and its own.
+
+    Raises UsageError where `folder` is no such result, or one of another clip.
+    """
+    try:
+        told = json.loads((folder / RECORD).read_text("utf-8"))
+        facts, source, onto = told["layer"], told["input"]["sha256"], told["onto"]
+        side: Side = facts["side"]
+        place = float(facts["left"]), float(facts["top"]), float(facts["scale"])
+    except (OSError, ValueError, LookupError, TypeError) as error:
+        raise UsageError(f"{folder}: no result of edit-video there") from error
+    if source != clip.sha256:
+        raise UsageError(f"{folder}: it is an edit of another clip than {clip.path}")
+    picture = read_picture(folder / ATLAS_LAYER)
+    if side not in SIDES or picture.alpha is None or picture.color.dtype != np.uint8:
+        raise Text2LiveError(f"{folder}: {ATLAS_LAYER} was altered; edit it again")
+    rgba = np.dstack([picture.color, picture.alpha])
+    left, top, scale = place
+    layer = Layer.of(AtlasPicture(rgba, 0, 0), scale)._replace(left=left, top=top)
+    lower = result_layers(Path(onto), clip) if onto else []
+    return [*lower, (side, layer)]
+
+
+def stacked(layers: Sequence[tuple[Side, Layer]]) -> Stack:
+    """Both sides at once, as long as each is there once; the same side again lies above."""
+    stack: list[dict[Side, Layer]] = []
+    for side, layer in layers:
+        if not stack or side in stack[-1]:
+            stack.append({})
+        stack[-1][side] = layer
+    return stack
