@@ -1,7 +1,7 @@
 """The internal dataset of a clip: the authors' arrays, and a painted clip whose maps are exact.
 
-tests/data/process_crops.npz lacks the frames 1 and 2 and has alphas of one channel; `mask_alpha` and
-`mask_boundaries` in it are those of the authors' atlas.npz.
+tests/data/process_crops.npz lacks the frames 1 and 2 and has alphas of one channel; `mask_alpha`
+and `mask_boundaries` in it are those of the authors' atlas.npz.
 """
 
 from __future__ import annotations

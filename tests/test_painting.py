@@ -298,7 +298,7 @@ def test_paint_up_to_the_rim_goes_on_over_soft_edges(painted: Painted, tmp_path:
     out = composite_clip(
         painted.clip, tmp_path / "out", atlas_dir=tmp_path / "soft.atlas", fg_layer=copy
     )
-    share = soft[..., None]
+    share = np.stack([model.locate(t).opacity.numpy() for t in range(len(soft))])[..., None]
     wanted = share * np.array(RED) + (1 - share) * painted.frames
     seen = soft > 0.05
     assert np.abs(load_frames(out) - wanted)[seen].max() < 4

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import json
 import os
 import time
@@ -14,7 +15,7 @@ import torch
 
 from . import record
 from .atlas.discretise import discretise
-from .atlas.fitting import Fitter, Problem, require_job
+from .atlas.fitting import Fitter, Problem, require_checkpoint, require_job
 from .atlas.grid_fit import GridProblem, GridSettings
 from .atlas.inputs import Material, read_material, working_size
 from .atlas.layers import SIDES, AtlasModel
@@ -25,6 +26,7 @@ from .atlas.nla_losses import NlaProblem
 from .atlas.settings import FitSettings, Span, choose_span
 from .atlas.showing import REPORT, write_pictures, write_report, write_videos
 from .atlas.store import ATLAS, AtlasFacts, read_atlas, write_atlas
+from .checkpoint_files import sha256_of
 from .device import FP32, choose_device, choose_precision, explain_out_of_memory, prepare
 from .errors import UsageError
 from .progress import Progress, Silent
@@ -128,7 +130,22 @@ def _describe_job(
         if field.name not in ("frames", "export_nla"):
             job[field.name.replace("_", "-")] = str(value) if isinstance(value, Path) else value
     job.update(size=f"{size[1]}×{size[0]}", device=device.type, steps=settings.resolved().steps)
+    for name in ("masks", "flow-dir", "import-nla"):
+        if job[name] is not None:  # the same files under another name are the same
+            job[name] = _digest(Path(job[name]))
     return job
+
+
+def _digest(path: Path) -> str:
+    """SHA-256 over the names and bytes of a file or of the files in a folder."""
+    digest = hashlib.sha256()
+    try:
+        files = sorted(p for p in path.iterdir() if p.is_file()) if path.is_dir() else [path]
+        for file in files:
+            digest.update(f"{file.name} {sha256_of(file)}\n".encode())
+    except OSError as error:
+        raise UsageError(f"{path}: cannot be read ({error.strerror})") from error
+    return digest.hexdigest()
 
 
 def _former(
@@ -141,6 +158,7 @@ def _former(
     if resume:
         if not (folder / CHECKPOINT).exists():
             raise UsageError(f"{folder}: no checkpoint to resume; run without --resume")
+        require_checkpoint(folder / CHECKPOINT, job)
         return None
     if overwrite or not any((folder / name).exists() for name in (ATLAS, RECORD, CHECKPOINT)):
         return None

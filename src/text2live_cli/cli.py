@@ -217,7 +217,7 @@ def edit_video_command(
     ] = None,
     baseline: Annotated[
         str | None,
-        typer.Option(help="The paper's: atlas (as a picture).", rich_help_panel="Method"),
+        typer.Option(help="The paper's: atlas or frames.", rich_help_panel="Method"),
     ] = None,
     roi: Roi = None,
     screen: ScreenText = None,

@@ -23,6 +23,7 @@ from .progress import Progress
 from .prompts import Prompts, check_text, choose_roi, embed_prompts
 from .run_folder import CHECKPOINT, preview_path
 from .training import Renderer, Trainer, catch_interrupt
+from .views import ViewSettings
 
 _CHECKPOINT_SECONDS = 60.0
 
@@ -70,6 +71,7 @@ def make_trainer(
     settings: EditSettings,
     device: torch.device,
     precision: Precision,
+    view_settings: ViewSettings | None = None,
 ) -> Trainer:
     """The one generator, and all that judges it, for what `renderer` shows and its prompts."""
     texts = embed_prompts(guide, prompts)
@@ -82,6 +84,7 @@ def make_trainer(
         loss_weights,
         settings.views,
         settings.text_distance,
+        view_settings,
     )
     return Trainer(renderer, objective, settings, device, precision)
 

@@ -68,7 +68,8 @@ def notes(heading: str, sentences: Sequence[str], kind: str = "") -> str:
     if not sentences:
         return ""
     items = "".join(f"<li>{_sentence(sentence)}</li>" for sentence in sentences)
-    return f'<section class="notes {kind}"><h2>{as_text(heading)}</h2><ul>{items}</ul></section>'
+    kind = f"notes {kind}".rstrip()
+    return f'<section class="{kind}"><h2>{as_text(heading)}</h2><ul>{items}</ul></section>'
 
 
 def film(caption: str, webm: bytes) -> str:

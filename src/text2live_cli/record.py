@@ -39,7 +39,7 @@ def make_record(
     prompts: Prompts,
     folder: Path,
     timings: dict[str, float],
-    unchanged: float,
+    unchanged: float | None,
     job: dict[str, Any],
 ) -> dict[str, Any]:
     """The record of a run: settings as resolved, versions, hashes, losses, seconds and MiB."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -14,46 +14,51 @@ import torch
 from numpy.typing import NDArray
 
 from . import edit_run, record, weights
-from .atlas.dataset import AtlasDataset, WorkingAtlas, atlas_layer, gather_footage, pixel_ratio
+from .atlas.dataset import (
+    AtlasDataset,
+    FramesDataset,
+    WorkingAtlas,
+    atlas_layer,
+    gather_footage,
+    pixel_ratio,
+)
 from .atlas.discretise import AtlasPicture, discretise
 from .atlas.footage import (
-    ATLAS_LAYER,
-    by_itself,
-    composited,
     find_atlas,
-    on_green,
     result_layers,
-    stacked,
     tell_uncovered,
 )
 from .atlas.layers import Side
 from .atlas.render import Layer
 from .atlas.store import Atlas, read_atlas
 from .atlas_fit import default_folder, fit_atlas
-from .atomic import write_text_atomic
 from .charts import write_loss_chart
 from .checkpoint import Checkpoint
 from .clip_guide import load_guide
-from .compositing import lay_over
-from .config import EditSettings, resolve_video_settings
+from .config import DatasetSettings, EditSettings, resolve_video_settings
 from .device import choose_device, choose_precision, explain_out_of_memory, prepare
 from .errors import UsageError
 from .generator import MIN_SIDE
 from .internal_dataset import Example, InternalDataset
-from .media import write_picture
 from .progress import Progress, Silent
 from .prompts import slug
 from .run_folder import CHECKPOINT, discard_former_run, open_run_folder, run_folder
 from .training import Renderer, Trainer
 from .video import Clip, open_clip
-from .video_report import VideoReport, video_report_html
-from .video_writing import webm_bytes, write_layer_frames, write_layer_video, write_video
+from .video_result import (
+    LAYER_FORMATS,
+    AtlasEdit,
+    Edit,
+    FramesEdit,
+    write_atlas_layer,
+    write_report,
+    write_videos,
+)
+from .views import ViewSettings
 
 SIDES: dict[str, Side] = {"fg": "foreground", "bg": "background"}
-BASELINES = ("atlas",)
-LAYER_FORMATS = ("mov", "webm", "png", "none")
-REPORT = "report.html"
-_REPORT_SIDE = 480  # longest side of its videos, pixels
+BASELINES = ("atlas", "frames")
+_VIEWS = ViewSettings(fill=0.0)  # black: where no foreground is, a crop is black too
 _PAPER_ATLAS = 2000  # pixels of its longer side, at least as fine as the frames
 _ATLAS_CROP = 1.5  # frames' worth of pixels that an atlas crop may have, but in `paper`
 
@@ -120,8 +125,8 @@ def edit_video(
     The clip's atlas is that in `atlas_dir`, or where `fit_atlas` puts it, or is fitted now, with
     `masks`, `box` or `foreground` as there. `onto` is an earlier result on the same atlas: both are
     rendered together. `layer_formats` are "mov" (ProRes 4444), "webm" (VP9) and "png", or "none".
-    `baseline="atlas"` trains on the atlas as if it were a picture (the paper's comparison). All
-    else is as in `edit_image`.
+    `baseline` is one of the paper's comparisons: "atlas" trains on the atlas as if it were a
+    picture, "frames" on the frames, without an atlas. All else is as in `edit_image`.
 
     Raises UsageError for what cannot be asked for, Text2LiveError for what goes wrong.
     """
@@ -143,6 +148,8 @@ def edit_video(
     progress.message(f"preset {chosen}; on {device.type} in {precision.name}")
     fit = {"masks": masks, "box": box, "foreground": foreground}
     where, fitted = _find_or_fit(read, atlas_dir, fit, settings, progress)
+    if onto and baseline == "frames":
+        raise UsageError("--onto: the baseline frames has no atlas to share")
     below = result_layers(Path(onto), read) if onto else []
     scene = _prepare_scene(read, where, fitted, side, settings, device, progress)
     checkpoint = Checkpoint.read(folder / CHECKPOINT) if resume else None
@@ -153,7 +160,9 @@ def edit_video(
         shown = shown.permute(2, 0, 1)[None].float() / 255
         prompts = edit_run.resolve_prompts(prompt, roi, screen, also, keep, guide, shown, progress)
         renderer = _renderer(scene, settings, baseline)
-        trainer = edit_run.make_trainer(guide, prompts, renderer, settings, device, precision)
+        trainer = edit_run.make_trainer(
+            guide, prompts, renderer, settings, device, precision, _VIEWS
+        )
         inputs = {
             "input": read.sha256,
             "atlas": atlas,
@@ -169,10 +178,9 @@ def edit_video(
         pace = edit_run.resume_or_begin(checkpoint, saver, minutes, progress)
         trained = time.monotonic()
         saver.save()
-        made_layer, scale = _make_layer(trainer, scene)
-        unchanged = _write_result(
-            folder, scene, made_layer, scale, below, layer_formats, trainer, progress
-        )
+        edit = _make_edit(trainer, scene, below, baseline)
+        write_videos(folder, read, edit, layer_formats, progress)
+        write_loss_chart(folder / "loss.png", trainer.history)
         timings = {
             "preparation": prepared - begin,
             "training": trained - prepared,
@@ -181,17 +189,19 @@ def edit_video(
         }
         facts = record.describe_clip(read)
         made = record.make_record(
-            "edit-video", facts, trainer, guide, prompts, folder, timings, unchanged, job
+            "edit-video", facts, trainer, guide, prompts, folder, timings, _unchanged(edit), job
         )
-        made["layer"] = {
-            "side": side,
-            "left": made_layer.left,
-            "top": made_layer.top,
-            "scale": scale,
-            "atlas": str(where),
-        }
         made["onto"] = str(onto) if onto else None
-        _write_report(folder, scene, made_layer, made)
+        if isinstance(edit, AtlasEdit):
+            write_atlas_layer(folder, edit.picture)
+            made["layer"] = {
+                "side": side,
+                "left": edit.picture.left,
+                "top": edit.picture.top,
+                "scale": edit.scale,
+                "atlas": str(where),
+            }
+        write_report(folder, read, scene.working.finer(scene.picture), edit, made)
         record.write_record(folder, made)
     return VideoResult(folder, made["interrupted"], made)
 
@@ -274,24 +284,44 @@ def _prepare_scene(
 
 
 def _renderer(scene: Scene, settings: EditSettings, baseline: str | None) -> Renderer:
-    """Where the pictures of a step come from."""
+    """Where the pictures of a step come from; the baselines treat theirs as §5 does pictures."""
+    augment = settings.internal_dataset
     if baseline == "atlas":
         whole = Example(scene.working.color, None)
-        return InternalDataset(whole, settings.dataset, settings.internal_dataset)
+        return InternalDataset(whole, DatasetSettings(), augment)
+    if baseline == "frames":
+        return FramesDataset(scene.frames, DatasetSettings(), augment, scene.working.color.device)
     size = (scene.frames.shape[1], scene.frames.shape[2])
     footage = gather_footage(
         scene.side, scene.working, scene.frames, lambda t: scene.atlas.model.locate(t, size)
     )
     limit = None if settings.preset == "paper" else round(_ATLAS_CROP * size[0] * size[1])
-    return AtlasDataset(footage, settings.dataset, settings.internal_dataset, limit)
+    return AtlasDataset(footage, settings.dataset, augment, limit)
 
 
 def _make_layer(trainer: Trainer, scene: Scene) -> tuple[AtlasPicture, float]:
     """The edit on the whole atlas as it is saved, and its pixels to an atlas pixel."""
     delivered = scene.working.finer(scene.picture)
-    with torch.no_grad(), trainer.precision.autocast(trainer.device):
+    with trainer.precision.autocast(trainer.device):
         made = atlas_layer(trainer.generator, scene.working, delivered, trainer.settings.alpha_cut)
     return made, delivered.scale
+
+
+def _make_edit(
+    trainer: Trainer, scene: Scene, below: Sequence[tuple[Side, Layer]], baseline: str | None
+) -> Edit:
+    """The trained edit, ready for the frames."""
+    if baseline == "frames":
+        return FramesEdit(scene.clip, trainer, (scene.frames.shape[1], scene.frames.shape[2]))
+    picture, scale = _make_layer(trainer, scene)
+    return AtlasEdit(scene.clip, scene.atlas, scene.side, picture, scale, below)
+
+
+def _unchanged(edit: Edit) -> float | None:
+    """Share of the atlas that stays untouched."""
+    if isinstance(edit, AtlasEdit):
+        return float(np.mean(edit.picture.rgba[..., 3] == 0))
+    return None
 
 
 def _preview(trainer: Trainer, scene: Scene) -> NDArray[np.uint8]:
@@ -301,64 +331,3 @@ def _preview(trainer: Trainer, scene: Scene) -> NDArray[np.uint8]:
     below = scene.working.finer(scene.picture).color[0].permute(1, 2, 0).cpu().numpy() * 255
     mixed = below + alpha * (layer.rgba[..., :3] - below)
     return np.asarray(mixed.round(), np.uint8)
-
-
-def _write_result(
-    folder: Path,
-    scene: Scene,
-    made: AtlasPicture,
-    scale: float,
-    below: Sequence[tuple[Side, Layer]],
-    layer_formats: Sequence[str],
-    trainer: Trainer,
-    progress: Progress,
-) -> float:
-    """Write the videos of the result; returns the share of the atlas that stays untouched."""
-    clip, atlas, side = scene.clip, scene.atlas, scene.side
-    layer = Layer.of(made, scale)
-    write_picture(folder / ATLAS_LAYER, made.rgba[..., :3], made.rgba[..., 3])
-    frames = composited(clip, atlas, stacked([*below, (side, layer)]), progress)
-    timing: dict[str, Any] = {"times": clip.times, "like": clip}
-    notes = write_video(folder / "composite.mp4", frames, clip.rate, audio_from=clip, **timing)
-    screen = on_green(clip, atlas, side, layer, progress)
-    write_video(folder / "screen.mp4", screen, clip.rate, **timing)
-    for name in layer_formats:
-        alone = by_itself(clip, atlas, side, layer, progress)
-        if name == "png":
-            write_layer_frames(folder / "layer", alone)
-        elif name != "none":
-            notes += write_layer_video(folder / f"layer.{name}", alone, clip.rate, **timing)
-    for note in notes:
-        progress.message(note)
-    write_loss_chart(folder / "loss.png", trainer.history)
-    return float(np.mean(made.rgba[..., 3] == 0))
-
-
-def small(clip: Clip) -> Iterator[NDArray[np.uint8]]:
-    """The clip's frames, their longer side at most that of a report."""
-    share = min(1.0, _REPORT_SIDE / max(clip.width, clip.height))
-    return clip.frames(size=(max(2, round(clip.height * share)), max(2, round(clip.width * share))))
-
-
-def _write_report(folder: Path, scene: Scene, made: AtlasPicture, facts: dict[str, Any]) -> None:
-    """Write report.html: everything that was written, to look at in a browser."""
-    clip = scene.clip
-    pictures = [small(open_clip(folder / name)) for name in ("composite.mp4", "screen.mp4")]
-    before = scene.working.finer(scene.picture).color[0].permute(1, 2, 0).cpu().numpy() * 255
-    after = lay_over(np.asarray(before.round(), np.uint8), made.rgba)
-    prompts = facts["prompts"]
-    report = VideoReport(
-        title=f"{clip.path.name}: {prompts['target']}",
-        summary=(
-            f'"{prompts["roi"]}" becomes "{prompts["target"]}" on the {scene.side}',
-            f"{facts['unchanged_share']:.0%} of the atlas is untouched",
-        ),
-        original=webm_bytes(small(clip), clip.rate),
-        composite=webm_bytes(pictures[0], clip.rate),
-        screen=webm_bytes(pictures[1], clip.rate),
-        atlas_before=scene.picture.rgba,
-        atlas_after=np.dstack([after, np.full(after.shape[:2], 255, np.uint8)]),
-        figures=tuple((f"seconds, {k}", f"{v:.1f}") for k, v in facts["seconds"].items()),
-        settings=facts["job"],
-    )
-    write_text_atomic(folder / REPORT, video_report_html(report))

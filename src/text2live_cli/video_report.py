@@ -70,7 +70,7 @@ def video_report_html(report: VideoReport) -> str:
         screen=film("Edit layer over green", report.screen),
         before=picture("Atlas before", report.atlas_before),
         after=picture("Atlas after", report.atlas_after),
-        prompts=table(report.prompts),
+        prompts=_prompts(report.prompts),
         figures=table(report.figures),
         settings=table((name, in_words(value)) for name, value in report.settings.items()),
     )
@@ -81,6 +81,10 @@ def video_report_html(report: VideoReport) -> str:
         style=page_part(__package__, "video_report.css"),
         script=page_part(__package__, "video_report.js"),
     )
+
+
+def _prompts(rows: tuple[tuple[str, str], ...]) -> str:
+    return f"<section>\n<h2>Prompts</h2>\n{table(rows)}\n</section>" if rows else ""
 
 
 def _frames(report: VideoReport) -> int:

@@ -401,6 +401,25 @@ def atlas_layer(
     return AtlasPicture(to_uint(values, 255), delivered.left, delivered.top)
 
 
+@torch.no_grad()
+def frame_layer(
+    generator: Generator,
+    frame: NDArray[np.uint8],
+    size: tuple[int, int],
+    device: torch.device,
+    alpha_cut: float,
+) -> NDArray[np.uint8]:
+    """The edit of one frame (H, W, 3) by itself, trained at `size`: straight RGBA (H, W, 4).
+
+    What the baseline "frames" delivers. To be called in the training's autocast.
+    """
+    source = torch.from_numpy(frame).to(device).permute(2, 0, 1)[None].float() / 255
+    working = F.interpolate(source, size, mode="bilinear", antialias=True)
+    layer = render_at(generator, source, working)
+    rgba = torch.cat([layer.color, snap_alpha(layer.alpha, alpha_cut)], dim=1)
+    return to_uint(rgba[0].permute(1, 2, 0).float().cpu().numpy(), 255)
+
+
 def _resized(picture: AtlasPicture, scale: float, size: tuple[int, int]) -> Tensor:
     """The colours at exactly `scale`, from the same corner on, (1, 3, *size).
 

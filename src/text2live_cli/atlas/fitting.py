@@ -108,15 +108,13 @@ class Fitter:
 
     def restore(self, path: Path, job: dict[str, Any]) -> None:
         """Go on where `save` was called. Raises UsageError where that was another job."""
+        require_checkpoint(path, job)
         try:
             tensors, texts = read_tensors(path, _FORMAT)
-            require_job(json.loads(texts["job"]), job, "cannot resume")
             self._load(tensors)
             self.done = int(texts["done"])
         except READ_ERRORS as error:
-            raise Text2LiveError(
-                f"{path}: the checkpoint is damaged; start anew with --overwrite"
-            ) from error
+            raise _damaged(path) from error
 
     def _load(self, tensors: dict[str, Tensor]) -> None:
         for i, p in enumerate(self._parameters()):
@@ -131,6 +129,19 @@ class Fitter:
 
     def _parameters(self) -> list[Tensor]:
         return [p for group in self.optimizer.param_groups for p in group["params"]]
+
+
+def require_checkpoint(path: Path, job: dict[str, Any]) -> None:
+    """Raise UsageError where the checkpoint is of another job, Text2LiveError for a bad one."""
+    try:
+        former = dict(json.loads(read_tensors(path, _FORMAT)[1]["job"]))
+    except READ_ERRORS as error:
+        raise _damaged(path) from error
+    require_job(former, job, "cannot resume")
+
+
+def _damaged(path: Path) -> Text2LiveError:
+    return Text2LiveError(f"{path}: the checkpoint is damaged; start anew with --overwrite")
 
 
 def require_job(former: dict[str, Any], job: dict[str, Any], complaint: str) -> None:

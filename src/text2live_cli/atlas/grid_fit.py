@@ -46,7 +46,8 @@ class GridSettings:
     colour: float = 100.0
     flow: float = 0.3  # of each mapping
     opacity_flow: float = 0.2
-    rigidity: float = 0.005  # of each mapping
+    rigidity_foreground: float = 0.005
+    rigidity_background: float = 0.5  # or it drifts where walls are bare
     fold: float = 60.0  # of each mapping
     bootstrap: float = 0.2
     bootstrap_left: float = 0.1  # share of it from the middle of the fit on
@@ -214,8 +215,9 @@ class GridProblem:
         usual = 0.5 * (xx + yy).detach().mean((1, 2), keepdim=True)
         sheared = ((xx - yy).square() + 4 * xy.square()) / usual.square()
         stretched = (0.5 * (xx + yy) / usual - 1).square()
+        rigidity = s.rigidity_foreground if side == "foreground" else s.rigidity_background
         return {
-            f"rigidity {side}": s.rigidity * (sheared + stretched).mean(),
+            f"rigidity {side}": rigidity * (sheared + stretched).mean(),
             f"fold {side}": s.fold * F.relu(_UPRIGHT - area / usual).mean(),
         }
 

@@ -1,7 +1,7 @@
 """`report.html`: one page that shows what a fit did, in any browser, from the file alone.
 
-The page is what `html_page` gives, around `report.html` (a `string.Template`), with `report.css` and
-`report.js`, which lie beside this module.
+The page is what `html_page` gives, around `report.html` (a `string.Template`), with `report.css`
+and `report.js`, which lie beside this module.
 """
 
 from __future__ import annotations

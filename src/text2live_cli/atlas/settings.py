@@ -42,6 +42,9 @@ class FitSettings:
 
     def __post_init__(self) -> None:
         """Raise UsageError, naming the option, where a value cannot work."""
+        for name in ("masks", "clip_weights", "flow_dir", "import_nla", "export_nla"):
+            if (value := getattr(self, name)) is not None:
+                object.__setattr__(self, name, Path(value))
         if self.import_nla:
             object.__setattr__(self, "model", "nla")  # it holds nothing else
         require_one_of("--model", self.model, MODELS)

@@ -1,0 +1,167 @@
+"""What an edit of a clip leaves behind: videos, the layer on the atlas, and the report."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from .atlas.dataset import WorkingAtlas, frame_layer
+from .atlas.discretise import AtlasPicture
+from .atlas.footage import ATLAS_LAYER, by_itself, composited, on_green, stacked
+from .atlas.layers import Side
+from .atlas.render import Layer
+from .atlas.store import Atlas
+from .atomic import write_text_atomic
+from .compositing import lay_over
+from .edit_layer import GREEN_SCREEN
+from .media import to_uint, write_picture
+from .progress import Progress
+from .training import Trainer
+from .video import Clip, open_clip
+from .video_report import VideoReport, video_report_html
+from .video_writing import webm_bytes, write_layer_frames, write_layer_video, write_video
+
+REPORT = "report.html"
+LAYER_FORMATS = ("mov", "webm", "png", "none")
+_REPORT_SIDE = 480  # longest side of its videos, pixels
+
+Frames = Iterator[NDArray[np.uint8]]
+
+
+class Edit(Protocol):
+    """A trained edit, in every frame of the clip; each call streams the frames anew."""
+
+    def composited(self, progress: Progress) -> Frames:
+        """The clip under the edit, (h, w, 3)."""
+
+    def on_green(self, progress: Progress) -> Frames:
+        """The edit layer over plain green, (h, w, 3)."""
+
+    def by_itself(self, progress: Progress) -> Frames:
+        """The edit layer, straight RGBA (h, w, 4)."""
+
+
+@dataclass(frozen=True)
+class AtlasEdit:
+    """An edit layer on an atlas (spec §7), over those of earlier results."""
+
+    clip: Clip
+    atlas: Atlas
+    side: Side
+    picture: AtlasPicture
+    """The edit layer on the atlas, as saved."""
+    scale: float
+    """Its pixels to an atlas pixel."""
+    below: Sequence[tuple[Side, Layer]]
+
+    @property
+    def layer(self) -> Layer:
+        """The edit layer, ready to be sampled."""
+        return Layer.of(self.picture, self.scale)
+
+    def composited(self, progress: Progress) -> Frames:
+        """The clip under the edit and those below."""
+        layers = stacked([*self.below, (self.side, self.layer)])
+        return composited(self.clip, self.atlas, layers, progress)
+
+    def on_green(self, progress: Progress) -> Frames:
+        """The edit layer over plain green."""
+        return on_green(self.clip, self.atlas, self.side, self.layer, progress)
+
+    def by_itself(self, progress: Progress) -> Frames:
+        """The edit layer in every frame."""
+        return by_itself(self.clip, self.atlas, self.side, self.layer, progress)
+
+
+@dataclass(frozen=True)
+class FramesEdit:
+    """The paper's baseline "frames": the generator is run on every frame by itself."""
+
+    clip: Clip
+    trainer: Trainer
+    size: tuple[int, int]
+    """Height and width that were trained on."""
+
+    def composited(self, progress: Progress) -> Frames:
+        """The clip under the edit."""
+        for frame, layer in zip(self.clip.frames(), self.by_itself(progress), strict=True):
+            yield lay_over(frame, layer)
+
+    def on_green(self, progress: Progress) -> Frames:
+        """The edit layer over plain green."""
+        green = to_uint(np.array(GREEN_SCREEN), 255)
+        for layer in self.by_itself(progress):
+            yield lay_over(np.broadcast_to(green, layer[..., :3].shape), layer)
+
+    def by_itself(self, progress: Progress) -> Frames:
+        """The generator's layer of every frame."""
+        progress.stage("editing frames", self.clip.count, "frame")
+        trainer = self.trainer
+        for number, frame in enumerate(self.clip.frames()):
+            with torch.no_grad(), trainer.precision.autocast(trainer.device):
+                yield frame_layer(
+                    trainer.generator, frame, self.size, trainer.device, trainer.settings.alpha_cut
+                )
+            progress.advance(number + 1)
+
+
+def write_videos(
+    folder: Path, clip: Clip, edit: Edit, layer_formats: Sequence[str], progress: Progress
+) -> None:
+    """Write composite.mp4, screen.mp4 and the edit layer; with the clip's timing, colour and sound.
+
+    Raises Text2LiveError where one cannot be written.
+    """
+    timing: dict[str, Any] = {"times": clip.times, "like": clip}
+    composite, screen = folder / "composite.mp4", folder / "screen.mp4"
+    frames = edit.composited(progress)
+    notes = write_video(composite, frames, clip.rate, audio_from=clip, **timing)
+    write_video(screen, edit.on_green(progress), clip.rate, **timing)
+    for name in layer_formats:
+        if name == "png":
+            write_layer_frames(folder / "layer", edit.by_itself(progress))
+        elif name != "none":
+            layer = edit.by_itself(progress)
+            notes += write_layer_video(folder / f"layer.{name}", layer, clip.rate, **timing)
+    for note in notes:
+        progress.message(note)
+
+
+def write_atlas_layer(folder: Path, picture: AtlasPicture) -> None:
+    """Write atlas-layer.png, from which the frames can be rendered again."""
+    write_picture(folder / ATLAS_LAYER, picture.rgba[..., :3], picture.rgba[..., 3])
+
+
+def write_report(
+    folder: Path, clip: Clip, before: WorkingAtlas, edit: Edit, facts: dict[str, Any]
+) -> None:
+    """Write report.html: what was written, to look at in a browser."""
+    composite, screen = (open_clip(folder / name) for name in ("composite.mp4", "screen.mp4"))
+    prompts = facts["prompts"]
+    atlas = to_uint(before.color[0].permute(1, 2, 0).cpu().numpy(), 255)
+    edited = lay_over(atlas, edit.picture.rgba) if isinstance(edit, AtlasEdit) else atlas
+    opaque = np.full(atlas.shape[:2], 255, np.uint8)
+    report = VideoReport(
+        title=f"{clip.path.name}: {prompts['target']}",
+        summary=(f"“{prompts['roi']}” becomes “{prompts['target']}”",),
+        original=webm_bytes(_small(clip), clip.rate),
+        composite=webm_bytes(_small(composite), clip.rate),
+        screen=webm_bytes(_small(screen), clip.rate),
+        atlas_before=np.dstack([atlas, opaque]),
+        atlas_after=np.dstack([edited, opaque]),
+        figures=tuple((f"seconds, {k}", f"{v:.1f}") for k, v in facts["seconds"].items()),
+        settings=facts["job"],
+    )
+    write_text_atomic(folder / REPORT, video_report_html(report))
+
+
+def _small(clip: Clip) -> Frames:
+    """The clip's frames, their longer side at most that of a report."""
+    share = min(1.0, _REPORT_SIDE / max(clip.width, clip.height))
+    return clip.frames(size=(max(2, round(clip.height * share)), max(2, round(clip.width * share))))
