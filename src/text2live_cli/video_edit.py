@@ -179,7 +179,7 @@ def edit_video(
         trained = time.monotonic()
         saver.save()
         edit = _make_edit(trainer, scene, below, baseline)
-        write_videos(folder, read, edit, layer_formats, progress)
+        notes = write_videos(folder, read, edit, layer_formats, progress)
         write_loss_chart(folder / "loss.png", trainer.history)
         timings = {
             "preparation": prepared - begin,
@@ -201,7 +201,10 @@ def edit_video(
                 "scale": edit.scale,
                 "atlas": str(where),
             }
-        write_report(folder, read, scene.working.finer(scene.picture), edit, made)
+        below_edit = scene.working.finer(scene.picture)
+        covered = scene.picture.rgba[..., 3]
+        told = (*read.notes, *tell_uncovered(read, fitted), *notes)
+        write_report(folder, read, below_edit, covered, edit, made, told)
         record.write_record(folder, made)
     return VideoResult(folder, made["interrupted"], made)
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
+import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -29,7 +30,7 @@ from .video_writing import webm_bytes, write_layer_frames, write_layer_video, wr
 
 REPORT = "report.html"
 LAYER_FORMATS = ("mov", "webm", "png", "none")
-_REPORT_SIDE = 480  # longest side of its videos, pixels
+_REPORT_SIDE = 640  # longest side of its videos, pixels
 
 Frames = Iterator[NDArray[np.uint8]]
 
@@ -113,10 +114,10 @@ class FramesEdit:
 
 def write_videos(
     folder: Path, clip: Clip, edit: Edit, layer_formats: Sequence[str], progress: Progress
-) -> None:
+) -> tuple[str, ...]:
     """Write composite.mp4, screen.mp4 and the edit layer; with the clip's timing, colour and sound.
 
-    Raises Text2LiveError where one cannot be written.
+    Returns what the user should be told. Raises Text2LiveError where one cannot be written.
     """
     timing: dict[str, Any] = {"times": clip.times, "like": clip}
     composite, screen = folder / "composite.mp4", folder / "screen.mp4"
@@ -131,6 +132,7 @@ def write_videos(
             notes += write_layer_video(folder / f"layer.{name}", layer, clip.rate, **timing)
     for note in notes:
         progress.message(note)
+    return notes
 
 
 def write_atlas_layer(folder: Path, picture: AtlasPicture) -> None:
@@ -139,24 +141,37 @@ def write_atlas_layer(folder: Path, picture: AtlasPicture) -> None:
 
 
 def write_report(
-    folder: Path, clip: Clip, before: WorkingAtlas, edit: Edit, facts: dict[str, Any]
+    folder: Path,
+    clip: Clip,
+    before: WorkingAtlas,
+    covered: NDArray[np.uint8],
+    edit: Edit,
+    facts: dict[str, Any],
+    notes: Sequence[str],
 ) -> None:
-    """Write report.html: what was written, to look at in a browser."""
+    """Write report.html: what was written, to look at in a browser.
+
+    `covered` (h, w) is 255 where the clip uses the atlas, at any size.
+    """
     composite, screen = (open_clip(folder / name) for name in ("composite.mp4", "screen.mp4"))
     prompts = facts["prompts"]
     atlas = to_uint(before.color[0].permute(1, 2, 0).cpu().numpy(), 255)
     edited = lay_over(atlas, edit.picture.rgba) if isinstance(edit, AtlasEdit) else atlas
-    opaque = np.full(atlas.shape[:2], 255, np.uint8)
+    height, width = atlas.shape[:2]
+    shown = np.asarray(cv2.resize(covered, (width, height), interpolation=cv2.INTER_NEAREST))
+    texts = {name: value for name, value in prompts.items() if value}
     report = VideoReport(
         title=f"{clip.path.name}: {prompts['target']}",
         summary=(f"“{prompts['roi']}” becomes “{prompts['target']}”",),
         original=webm_bytes(_small(clip), clip.rate),
         composite=webm_bytes(_small(composite), clip.rate),
         screen=webm_bytes(_small(screen), clip.rate),
-        atlas_before=np.dstack([atlas, opaque]),
-        atlas_after=np.dstack([edited, opaque]),
+        atlas_before=np.dstack([atlas, shown]),
+        atlas_after=np.dstack([edited, shown]),
         figures=tuple((f"seconds, {k}", f"{v:.1f}") for k, v in facts["seconds"].items()),
-        settings=facts["job"],
+        settings={name: v for name, v in facts["job"].items() if name not in prompts},
+        prompts=tuple((k, v if isinstance(v, str) else ", ".join(v)) for k, v in texts.items()),
+        warnings=tuple(notes),
     )
     write_text_atomic(folder / REPORT, video_report_html(report))
 

@@ -31,7 +31,7 @@ class GridSettings:
     Chosen on tennis and car-turn (docs/performance.md). A term's weight has the term's name.
     """
 
-    steps: int = 800
+    steps: int = 1000
     samples: int = 50_000  # a step: over all frames, and again over the foreground's boxes
     max_frames: int = 96  # that a step looks at
     start: GridStart = field(default_factory=GridStart)
@@ -49,8 +49,8 @@ class GridSettings:
     rigidity_foreground: float = 0.005
     rigidity_background: float = 0.5  # or it drifts where walls are bare
     fold: float = 60.0  # of each mapping
-    bootstrap: float = 0.2
-    bootstrap_left: float = 0.1  # share of it from the middle of the fit on
+    bootstrap: float = 2.0
+    bootstrap_left: float = 0.4  # share of it from the middle of the fit on
     halves: float = 0.5  # against opacities between 0 and 1; growing from nothing
 
 
