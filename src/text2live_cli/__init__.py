@@ -1,4 +1,4 @@
-"""Edit photos from a sentence, and paint on clips: the Python API, as powerful as the commands.
+"""Edit photos and clips from a sentence: the Python API, with the same power as the commands.
 
 Nothing heavy is imported before it is needed.
 """
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from .errors import Text2LiveError, UsageError
     from .image_edit import EditResult, edit_image
     from .progress import Progress
+    from .video_edit import VideoResult, edit_video
 
 # Before torch loads OpenMP: threads that spin for long while they wait make a run ten times slower
 # when other programs want the same cores, and gain nothing when they do not.
@@ -29,9 +30,11 @@ __all__ = [
     "Progress",
     "Text2LiveError",
     "UsageError",
+    "VideoResult",
     "composite",
     "composite_clip",
     "edit_image",
+    "edit_video",
     "fit_atlas",
 ]
 
@@ -41,9 +44,11 @@ _HOMES = {
     "Progress": "progress",
     "Text2LiveError": "errors",
     "UsageError": "errors",
+    "VideoResult": "video_edit",
     "composite": "compositing",
     "composite_clip": "atlas.painting",
     "edit_image": "image_edit",
+    "edit_video": "video_edit",
     "fit_atlas": "atlas_fit",
 }
 

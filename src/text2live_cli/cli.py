@@ -21,9 +21,8 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",
-    help="Edit real photos from a sentence (Text2LIVE): a small generator is trained on your one"
-    " picture, guided by CLIP, and delivers an RGBA edit layer over the untouched original. Clips"
-    " are unwrapped into atlases to paint on.",
+    help="Edit real photos and clips from a sentence (Text2LIVE): a small generator is trained on"
+    " your one input, guided by CLIP, and delivers an RGBA edit layer over the untouched original.",
 )
 weights_app = typer.Typer(no_args_is_help=True, help="The CLIP weights on this machine.")
 app.add_typer(weights_app, name="weights")
@@ -87,6 +86,15 @@ Box = Annotated[
     str | None,
     typer.Option(metavar="X,Y,W,H[@FRAME]", help="A box around the foreground in one frame."),
 ]
+
+
+# Options that `edit-image` and `edit-video` hand on as they are.
+_SHARED = (
+    *("roi", "screen", "preset", "clip", "clip_weights", "output", "overwrite", "resume"),
+    *("size", "steps", "minutes", "views", "seed", "device", "precision", "save_every"),
+    *("text_distance", "lambda_composition", "lambda_screen", "lambda_structure"),
+    *("lambda_sparsity", "lambda_bootstrap", "lambda_direction", "lambda_keep"),
+)
 
 
 def _version(asked: bool) -> None:
@@ -156,42 +164,11 @@ def edit_image_command(
 
     Example: text2live edit-image cake.jpg "oreo cake"
     """
+    options = _edit_options(locals())
     with _reporting(quiet or as_json, debug) as progress:
         from .image_edit import edit_image
 
-        result = edit_image(
-            source,
-            prompt,
-            roi=roi,
-            screen=screen,
-            also=also or (),
-            keep=keep or (),
-            mask=mask,
-            preset=preset,
-            clip=clip,
-            clip_weights=clip_weights,
-            output=output,
-            overwrite=overwrite,
-            resume=resume,
-            minutes=minutes,
-            save_every=save_every,
-            progress=progress,
-            size=size,
-            steps=steps,
-            views=views,
-            seed=seed,
-            device=device,
-            precision=precision,
-            text_distance=text_distance,
-            internal_dataset=False if no_internal_dataset else None,
-            lambda_composition=lambda_composition,
-            lambda_screen=0.0 if no_screen else lambda_screen,
-            lambda_structure=0.0 if no_structure else lambda_structure,
-            lambda_sparsity=0.0 if no_sparsity else lambda_sparsity,
-            lambda_bootstrap=0.0 if no_bootstrap else lambda_bootstrap,
-            lambda_direction=lambda_direction,
-            lambda_keep=lambda_keep,
-        )
+        result = edit_image(source, prompt, mask=mask, progress=progress, **options)
         _report_edit(result, progress, as_json)
 
 
@@ -262,6 +239,7 @@ def edit_video_command(
 
     Example: text2live edit-video clip.mp4 --atlas fg "rusty car"
     """
+    options = _edit_options(locals())
     with _reporting(quiet or as_json, debug) as progress:
         from .video_edit import edit_video
 
@@ -276,39 +254,24 @@ def edit_video_command(
             onto=onto,
             layer_formats=layer_format or ("mov",),
             baseline=baseline,
-            roi=roi,
-            screen=screen,
-            also=also or (),
-            keep=keep or (),
-            preset=preset,
-            clip=clip,
-            clip_weights=clip_weights,
-            output=output,
-            overwrite=overwrite,
-            resume=resume,
-            minutes=minutes,
-            save_every=save_every,
             progress=progress,
-            size=size,
-            steps=steps,
-            views=views,
-            seed=seed,
-            device=device,
-            precision=precision,
-            text_distance=text_distance,
-            internal_dataset=False if no_internal_dataset else None,
-            lambda_composition=lambda_composition,
-            lambda_screen=0.0 if no_screen else lambda_screen,
-            lambda_structure=0.0 if no_structure else lambda_structure,
-            lambda_sparsity=0.0 if no_sparsity else lambda_sparsity,
-            lambda_bootstrap=0.0 if no_bootstrap else lambda_bootstrap,
-            lambda_direction=lambda_direction,
-            lambda_keep=lambda_keep,
+            **options,
         )
         if as_json:
             _print_json(result.record)
         progress.message(f"{result.composite}: the edited clip; report.html beside it")
         _tell_interrupted(result, progress)
+
+
+def _edit_options(given: dict[str, Any]) -> dict[str, Any]:
+    """The options that both edits share, as the engine calls them; `given` by their names here."""
+    options = {name: given[name] for name in _SHARED}
+    options.update(also=given["also"] or (), keep=given["keep"] or ())
+    for term in ("screen", "structure", "sparsity", "bootstrap"):
+        if given[f"no_{term}"]:
+            options[f"lambda_{term}"] = 0.0
+    options["internal_dataset"] = False if given["no_internal_dataset"] else None
+    return options
 
 
 def _report_edit(result: Any, progress: ConsoleProgress, as_json: bool) -> None:
