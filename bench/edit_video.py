@@ -69,18 +69,18 @@ class Bench(NamedTuple):
             self.preset, self.encoder, side == "foreground", device=self.device
         )
         atlas = read_atlas(self.atlas_dir)
-        scene = video_edit._prepare_scene(
+        scene = video_edit.prepare_scene(
             open_clip(self.clip), self.atlas_dir, atlas, side, settings, device, Silent()
         )
         guide = load_guide(self.encoder, self.weights, Silent()).to(device)
         trainer = edit_run.make_trainer(
             guide,
             PROMPTS[layer],
-            video_edit._renderer(scene, settings, None),
+            video_edit.make_renderer(scene, settings, None),
             settings,
             device,
             choose_precision(settings.precision, device),
-            video_edit._VIEWS,
+            video_edit.VIEWS,
         )
         return trainer, scene
 
@@ -140,7 +140,7 @@ def time_steps(trainer: Trainer, steps: int) -> dict[str, float]:
 
 def time_render(trainer: Trainer, scene: video_edit.Scene) -> float:
     """Frames per second of the composited clip."""
-    frames = video_edit._make_edit(trainer, scene, [], None).composited(Silent())
+    frames = video_edit.make_edit(trainer, scene, [], None).composited(Silent())
     next(frames)  # opens the file, and warms up
     begin = time.perf_counter()
     in_time = takewhile(lambda _: time.perf_counter() - begin < RENDER_SECONDS, frames)

@@ -420,7 +420,7 @@ def test_the_atlas_may_be_in_the_current_folder(
         tmp_path / "layer.png",
         square_layer(painted, "foreground", box_of(painted, "foreground")),
     )
-    with pytest.raises(UsageError, match=r"no atlas at .*clip.atlas; run text2live fit-atlas"):
+    with pytest.raises(UsageError, match="no atlas of it; run text2live fit-atlas"):
         composite_clip(clip, tmp_path / "out", fg_layer=layer)
     (tmp_path / "clip.atlas").symlink_to(painted.atlas)
     monkeypatch.chdir(tmp_path)
@@ -436,7 +436,7 @@ def test_bad_requests_are_one_line(painted: Painted, tmp_path: Path) -> None:
     full = tmp_path / "full"
     save_frames(full, painted.frames[:1])
     cases: list[tuple[dict[str, Any], str]] = [
-        ({}, "give --fg-layer, --bg-layer or --frame-edit"),
+        ({}, "give --fg-layer, --bg-layer, --frame-edit or results"),
         ({"fg_layer": clear, "opacity": 1.5}, "--opacity 1.5: must be from 0 to 1"),
         ({"fg_layer": clear, "opacity": float("nan")}, "--opacity nan"),
         ({"fg_layer": wrong}, f"it must be {width}×{height}, as foreground.png is, or a whole"),

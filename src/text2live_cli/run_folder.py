@@ -12,7 +12,9 @@ CHECKPOINT = "checkpoint.safetensors"
 RECORD = "run.json"
 PREVIEWS = "previews"
 PICTURES = ("layer.png", "composite.png", "alpha.png", "screen.png", "relevancy.png", "loss.png")
-VIDEOS = ("composite.mp4", "layer.mov", "layer.webm", "layer", "atlas-layer.png", "screen.mp4")
+LAYER = "layer"
+_VIDEO_LAYERS = ("layer.mov", "layer.webm", "atlas-layer.png")
+VIDEOS = ("composite.mp4", "screen.mp4", LAYER, *_VIDEO_LAYERS)
 
 
 def open_run_folder(folder: Path, overwrite: bool, resume: bool, inputs: list[Path]) -> None:
@@ -46,17 +48,20 @@ def preview_path(folder: Path, step: int) -> Path:
 
 
 def discard_former_run(folder: Path) -> None:
-    """Remove what a new run would not replace by itself: an old checkpoint and its previews.
+    """Remove what a new run may not replace by itself: checkpoint, previews, layers of a clip.
 
     Only our own names are touched, and only in a folder with a record of ours.
     """
     if not (folder / RECORD).exists() and not (folder / CHECKPOINT).exists():
         return
     with explained(folder):
-        (folder / CHECKPOINT).unlink(missing_ok=True)
-        for path in (folder / PREVIEWS).glob("[0-9]*.png"):
+        for name in (CHECKPOINT, *_VIDEO_LAYERS):
+            (folder / name).unlink(missing_ok=True)
+        for path in (*(folder / PREVIEWS).glob("*.png"), *(folder / LAYER).glob("*.png")):
             if path.stem.isdigit():
                 path.unlink()
+    with contextlib.suppress(OSError):
+        (folder / LAYER).rmdir()  # only succeeds where nothing else is in it
 
 
 @contextlib.contextmanager

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -25,12 +26,13 @@ from .atlas.dataset import (
 from .atlas.discretise import AtlasPicture, discretise
 from .atlas.footage import (
     find_atlas,
+    fit_digest,
     result_layers,
     tell_uncovered,
 )
 from .atlas.layers import Side
 from .atlas.render import Layer
-from .atlas.store import Atlas, read_atlas
+from .atlas.store import ATLAS, Atlas, read_atlas
 from .atlas_fit import default_folder, fit_atlas
 from .charts import write_loss_chart
 from .checkpoint import Checkpoint
@@ -42,7 +44,7 @@ from .generator import MIN_SIDE
 from .internal_dataset import Example, InternalDataset
 from .progress import Progress, Silent
 from .prompts import slug
-from .run_folder import CHECKPOINT, discard_former_run, open_run_folder, run_folder
+from .run_folder import CHECKPOINT, discard_former_run, explained, open_run_folder, run_folder
 from .training import Renderer, Trainer
 from .video import Clip, open_clip
 from .video_result import (
@@ -58,7 +60,7 @@ from .views import ViewSettings
 
 SIDES: dict[str, Side] = {"fg": "foreground", "bg": "background"}
 BASELINES = ("atlas", "frames")
-_VIEWS = ViewSettings(fill=0.0)  # black: where no foreground is, a crop is black too
+VIEWS = ViewSettings(fill=0.0)  # black: where no foreground is, a crop is black too
 _PAPER_ATLAS = 2000  # pixels of its longer side, at least as fine as the frames
 _ATLAS_CROP = 1.5  # frames' worth of pixels that an atlas crop may have, but in `paper`
 
@@ -139,6 +141,7 @@ def edit_video(
     settings = resolve_video_settings(chosen, clip, side == "foreground", **overrides)
     edit_run.check_limits(minutes, save_every, overrides.get("steps"))
     folder = Path(output) if output else Path(f"{source.stem}.{atlas}.{slug(prompt)}")
+    _check_folder(folder, source)
     open_run_folder(folder, overwrite, resume, [source])
     read = open_clip(source)
     for note in read.notes:
@@ -146,12 +149,13 @@ def edit_video(
     prepare(device)
     precision = choose_precision(settings.precision, device)
     progress.message(f"preset {chosen}; on {device.type} in {precision.name}")
-    fit = {"masks": masks, "box": box, "foreground": foreground}
-    where, fitted = _find_or_fit(read, atlas_dir, fit, settings, progress)
     if onto and baseline == "frames":
         raise UsageError("--onto: the baseline frames has no atlas to share")
-    below = result_layers(Path(onto), read) if onto else []
-    scene = _prepare_scene(read, where, fitted, side, settings, device, progress)
+    below = _layers_below(Path(onto), read, atlas_dir, folder) if onto else []
+    fit = {"masks": masks, "box": box, "foreground": foreground}
+    encoder = {"clip": clip, "clip_weights": clip_weights}
+    where, fitted = _find_or_fit(read, atlas_dir, fit, encoder, settings, progress)
+    scene = prepare_scene(read, where, fitted, side, settings, device, progress)
     checkpoint = Checkpoint.read(folder / CHECKPOINT) if resume else None
     with run_folder(folder):
         guide = load_guide(clip, Path(clip_weights) if clip_weights else None, progress)
@@ -159,14 +163,14 @@ def edit_video(
         shown = torch.from_numpy(scene.frames[len(scene.frames) // 2]).to(device)
         shown = shown.permute(2, 0, 1)[None].float() / 255
         prompts = edit_run.resolve_prompts(prompt, roi, screen, also, keep, guide, shown, progress)
-        renderer = _renderer(scene, settings, baseline)
+        renderer = make_renderer(scene, settings, baseline)
         trainer = edit_run.make_trainer(
-            guide, prompts, renderer, settings, device, precision, _VIEWS
+            guide, prompts, renderer, settings, device, precision, VIEWS
         )
         inputs = {
             "input": read.sha256,
             "atlas": atlas,
-            "fit": record.hash_array(scene.picture.rgba),
+            "fit": fit_digest(where),
             "baseline": baseline,
         }
         job = edit_run.describe_job(inputs, prompts, trainer, guide)
@@ -178,7 +182,7 @@ def edit_video(
         pace = edit_run.resume_or_begin(checkpoint, saver, minutes, progress)
         trained = time.monotonic()
         saver.save()
-        edit = _make_edit(trainer, scene, below, baseline)
+        edit = make_edit(trainer, scene, below, baseline)
         notes = write_videos(folder, read, edit, layer_formats, progress)
         write_loss_chart(folder / "loss.png", trainer.history)
         timings = {
@@ -191,7 +195,7 @@ def edit_video(
         made = record.make_record(
             "edit-video", facts, trainer, guide, prompts, folder, timings, _unchanged(edit), job
         )
-        made["onto"] = str(onto) if onto else None
+        made["onto"] = os.path.relpath(onto, folder) if onto else None
         if isinstance(edit, AtlasEdit):
             write_atlas_layer(folder, edit.picture)
             made["layer"] = {
@@ -220,10 +224,30 @@ def _check_choices(atlas: str, layer_formats: Sequence[str], baseline: str | Non
     return SIDES[atlas]
 
 
+def _check_folder(folder: Path, source: Path) -> None:
+    """Refuse to write among the clip's frames, or over an atlas."""
+    with explained(folder):
+        if folder.resolve() == source.resolve():
+            raise UsageError(f"{folder} is the clip itself: choose another -o DIR")
+        if folder.name == f"{source.stem}.atlas" or (folder / ATLAS).exists():
+            raise UsageError(f"{folder} is for an atlas: choose another -o DIR")
+
+
+def _layers_below(
+    onto: Path, clip: Clip, atlas_dir: Path | str | None, folder: Path
+) -> list[tuple[Side, Layer]]:
+    """The layers of an earlier result, which is on an atlas that is there already."""
+    where = Path(atlas_dir) if atlas_dir else find_atlas(clip.path)
+    if where is None or not (where / ATLAS).is_file():
+        raise UsageError(f"--onto {onto}: the atlas that it was made on is not there: --atlas-dir")
+    return result_layers([onto], clip, fit_digest(where), folder)
+
+
 def _find_or_fit(
     clip: Clip,
     atlas_dir: Path | str | None,
     fit: dict[str, Any],
+    encoder: dict[str, Any],
     settings: EditSettings,
     progress: Progress,
 ) -> tuple[Path, Atlas]:
@@ -239,12 +263,21 @@ def _find_or_fit(
             "foreground": fit["foreground"],
         }
         fitted = fit_atlas(
-            clip.path, output=where, progress=progress, device=settings.device, **values
+            clip.path,
+            output=where,
+            progress=progress,
+            device=settings.device,
+            **values,
+            **encoder,
         )
         if fitted.interrupted:
             raise KeyboardInterrupt
     elif given:
         progress.warning(f"{given[0]} is for fitting: the atlas in {where} is used as it is")
+    if (where / CHECKPOINT).exists():
+        progress.warning(
+            f"{where}: its fit was stopped early; text2live fit-atlas --resume goes on"
+        )
     atlas = read_atlas(where)
     atlas.require_clip(clip, where)
     for note in tell_uncovered(clip, atlas):
@@ -252,7 +285,7 @@ def _find_or_fit(
     return where, atlas
 
 
-def _prepare_scene(
+def prepare_scene(
     clip: Clip,
     where: Path,
     atlas: Atlas,
@@ -286,7 +319,7 @@ def _prepare_scene(
     return Scene(clip, atlas, side, picture, frames, WorkingAtlas.of(picture, finest, device))
 
 
-def _renderer(scene: Scene, settings: EditSettings, baseline: str | None) -> Renderer:
+def make_renderer(scene: Scene, settings: EditSettings, baseline: str | None) -> Renderer:
     """Where the pictures of a step come from; the baselines treat theirs as §5 does pictures."""
     augment = settings.internal_dataset
     if baseline == "atlas":
@@ -310,7 +343,7 @@ def _make_layer(trainer: Trainer, scene: Scene) -> tuple[AtlasPicture, float]:
     return made, delivered.scale
 
 
-def _make_edit(
+def make_edit(
     trainer: Trainer, scene: Scene, below: Sequence[tuple[Side, Layer]], baseline: str | None
 ) -> Edit:
     """The trained edit, ready for the frames."""

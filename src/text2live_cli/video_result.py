@@ -163,9 +163,9 @@ def write_report(
     report = VideoReport(
         title=f"{clip.path.name}: {prompts['target']}",
         summary=(f"“{prompts['roi']}” becomes “{prompts['target']}”",),
-        original=webm_bytes(_small(clip), clip.rate),
-        composite=webm_bytes(_small(composite), clip.rate),
-        screen=webm_bytes(_small(screen), clip.rate),
+        original=webm_bytes(_small(clip, clip), clip.rate),
+        composite=webm_bytes(_small(composite, clip), clip.rate),
+        screen=webm_bytes(_small(screen, clip), clip.rate),
         atlas_before=np.dstack([atlas, shown]),
         atlas_after=np.dstack([edited, shown]),
         figures=tuple((f"seconds, {k}", f"{v:.1f}") for k, v in facts["seconds"].items()),
@@ -176,7 +176,7 @@ def write_report(
     write_text_atomic(folder / REPORT, video_report_html(report))
 
 
-def _small(clip: Clip) -> Frames:
-    """The clip's frames, their longer side at most that of a report."""
-    share = min(1.0, _REPORT_SIDE / max(clip.width, clip.height))
-    return clip.frames(size=(max(2, round(clip.height * share)), max(2, round(clip.width * share))))
+def _small(clip: Clip, like: Clip) -> Frames:
+    """The clip's frames as small as a report's, all of the shape of `like`."""
+    share = min(1.0, _REPORT_SIDE / max(like.width, like.height))
+    return clip.frames(size=(max(2, round(like.height * share)), max(2, round(like.width * share))))

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ..checkpoint_files import sha256_of
 from ..edit_layer import GREEN_SCREEN
 from ..errors import Text2LiveError, UsageError
 from ..media import read_picture, to_uint
@@ -42,8 +44,8 @@ def tell_uncovered(clip: Clip, atlas: Atlas) -> tuple[str, ...]:
     if not fitted:
         raise UsageError(f"{clip.path}: none of its {clip.count} frames was fitted; fit it again")
     ends = (range(fitted[0]), range(fitted[-1] + 1, clip.count))
-    spans = " and ".join(f"{end[0]}–{end[-1]}" for end in ends if end)
-    return (f"frames {spans} were not fitted: they are copied as they are",)
+    spans = [f"{end[0]}–{end[-1]}" if len(end) > 1 else f"{end[0]}" for end in ends if end]
+    return (f"frames {' and '.join(spans)} were not fitted: they are copied as they are",)
 
 
 def composited(
@@ -95,28 +97,62 @@ def by_itself(
         progress.advance(number + 1)
 
 
-def result_layers(folder: Path, clip: Clip) -> list[tuple[Side, Layer]]:
-    """The layers of a result of `edit_video`, lowest first: what it was laid onto, and its own.
+def result_layers(
+    folders: Sequence[Path], clip: Clip, fit: str, written: Path | None = None
+) -> list[tuple[Side, Layer]]:
+    """The layers of results of `edit_video`, lowest first, each with what it was laid onto, once.
 
-    Raises UsageError where `folder` is no such result, or one of another clip.
+    `fit` is `fit_digest` of the atlas. Raises UsageError where a folder is no such result, one of
+    another clip or fit, or where a result would lie on itself: `written` is the folder of one that
+    is about to be laid onto them.
     """
+    layers: list[tuple[Side, Layer]] = []
+    placed: set[Path] = set()
+    for folder in folders:
+        chain: list[tuple[Side, Layer]] = []
+        met = set() if written is None else {written.resolve()}
+        below: Path | None = folder
+        while below is not None:
+            here = below.resolve()
+            if here in met:
+                raise UsageError(f"{folder}: {below} would lie on itself; choose another -o DIR")
+            met.add(here)
+            layer, below = _result_layer(below, clip, fit)
+            if here not in placed:
+                chain.insert(0, layer)
+            placed.add(here)
+        layers += chain
+    return layers
+
+
+def fit_digest(folder: Path) -> str:
+    """What tells one fit of a clip from another."""
+    return sha256_of(folder / ATLAS)
+
+
+def _result_layer(folder: Path, clip: Clip, fit: str) -> tuple[tuple[Side, Layer], Path | None]:
+    """The layer of a result, and the folder of the one that it lies on."""
     try:
         told = json.loads((folder / RECORD).read_text("utf-8"))
         facts, source, onto = told["layer"], told["input"]["sha256"], told["onto"]
+        fitted = told["job"]["fit"]
         side: Side = facts["side"]
         place = float(facts["left"]), float(facts["top"]), float(facts["scale"])
+        below = None if onto is None else folder / onto
     except (OSError, ValueError, LookupError, TypeError) as error:
         raise UsageError(f"{folder}: no result of edit-video there") from error
     if source != clip.sha256:
         raise UsageError(f"{folder}: it is an edit of another clip than {clip.path}")
+    if fitted != fit:
+        raise UsageError(f"{folder}: it was made on another fit of the clip; edit it again")
     picture = read_picture(folder / ATLAS_LAYER)
-    if side not in SIDES or picture.alpha is None or picture.color.dtype != np.uint8:
-        raise Text2LiveError(f"{folder}: {ATLAS_LAYER} was altered; edit it again")
+    sound = side in SIDES and all(map(math.isfinite, place)) and place[2] > 0
+    if not sound or picture.alpha is None or picture.color.dtype != np.uint8:
+        raise Text2LiveError(f"{folder}: {ATLAS_LAYER} or {RECORD} was altered; edit it again")
     rgba = np.dstack([picture.color, picture.alpha])
     left, top, scale = place
     layer = Layer.of(AtlasPicture(rgba, 0, 0), scale)._replace(left=left, top=top)
-    lower = result_layers(Path(onto), clip) if onto else []
-    return [*lower, (side, layer)]
+    return (side, layer), below
 
 
 def stacked(layers: Sequence[tuple[Side, Layer]]) -> Stack:

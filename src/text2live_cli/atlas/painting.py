@@ -21,7 +21,7 @@ from ..progress import Progress, Silent
 from ..video import Clip, open_clip
 from ..video_writing import write_video
 from .discretise import AtlasPicture, discretise
-from .footage import composited, find_atlas, result_layers, stacked, tell_uncovered
+from .footage import composited, find_atlas, fit_digest, result_layers, stacked, tell_uncovered
 from .layers import SIDES, Maps, Side
 from .render import Layer
 from .store import PICTURES, Atlas, read_atlas
@@ -91,7 +91,8 @@ def composite_clip(
         progress.message(note)
     files: dict[Side, Path | str | None] = {"foreground": fg_layer, "background": bg_layer}
     painted = {s: _atlas_layer(Path(p), s, atlas, folder, progress) for s, p in files.items() if p}
-    edited = [layer for result in results for layer in result_layers(Path(result), clip)]
+    digest = fit_digest(folder) if results else ""
+    edited = result_layers([Path(result) for result in results], clip, digest)
     stack = list(stacked(edited))
     stack.append({side: layer for side, layer in painted.items() if layer is not None})
     stack += [_frame_edit(text, clip, atlas, progress) for text in frame_edits]
