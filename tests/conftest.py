@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import text2live_cli  # isort: skip  # noqa: F401  # before torch: it tells OpenMP how to wait
+
 from pathlib import Path
 
 import numpy as np
