@@ -446,7 +446,7 @@ def test_a_result_cannot_take_the_place_of_what_it_is_made_from(
     passed(edit("clip", "--onto", "one", "-o", "two", *NO_LAYER))
     for onto in ("one", "two"):
         result = edit("clip", "--onto", onto, "-o", "one", "--overwrite")
-        refused(result, 2, f"--onto {onto}", "would lie on itself")
+        refused(result, 2, f"{onto}: ", "would lie on itself")
     assert {name: contents(name) for name in before} == before
 
 
