@@ -487,7 +487,7 @@ def test_a_map_that_is_turned_over_counts_as_folded_and_no_other(
     assert (found["fold background"] > 0.1) == turned
     # A turn and a change of size are rigid; to be stretched one way is not.
     even = ((1 - down**2) / (0.5 * (1 + down**2))) ** 2
-    expected = problem.settings.rigidity * even
+    expected = problem.settings.rigidity_background * even
     assert found["rigidity background"] == pytest.approx(expected, abs=1e-4)
 
 
