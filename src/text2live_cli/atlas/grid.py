@@ -166,6 +166,7 @@ class GridModel(nn.Module):
         return model
 
     def canvas(self, side: Side) -> tuple[int, int]:
+        """Height and width of the layer's atlas, in atlas pixels."""
         height, width = self._texture(side).start.shape[2:]
         return height, width
 
@@ -186,10 +187,12 @@ class GridModel(nn.Module):
 
     @torch.no_grad()
     def texture(self, side: Side) -> Tensor:
+        """The layer's atlas, RGB (3, H, W) in [0, 1]."""
         return self.pictures()[side][0]
 
     @torch.no_grad()
     def locate(self, t: float, size: tuple[int, int] | None = None) -> Maps:
+        """The maps of all pixels of frame `t`, (h, w, ...); see `AtlasModel`."""
         height, width = size or self.size
         device = self.opacity_logits.device
         y, x = centres(height, self.size[0], device), centres(width, self.size[1], device)

@@ -199,9 +199,8 @@ class _Tracker:
         values = self.rows @ field @ self.columns.T
         at = torch.stack([x / _LATTICE + 0.5, y / _LATTICE + 0.5], dim=-1)
         grid = to_grid(at, (values.shape[1], values.shape[2]))
-        return F.grid_sample(values[None], grid[None], padding_mode="border", align_corners=False)[
-            0
-        ].permute(1, 2, 0)
+        found = F.grid_sample(values[None], grid[None], padding_mode="border", align_corners=False)
+        return found[0].permute(1, 2, 0)
 
     def _fit(self, goal: Tensor, weight: Tensor, start: Tensor) -> Tensor:
         """Smoothing spline through `goal` (2, rows, columns), by conjugate gradients."""

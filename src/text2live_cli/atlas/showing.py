@@ -15,6 +15,7 @@ from ..atomic import write_text_atomic
 from ..media import write_picture
 from ..progress import Progress
 from ..video_writing import webm_bytes, write_video
+from .dataset import pixel_ratio
 from .discretise import AtlasPicture
 from .layers import SIDES, AtlasModel, Maps, Side
 from .measure import Quality
@@ -26,6 +27,7 @@ OPACITY, RECONSTRUCTION, REPORT = "opacity.mp4", "reconstruction.mp4", "report.h
 _REPORT_SIDE = 320  # longest side of the report's small videos, pixels
 _ERROR_GAIN = 8
 _SQUARE = {"foreground": 12, "background": 24}  # of the checkerboards, working pixels
+_TINT = (1.0, 0.75, 0.55)  # of the foreground's squares
 
 
 def write_pictures(folder: Path, pictures: Mapping[Side, AtlasPicture]) -> None:
@@ -47,14 +49,14 @@ def write_videos(
 ) -> tuple[tuple[tuple[str, bytes], ...], bytes]:
     """Write opacity.mp4 and reconstruction.mp4; return the report's clips and its checkerboard."""
     progress.stage("writing videos", len(frames), "frame")
-    textures = textures_of(model)
+    textures, squares = textures_of(model), _square_sides(model)
     opacity = np.empty((len(frames), *model.size, 3), np.uint8)
     made, checks = np.empty_like(opacity), np.empty_like(opacity)
     for t in range(len(frames)):
         maps = Maps(*(values.cpu() for values in model.locate(t)))
         opacity[t] = (maps.opacity[..., None] * 255).round().numpy()
         made[t] = reconstruct(textures, maps)
-        checks[t] = _checkerboard(maps, made[t], model)
+        checks[t] = _checkerboard(maps, made[t], squares)
         progress.advance(t + 1)
     write_video(folder / OPACITY, opacity, rate)
     write_video(folder / RECONSTRUCTION, made, rate)
@@ -67,20 +69,23 @@ def write_videos(
     return clips, webm_bytes(_small(checks), rate)
 
 
-def _checkerboard(maps: Maps, frame: NDArray[np.uint8], model: AtlasModel) -> NDArray[np.uint8]:
+def _square_sides(model: AtlasModel) -> dict[Side, float]:
+    """Sides of the checkerboards' squares, atlas pixels, as large in the middle of the clip."""
+    maps = Maps(*(values.cpu() for values in model.locate(model.frames // 2)))
+    return {side: _SQUARE[side] * (pixel_ratio(maps, side) or 1.0) for side in SIDES}
+
+
+def _checkerboard(
+    maps: Maps, frame: NDArray[np.uint8], sides: Mapping[Side, float]
+) -> NDArray[np.uint8]:
     """Squares that lie on the atlases, seen in a frame: they shall stick, and stay square."""
-    squares = []
-    for side in SIDES:
-        pixels = _SQUARE[side] * model.canvas(side)[1] / model.canvas("background")[1]
-        pitch = _SQUARE[side] if model.name == "grid" else max(pixels, 1)
-        uv = (getattr(maps, side) / pitch).floor()
-        squares.append((uv.sum(-1) % 2).float())
-    board = torch.lerp(squares[1], squares[0], maps.opacity)[..., None].numpy()
-    tint = np.array([1.0, 0.75, 0.55]) * maps.opacity.numpy()[..., None] + (
-        1 - maps.opacity.numpy()[..., None]
+    foreground, background = (
+        ((getattr(maps, side) / sides[side]).floor().sum(-1) % 2).float() for side in SIDES
     )
-    mixed = 0.35 * frame + 0.65 * 255 * board * tint
-    return mixed.round().astype(np.uint8)
+    board = torch.lerp(background, foreground, maps.opacity)[..., None].numpy()
+    opacity = maps.opacity[..., None].numpy()
+    tint = 1 - opacity * (1 - np.array(_TINT))
+    return np.asarray((0.35 * frame + 0.65 * 255 * board * tint).round(), np.uint8)
 
 
 def _small(frames: Iterator[NDArray[np.uint8]] | NDArray[np.uint8]) -> Iterator[NDArray[np.uint8]]:
