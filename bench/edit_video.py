@@ -39,6 +39,7 @@ from text2live_cli.progress import Silent
 from text2live_cli.prompts import Prompts
 from text2live_cli.training import Trainer
 from text2live_cli.video import open_clip
+from text2live_cli.video_scene import AtlasScene, prepare_atlas_scene
 
 VIT = "ViT-B-32-quickgelu"
 PROMPTS = {
@@ -60,7 +61,7 @@ class Bench(NamedTuple):
     weights: Path | None
     device: str
 
-    def train(self, layer: str) -> tuple[Trainer, video_edit.Scene]:
+    def train(self, layer: str) -> tuple[Trainer, AtlasScene]:
         """A fresh trainer for "fg" or "bg", as `edit_video` makes it."""
         device = choose_device(self.device)
         prepare(device)
@@ -68,15 +69,14 @@ class Bench(NamedTuple):
         settings = resolve_video_settings(
             self.preset, self.encoder, side == "foreground", device=self.device
         )
-        atlas = read_atlas(self.atlas_dir)
-        scene = video_edit.prepare_scene(
-            open_clip(self.clip), self.atlas_dir, atlas, side, settings, device, Silent()
+        scene = prepare_atlas_scene(
+            open_clip(self.clip), read_atlas(self.atlas_dir), side, settings, device, Silent()
         )
         guide = load_guide(self.encoder, self.weights, Silent()).to(device)
         trainer = edit_run.make_trainer(
             guide,
             PROMPTS[layer],
-            video_edit.make_renderer(scene, settings, None),
+            scene.renderer(settings),
             settings,
             device,
             choose_precision(settings.precision, device),
@@ -138,9 +138,9 @@ def time_steps(trainer: Trainer, steps: int) -> dict[str, float]:
     return {part: seconds[part] for part in (*PARTS, "other", "whole step")}
 
 
-def time_render(trainer: Trainer, scene: video_edit.Scene) -> float:
+def time_render(trainer: Trainer, scene: AtlasScene) -> float:
     """Frames per second of the composited clip."""
-    frames = video_edit.make_edit(trainer, scene, [], None).composited(Silent())
+    frames = scene.edit(trainer).composited(Silent())
     next(frames)  # opens the file, and warms up
     begin = time.perf_counter()
     in_time = takewhile(lambda _: time.perf_counter() - begin < RENDER_SECONDS, frames)

@@ -503,6 +503,12 @@ def test_a_missing_atlas_is_fitted_with_the_box_and_the_encoder_of_the_edit(
     assert (asked["foreground"], asked["clip"], asked["masks"]) == ("cup", "swatch", None)
     refused(edit("clip", "--box", "1,2,30,40"), 2, "asked")
     assert (asked["box"], asked["foreground"]) == ("1,2,30,40", None)
+    refused(edit("clip"), 2, "asked")
+    assert asked["foreground"] == "cup"
+    refused(edit("clip", "--roi", "red cup"), 2, "asked")
+    assert asked["foreground"] == "red cup"
+    refused(edit("clip", "--atlas", "bg", prompt="snowy grass"), 2, "asked")
+    assert asked["foreground"] is None
 
 
 def test_a_fit_that_fails_leaves_no_result(copied: Painted) -> None:
@@ -519,8 +525,24 @@ def test_a_fit_that_was_stopped_is_not_used_unsaid(copied: Painted, quick_fit: N
         edit_video("clip", "golden cup", progress=StopAt("fitting", 1), **SETTINGS)
     assert not Path("clip.fg.golden-cup").exists()
     assert record_of("clip.atlas")["interrupted"]
-    result = edit("clip", *NO_LAYER)
-    assert "clip.atlas: its fit was stopped early" in result.stderr
+    result = passed(edit("clip", *NO_LAYER))
+    assert "clip.atlas: its fit was stopped early and is used as it is" in result.stderr
+
+
+def test_resuming_goes_on_with_a_fit_that_was_stopped(copied: Painted, quick_fit: None) -> None:
+    shutil.copytree("clip", "other")
+    passed(edit("other", *NO_LAYER))
+    shutil.rmtree("clip.atlas")
+    with pytest.raises(KeyboardInterrupt):
+        edit_video("clip", "golden cup", progress=StopAt("fitting", 1), **SETTINGS)
+    Path("clip.atlas", ATLAS).unlink()  # as if it had been killed
+    refused(edit("clip", *NO_LAYER), 2, "clip.atlas holds an unfinished fit: add --resume")
+    result = passed(edit("clip", *NO_LAYER, "--resume"))
+    assert "clip.atlas: its fit goes on where it was stopped" in result.stderr
+    assert "stopped early" not in result.stderr
+    assert not record_of("clip.atlas")["interrupted"]
+    assert not Path("clip.atlas", CHECKPOINT).exists()
+    assert rgba_of("clip.fg.golden-cup").tobytes() == rgba_of("other.fg.golden-cup").tobytes()
 
 
 def test_an_atlas_of_another_clip_is_refused(copied: Painted) -> None:
@@ -807,8 +829,7 @@ def test_a_missing_encoder_is_named_with_what_else_there_is(
         layer = ("--layer-format", ending[1:]) if kinds == "_LAYER_KINDS" else NO_LAYER
         result = edit(painted.clip, "-o", "out", *layer)
     refused(result, 1, f"the encoder {encoder}-not-here is missing", instead)
-    assert f"layer{ending}" not in names("out")
-    passed(edit(painted.clip, "-o", "out", "--layer-format", "png", "--resume"))
+    assert names(here) == set(), "known before any work is done"
 
 
 # The paper's baselines and ablations
@@ -827,9 +848,13 @@ def test_the_baseline_atlas_trains_on_the_atlas_as_a_picture(
     passed(edit(painted.clip, "--atlas", "bg", "--onto", "out", "-o", "both", *NO_LAYER))
 
 
-def test_the_baseline_frames_edits_every_frame_by_itself(painted: Painted, here: Path) -> None:
-    passed(edit(painted.clip, "--baseline", "frames", "-o", "out", *FORMATS))
-    assert names("out") == RESULT - {"atlas-layer.png"} | {"layer", "layer.mov", "layer.webm"}
+def test_the_baseline_frames_edits_every_frame_by_itself(copied: Painted, painted: Painted) -> None:
+    shutil.rmtree("clip.atlas")
+    passed(edit("clip", "--baseline", "frames", "-o", "out", "--save-every", 1, *FORMATS))
+    assert names(".") == {"clip", "out"}, "no atlas is needed, and none is fitted"
+    assert "<h2>Atlas" not in Path("out/report.html").read_text("utf-8")
+    layers = {"layer", "layer.mov", "layer.webm"}
+    assert names("out") == RESULT - {"atlas-layer.png"} | layers | {"previews"}
     record = record_of("out")
     assert record["job"]["baseline"] == "frames"
     assert "layer" not in record

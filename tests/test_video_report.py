@@ -44,8 +44,7 @@ def report() -> VideoReport:
         original=webm_bytes(frames, RATE),
         composite=webm_bytes(edited, RATE),
         screen=webm_bytes(np.where(inside, edited, GREEN).astype(np.uint8), RATE),
-        atlas_before=atlas,
-        atlas_after=atlas[..., [2, 1, 0, 3]],
+        atlas=(atlas, atlas[..., [2, 1, 0, 3]]),
         figures=(("similarity to the text", "0.31"), ("unchanged", "93.1 %")),
         settings={"steps": 300, "preset": "draft", "onto": None},
         prompts=(("target", "blue ball"), ("in the picture now", "ball")),
@@ -80,8 +79,9 @@ def test_the_page_holds_all_that_the_report_says(report: VideoReport) -> None:
         assert "muted" in film and "playsinline" in film
     before, after = outline.all("img")
     assert (before["alt"], after["alt"]) == ("Atlas before", "Atlas after")
-    np.testing.assert_array_equal(png(before["src"]), report.atlas_before)
-    np.testing.assert_array_equal(png(after["src"]), report.atlas_after)
+    assert report.atlas is not None
+    np.testing.assert_array_equal(png(before["src"]), report.atlas[0])
+    np.testing.assert_array_equal(png(after["src"]), report.atlas[1])
     cells = list(zip(outline.text("th"), outline.text("td"), strict=True))
     settings = [("steps", "300"), ("preset", "draft"), ("onto", "–")]
     assert cells == [*report.prompts, *report.figures, *settings]

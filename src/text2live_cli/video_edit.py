@@ -12,24 +12,10 @@ from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
+from torch import Tensor
 
 from . import edit_run, record, weights
-from .atlas.dataset import (
-    AtlasDataset,
-    FramesDataset,
-    WorkingAtlas,
-    atlas_layer,
-    gather_footage,
-    pixel_ratio,
-)
-from .atlas.discretise import AtlasPicture, discretise
-from .atlas.footage import (
-    find_atlas,
-    fit_digest,
-    result_layers,
-    tell_uncovered,
-)
+from .atlas.footage import find_atlas, fit_digest, result_layers, tell_uncovered
 from .atlas.layers import Side
 from .atlas.render import Layer
 from .atlas.store import ATLAS, Atlas, read_atlas
@@ -37,32 +23,34 @@ from .atlas_fit import default_folder, fit_atlas
 from .charts import write_loss_chart
 from .checkpoint import Checkpoint
 from .clip_guide import load_guide
-from .config import DatasetSettings, EditSettings, resolve_video_settings
+from .config import resolve_video_settings
 from .device import choose_device, choose_precision, explain_out_of_memory, prepare
 from .errors import UsageError
-from .generator import MIN_SIDE
-from .internal_dataset import Example, InternalDataset
 from .progress import Progress, Silent
 from .prompts import slug
 from .run_folder import CHECKPOINT, discard_former_run, explained, open_run_folder, run_folder
-from .training import Renderer, Trainer
 from .video import Clip, open_clip
 from .video_result import (
     LAYER_FORMATS,
     AtlasEdit,
     Edit,
-    FramesEdit,
     write_atlas_layer,
     write_report,
     write_videos,
 )
+from .video_scene import (
+    AtlasScene,
+    FramesScene,
+    prepare_atlas_scene,
+    prepare_frames_scene,
+    training_size,
+)
+from .video_writing import require_encoders
 from .views import ViewSettings
 
 SIDES: dict[str, Side] = {"fg": "foreground", "bg": "background"}
 BASELINES = ("atlas", "frames")
 VIEWS = ViewSettings(fill=0.0)  # black: where no foreground is, a crop is black too
-_PAPER_ATLAS = 2000  # pixels of its longer side, at least as fine as the frames
-_ATLAS_CROP = 1.5  # frames' worth of pixels that an atlas crop may have, but in `paper`
 
 
 @dataclass(frozen=True)
@@ -77,21 +65,6 @@ class VideoResult:
     def composite(self) -> Path:
         """The edited clip."""
         return self.folder / "composite.mp4"
-
-
-@dataclass(frozen=True)
-class Scene:
-    """A clip with its atlas, and the layer of it that is edited."""
-
-    clip: Clip
-    atlas: Atlas
-    side: Side
-    picture: AtlasPicture
-    """The layer's atlas."""
-    frames: NDArray[np.uint8]
-    """The fitted frames at the size of the training, (T, h, w, 3)."""
-    working: WorkingAtlas
-    """The layer's atlas at the size of the training."""
 
 
 @explain_out_of_memory()
@@ -134,7 +107,7 @@ def edit_video(
     """
     begin = time.monotonic()
     progress = progress or Silent()
-    side = _check_choices(atlas, layer_formats, baseline)
+    side = _check_choices(atlas, layer_formats, baseline, onto)
     source = Path(source)
     device = choose_device(overrides.get("device") or "auto")
     chosen = preset or ("draft" if device.type == "cpu" else "paper")
@@ -142,39 +115,54 @@ def edit_video(
     edit_run.check_limits(minutes, save_every, overrides.get("steps"))
     folder = Path(output) if output else Path(f"{source.stem}.{atlas}.{slug(prompt)}")
     _check_folder(folder, source)
-    open_run_folder(folder, overwrite, resume, [source])
+    where = None if baseline == "frames" else _atlas_folder(source, atlas_dir, progress)
+    resume_fit = resume and not (folder / CHECKPOINT).exists() and _is_unfinished(where)
+    open_run_folder(folder, overwrite, resume and not resume_fit, [source])
+    require_encoders(layer_formats)
     read = open_clip(source)
-    for note in read.notes:
-        progress.message(note)
+    fitted = None if where is None or resume_fit else _read_fit(where, read, atlas_dir)
+    below = _layers_below(Path(onto), read, where, fitted, folder) if onto and where else []
     prepare(device)
     precision = choose_precision(settings.precision, device)
+    for note in read.notes:
+        progress.message(note)
     progress.message(f"preset {chosen}; on {device.type} in {precision.name}")
-    if onto and baseline == "frames":
-        raise UsageError("--onto: the baseline frames has no atlas to share")
-    below = _layers_below(Path(onto), read, atlas_dir, folder) if onto else []
+    guide = load_guide(clip, Path(clip_weights) if clip_weights else None, progress)
+    guide.to(device)
+    shown = _middle_frame(read, fitted, training_size(read, settings), device)
+    prompts = edit_run.resolve_prompts(prompt, roi, screen, also, keep, guide, shown, progress)
     fit = {"masks": masks, "box": box, "foreground": foreground}
-    encoder = {"clip": clip, "clip_weights": clip_weights}
-    where, fitted = _find_or_fit(read, atlas_dir, fit, encoder, settings, progress)
-    scene = prepare_scene(read, where, fitted, side, settings, device, progress)
-    checkpoint = Checkpoint.read(folder / CHECKPOINT) if resume else None
+    scene: AtlasScene | FramesScene
+    told = list(read.notes)
+    if where is None:
+        scene = prepare_frames_scene(read, settings, device, progress)
+    else:
+        if fitted is None:
+            if side == "foreground" and not any(fit.values()):
+                fit["foreground"] = prompts.roi
+            encoder = {"clip": clip, "clip_weights": clip_weights, "device": settings.device}
+            fitted = _fit_first(read, where, {**fit, **encoder}, resume_fit, progress)
+        else:
+            _tell_of_the_fit(where, fit, progress)
+        told += tell_uncovered(read, fitted)
+        for note in told[len(read.notes) :]:
+            progress.message(note)
+        scene = prepare_atlas_scene(
+            read, fitted, side, settings, device, progress, below, baseline == "atlas"
+        )
+    checkpoint = Checkpoint.read(folder / CHECKPOINT) if resume and not resume_fit else None
     with run_folder(folder):
-        guide = load_guide(clip, Path(clip_weights) if clip_weights else None, progress)
-        guide.to(device)
-        shown = torch.from_numpy(scene.frames[len(scene.frames) // 2]).to(device)
-        shown = shown.permute(2, 0, 1)[None].float() / 255
-        prompts = edit_run.resolve_prompts(prompt, roi, screen, also, keep, guide, shown, progress)
-        renderer = make_renderer(scene, settings, baseline)
         trainer = edit_run.make_trainer(
-            guide, prompts, renderer, settings, device, precision, VIEWS
+            guide, prompts, scene.renderer(settings), settings, device, precision, VIEWS
         )
         inputs = {
             "input": read.sha256,
             "atlas": atlas,
-            "fit": fit_digest(where),
+            "fit": None if where is None else fit_digest(where),
             "baseline": baseline,
         }
         job = edit_run.describe_job(inputs, prompts, trainer, guide)
-        preview = partial(_preview, trainer, scene)
+        preview = partial(scene.preview, trainer)
         saver = edit_run.Saver(folder, trainer, job, preview, save_every, progress)
         if overwrite:
             discard_former_run(folder)
@@ -182,8 +170,8 @@ def edit_video(
         pace = edit_run.resume_or_begin(checkpoint, saver, minutes, progress)
         trained = time.monotonic()
         saver.save()
-        edit = make_edit(trainer, scene, below, baseline)
-        notes = write_videos(folder, read, edit, layer_formats, progress)
+        edit = scene.edit(trainer)
+        told += write_videos(folder, read, edit, layer_formats, progress)
         write_loss_chart(folder / "loss.png", trainer.history)
         timings = {
             "preparation": prepared - begin,
@@ -197,23 +185,15 @@ def edit_video(
         )
         made["onto"] = os.path.relpath(onto, folder) if onto else None
         if isinstance(edit, AtlasEdit):
-            write_atlas_layer(folder, edit.picture)
-            made["layer"] = {
-                "side": side,
-                "left": edit.picture.left,
-                "top": edit.picture.top,
-                "scale": edit.scale,
-                "atlas": str(where),
-            }
-        below_edit = scene.working.finer(scene.picture)
-        covered = scene.picture.rgba[..., 3]
-        told = (*read.notes, *tell_uncovered(read, fitted), *notes)
-        write_report(folder, read, below_edit, covered, edit, made, told)
+            made["layer"] = {"atlas": str(where), **write_atlas_layer(folder, edit)}
+        write_report(folder, read, edit, made, told)
         record.write_record(folder, made)
     return VideoResult(folder, made["interrupted"], made)
 
 
-def _check_choices(atlas: str, layer_formats: Sequence[str], baseline: str | None) -> Side:
+def _check_choices(
+    atlas: str, layer_formats: Sequence[str], baseline: str | None, onto: Path | str | None
+) -> Side:
     if atlas not in SIDES:
         raise UsageError(f"--atlas {atlas}: must be fg or bg")
     for name in layer_formats:
@@ -221,6 +201,8 @@ def _check_choices(atlas: str, layer_formats: Sequence[str], baseline: str | Non
             raise UsageError(f"--layer-format {name}: must be one of {', '.join(LAYER_FORMATS)}")
     if baseline is not None and baseline not in BASELINES:
         raise UsageError(f"--baseline {baseline}: must be {', '.join(BASELINES)}")
+    if onto and baseline == "frames":
+        raise UsageError("--onto: the baseline frames has no atlas to share")
     return SIDES[atlas]
 
 
@@ -233,124 +215,74 @@ def _check_folder(folder: Path, source: Path) -> None:
             raise UsageError(f"{folder} is for an atlas: choose another -o DIR")
 
 
+def _atlas_folder(source: Path, atlas_dir: Path | str | None, progress: Progress) -> Path:
+    """Where the clip's atlas is, or will be."""
+    if atlas_dir:
+        return Path(atlas_dir)
+    return find_atlas(source) or default_folder(source, progress)
+
+
+def _read_fit(where: Path, clip: Clip, atlas_dir: Path | str | None) -> Atlas | None:
+    """The clip's atlas; None where it has to be fitted first."""
+    if not atlas_dir and not (where / ATLAS).exists():
+        if _is_unfinished(where):
+            raise UsageError(f"{where} holds an unfinished fit: add --resume, or delete it")
+        return None
+    atlas = read_atlas(where)
+    atlas.require_clip(clip, where)
+    return atlas
+
+
+def _is_unfinished(where: Path | None) -> bool:
+    return where is not None and (where / CHECKPOINT).exists()
+
+
 def _layers_below(
-    onto: Path, clip: Clip, atlas_dir: Path | str | None, folder: Path
+    onto: Path, clip: Clip, where: Path, fitted: Atlas | None, folder: Path
 ) -> list[tuple[Side, Layer]]:
     """The layers of an earlier result, which is on an atlas that is there already."""
-    where = Path(atlas_dir) if atlas_dir else find_atlas(clip.path)
-    if where is None or not (where / ATLAS).is_file():
+    if fitted is None:
         raise UsageError(f"--onto {onto}: the atlas that it was made on is not there: --atlas-dir")
     return result_layers([onto], clip, fit_digest(where), folder)
 
 
-def _find_or_fit(
-    clip: Clip,
-    atlas_dir: Path | str | None,
-    fit: dict[str, Any],
-    encoder: dict[str, Any],
-    settings: EditSettings,
-    progress: Progress,
-) -> tuple[Path, Atlas]:
-    """The folder of the clip's atlas and what is in it; fitted first where there is none."""
-    given = [f"--{name}" for name, value in fit.items() if value]
-    where = Path(atlas_dir) if atlas_dir else find_atlas(clip.path)
-    if where is None:
+def _middle_frame(
+    clip: Clip, fitted: Atlas | None, size: tuple[int, int], device: torch.device
+) -> Tensor:
+    """The frame in which the ROI is looked for, (1, 3, *size) in [0, 1]."""
+    number = clip.count // 2
+    if fitted is not None:
+        number = fitted.facts.first + fitted.facts.every * (fitted.facts.frames // 2)
+    frame = next(clip.frames(min(number, clip.count - 1), size=size))
+    return torch.from_numpy(frame).to(device).permute(2, 0, 1)[None].float() / 255
+
+
+def _fit_first(
+    clip: Clip, where: Path, options: dict[str, Any], resume: bool, progress: Progress
+) -> Atlas:
+    """Fit the clip's atlas, which is kept; or go on with a fit that was stopped."""
+    if resume:
+        progress.message(f"{where}: its fit goes on where it was stopped")
+    else:
         progress.message("no atlas of this clip yet: it is fitted first, and kept")
-        where = default_folder(clip.path, progress)
-        values = {
-            "masks": Path(fit["masks"]) if fit["masks"] else None,
-            "box": fit["box"],
-            "foreground": fit["foreground"],
-        }
-        fitted = fit_atlas(
-            clip.path,
-            output=where,
-            progress=progress,
-            device=settings.device,
-            **values,
-            **encoder,
-        )
-        if fitted.interrupted:
-            raise KeyboardInterrupt
-    elif given:
+    if options["foreground"]:
+        progress.message(f'its foreground: "{options["foreground"]}" (or --masks, --box)')
+    result = fit_atlas(clip.path, output=where, resume=resume, progress=progress, **options)
+    if result.interrupted:
+        progress.message("the fit was stopped: the same command with --resume goes on")
+        raise KeyboardInterrupt
+    return read_atlas(where)
+
+
+def _tell_of_the_fit(where: Path, fit: dict[str, Any], progress: Progress) -> None:
+    given = [f"--{name}" for name, value in fit.items() if value]
+    if given:
         progress.warning(f"{given[0]} is for fitting: the atlas in {where} is used as it is")
-    if (where / CHECKPOINT).exists():
+    if _is_unfinished(where):
         progress.warning(
-            f"{where}: its fit was stopped early; text2live fit-atlas --resume goes on"
+            f"{where}: its fit was stopped early and is used as it is;"
+            " text2live fit-atlas --resume goes on"
         )
-    atlas = read_atlas(where)
-    atlas.require_clip(clip, where)
-    for note in tell_uncovered(clip, atlas):
-        progress.message(note)
-    return where, atlas
-
-
-def prepare_scene(
-    clip: Clip,
-    where: Path,
-    atlas: Atlas,
-    side: Side,
-    settings: EditSettings,
-    device: torch.device,
-    progress: Progress,
-) -> Scene:
-    """The fitted frames and the layer's atlas, at the size of the training."""
-    picture = discretise(atlas.model, side) if side in atlas.facts.corners else None
-    if picture is None:
-        raise UsageError(f"--atlas: {where} has no {side}, as nothing moves in it; take the other")
-    short = max(MIN_SIDE, min(settings.size, clip.height, clip.width))
-    scale = short / min(clip.height, clip.width)
-    size = (round(clip.height * scale), round(clip.width * scale))
-    facts = atlas.facts
-    end = facts.first + facts.every * (facts.frames - 1) + 1
-    progress.stage("reading frames", facts.frames, "frame")
-    frames = np.empty((facts.frames, *size, 3), np.uint8)
-    for i, frame in enumerate(clip.frames(facts.first, end, facts.every, size)):
-        frames[i] = frame
-        progress.advance(i + 1)
-    ratios = [
-        pixel_ratio(atlas.model.locate(t, size), side)
-        for t in range(0, facts.frames, max(1, facts.frames // 8))
-    ]
-    known = [ratio for ratio in ratios if ratio > 0]
-    finest = 1 / float(np.median(known)) if known else 1.0
-    if settings.preset == "paper":
-        finest = max(finest, _PAPER_ATLAS / max(atlas.model.canvas(side)))
-    return Scene(clip, atlas, side, picture, frames, WorkingAtlas.of(picture, finest, device))
-
-
-def make_renderer(scene: Scene, settings: EditSettings, baseline: str | None) -> Renderer:
-    """Where the pictures of a step come from; the baselines treat theirs as §5 does pictures."""
-    augment = settings.internal_dataset
-    if baseline == "atlas":
-        whole = Example(scene.working.color, None)
-        return InternalDataset(whole, DatasetSettings(), augment)
-    if baseline == "frames":
-        return FramesDataset(scene.frames, DatasetSettings(), augment, scene.working.color.device)
-    size = (scene.frames.shape[1], scene.frames.shape[2])
-    footage = gather_footage(
-        scene.side, scene.working, scene.frames, lambda t: scene.atlas.model.locate(t, size)
-    )
-    limit = None if settings.preset == "paper" else round(_ATLAS_CROP * size[0] * size[1])
-    return AtlasDataset(footage, settings.dataset, augment, limit)
-
-
-def _make_layer(trainer: Trainer, scene: Scene) -> tuple[AtlasPicture, float]:
-    """The edit on the whole atlas as it is saved, and its pixels to an atlas pixel."""
-    delivered = scene.working.finer(scene.picture)
-    with trainer.precision.autocast(trainer.device):
-        made = atlas_layer(trainer.generator, scene.working, delivered, trainer.settings.alpha_cut)
-    return made, delivered.scale
-
-
-def make_edit(
-    trainer: Trainer, scene: Scene, below: Sequence[tuple[Side, Layer]], baseline: str | None
-) -> Edit:
-    """The trained edit, ready for the frames."""
-    if baseline == "frames":
-        return FramesEdit(scene.clip, trainer, (scene.frames.shape[1], scene.frames.shape[2]))
-    picture, scale = _make_layer(trainer, scene)
-    return AtlasEdit(scene.clip, scene.atlas, scene.side, picture, scale, below)
 
 
 def _unchanged(edit: Edit) -> float | None:
@@ -358,12 +290,3 @@ def _unchanged(edit: Edit) -> float | None:
     if isinstance(edit, AtlasEdit):
         return float(np.mean(edit.picture.rgba[..., 3] == 0))
     return None
-
-
-def _preview(trainer: Trainer, scene: Scene) -> NDArray[np.uint8]:
-    """The edited atlas as it is, (h, w, 3)."""
-    layer, _ = _make_layer(trainer, scene)
-    alpha = layer.rgba[..., 3:] / 255.0
-    below = scene.working.finer(scene.picture).color[0].permute(1, 2, 0).cpu().numpy() * 255
-    mixed = below + alpha * (layer.rgba[..., :3] - below)
-    return np.asarray(mixed.round(), np.uint8)

@@ -40,10 +40,8 @@ class VideoReport:
     """WebM of the same frames, of the same size."""
     screen: bytes
     """WebM of the same frames: the edit layer over green."""
-    atlas_before: np.ndarray
-    """(H, W, 4) uint8 RGBA, alpha straight."""
-    atlas_after: np.ndarray
-    """(H, W, 4) uint8 RGBA, alpha straight."""
+    atlas: tuple[np.ndarray, np.ndarray] | None
+    """Before and after, (H, W, 4) uint8 RGBA, alpha straight; None for an edit without an atlas."""
     figures: tuple[tuple[str, str], ...]
     """Name and value with its unit."""
     settings: Mapping[str, object]
@@ -68,8 +66,7 @@ def video_report_html(report: VideoReport) -> str:
         composite=film("Composite", report.composite),
         controls=film_controls(_frames(report)),
         screen=film("Edit layer over green", report.screen),
-        before=picture("Atlas before", report.atlas_before),
-        after=picture("Atlas after", report.atlas_after),
+        atlas=_atlas(report.atlas),
         prompts=_prompts(report.prompts),
         figures=table(report.figures),
         settings=table((name, in_words(value)) for name, value in report.settings.items()),
@@ -81,6 +78,14 @@ def video_report_html(report: VideoReport) -> str:
         style=page_part(__package__, "video_report.css"),
         script=page_part(__package__, "video_report.js"),
     )
+
+
+def _atlas(pictures: tuple[np.ndarray, np.ndarray] | None) -> str:
+    if pictures is None:
+        return ""
+    before, after = pictures
+    shown = f"{picture('Atlas before', before)}\n{picture('Atlas after', after)}"
+    return f'<section>\n<h2>Atlas</h2>\n<div class="before-after">\n{shown}\n</div>\n</section>'
 
 
 def _prompts(rows: tuple[tuple[str, str], ...]) -> str:

@@ -7,12 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
-import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from .atlas.dataset import WorkingAtlas, frame_layer
+from .atlas.dataset import frame_layer
 from .atlas.discretise import AtlasPicture
 from .atlas.footage import ATLAS_LAYER, by_itself, composited, on_green, stacked
 from .atlas.layers import Side
@@ -59,7 +58,14 @@ class AtlasEdit:
     """The edit layer on the atlas, as saved."""
     scale: float
     """Its pixels to an atlas pixel."""
+    before: NDArray[np.uint8]
+    """The atlas without the edit, RGBA of the same size; alpha is 255 where the clip uses it."""
     below: Sequence[tuple[Side, Layer]]
+
+    @property
+    def after(self) -> NDArray[np.uint8]:
+        """The atlas under the edit, as `before`."""
+        return np.dstack([lay_over(self.before[..., :3], self.picture.rgba), self.before[..., 3]])
 
     @property
     def layer(self) -> Layer:
@@ -103,13 +109,17 @@ class FramesEdit:
     def by_itself(self, progress: Progress) -> Frames:
         """The generator's layer of every frame."""
         progress.stage("editing frames", self.clip.count, "frame")
-        trainer = self.trainer
         for number, frame in enumerate(self.clip.frames()):
-            with torch.no_grad(), trainer.precision.autocast(trainer.device):
-                yield frame_layer(
-                    trainer.generator, frame, self.size, trainer.device, trainer.settings.alpha_cut
-                )
+            yield self.layer_of(frame)
             progress.advance(number + 1)
+
+    def layer_of(self, frame: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """The generator's layer of one frame (h, w, 3), straight RGBA."""
+        trainer = self.trainer
+        with torch.no_grad(), trainer.precision.autocast(trainer.device):
+            return frame_layer(
+                trainer.generator, frame, self.size, trainer.device, trainer.settings.alpha_cut
+            )
 
 
 def write_videos(
@@ -135,30 +145,27 @@ def write_videos(
     return notes
 
 
-def write_atlas_layer(folder: Path, picture: AtlasPicture) -> None:
-    """Write atlas-layer.png, from which the frames can be rendered again."""
+def write_atlas_layer(folder: Path, edit: AtlasEdit) -> dict[str, Any]:
+    """Write atlas-layer.png, from which the frames can be rendered again.
+
+    Returns the place of the layer, as `footage.result_layers` reads it from the record.
+    """
+    picture = edit.picture
     write_picture(folder / ATLAS_LAYER, picture.rgba[..., :3], picture.rgba[..., 3])
+    return {
+        "side": edit.side,
+        "left": picture.left,
+        "top": picture.top,
+        "scale": edit.scale,
+    }
 
 
 def write_report(
-    folder: Path,
-    clip: Clip,
-    before: WorkingAtlas,
-    covered: NDArray[np.uint8],
-    edit: Edit,
-    facts: dict[str, Any],
-    notes: Sequence[str],
+    folder: Path, clip: Clip, edit: Edit, facts: dict[str, Any], notes: Sequence[str]
 ) -> None:
-    """Write report.html: what was written, to look at in a browser.
-
-    `covered` (h, w) is 255 where the clip uses the atlas, at any size.
-    """
+    """Write report.html: what was written, to look at in a browser."""
     composite, screen = (open_clip(folder / name) for name in ("composite.mp4", "screen.mp4"))
     prompts = facts["prompts"]
-    atlas = to_uint(before.color[0].permute(1, 2, 0).cpu().numpy(), 255)
-    edited = lay_over(atlas, edit.picture.rgba) if isinstance(edit, AtlasEdit) else atlas
-    height, width = atlas.shape[:2]
-    shown = np.asarray(cv2.resize(covered, (width, height), interpolation=cv2.INTER_NEAREST))
     texts = {name: value for name, value in prompts.items() if value}
     report = VideoReport(
         title=f"{clip.path.name}: {prompts['target']}",
@@ -166,8 +173,7 @@ def write_report(
         original=webm_bytes(_small(clip, clip), clip.rate),
         composite=webm_bytes(_small(composite, clip), clip.rate),
         screen=webm_bytes(_small(screen, clip), clip.rate),
-        atlas_before=np.dstack([atlas, shown]),
-        atlas_after=np.dstack([edited, shown]),
+        atlas=(edit.before, edit.after) if isinstance(edit, AtlasEdit) else None,
         figures=tuple((f"seconds, {k}", f"{v:.1f}") for k, v in facts["seconds"].items()),
         settings={name: v for name, v in facts["job"].items() if name not in prompts},
         prompts=tuple((k, v if isinstance(v, str) else ", ".join(v)) for k, v in texts.items()),

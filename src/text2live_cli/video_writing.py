@@ -130,6 +130,17 @@ def webm_bytes(frames: Iterable[np.ndarray], rate: Fraction) -> bytes:
     return buffer.getvalue()
 
 
+def require_encoders(layer_formats: Sequence[str]) -> None:
+    """Raise Text2LiveError where an encoder is missing for an MP4, a web page, or a layer format.
+
+    Layer formats are endings of `write_layer_video` without the point; others need no encoder.
+    """
+    layers = [_LAYER_KINDS[f".{name}"] for name in layer_formats if f".{name}" in _LAYER_KINDS]
+    for kind in (*layers, _KINDS[".mp4"], _PREVIEW):
+        with _named_encoder(kind.encoder, kind.instead):
+            av.codec.Codec(kind.encoder, "w")
+
+
 class _Kind(NamedTuple):
     """A file format with its encoders."""
 
@@ -264,8 +275,15 @@ def _peeked(frames: Iterable[np.ndarray]) -> tuple[np.ndarray, Iterator[np.ndarr
 
 
 def _add_stream(output: Any, encoder: str, instead: str, **settings: Any) -> Any:
-    try:
+    with _named_encoder(encoder, instead):
         return output.add_stream(encoder, **settings)
+
+
+@contextlib.contextmanager
+def _named_encoder(encoder: str, instead: str) -> Iterator[None]:
+    """An encoder that is missing within is named, with what to do."""
+    try:
+        yield
     except (av.codec.codec.UnknownCodecError, av.error.EncoderNotFoundError) as error:
         raise Text2LiveError(
             f"the encoder {encoder} is missing from this build of FFmpeg; install the wheel of "
