@@ -11,6 +11,8 @@ encoder. All figures are of the frames before they are encoded:
 - warp error: mean absolute difference, in 8-bit levels, of each frame and the next one brought back
   along the *source's* optical flow (DIS), where that can be trusted: on the object, and over the
   whole frame; then as multiples of what the source itself has.
+- flicker: the same of the *change* (result − source), as a share of the mean change: 0 where what
+  was added moves exactly with the flow, however strong or faint it is.
 - outside: PSNR against the source farther than a few pixels from the object, dB (100: the same).
 """
 
@@ -120,16 +122,24 @@ def edit(case: Case, method: str, folder: Path, options: dict[str, Any]) -> Fram
 # Figures
 
 
-def warp_errors(frames: Frames, flow: Flow) -> NDArray[np.float32]:
-    """(T − 1, h, w): how far each pixel is from what the flow leads to; NaN where not trusted."""
-    y, x = np.mgrid[: frames.shape[1], : frames.shape[2]].astype(np.float32)
+def warp_errors(values: NDArray[np.float32], flow: Flow) -> NDArray[np.float32]:
+    """(T − 1, h, w): how far each pixel of (T, h, w, 3) is from what the flow leads to.
+
+    NaN where the flow is not trusted.
+    """
+    y, x = np.mgrid[: values.shape[1], : values.shape[2]].astype(np.float32)
     errors = np.empty(flow.forward_ok.shape, np.float32)
     for t, there in enumerate(flow.forward):
-        later = frames[t + 1].astype(np.float32)
-        carried = cv2.remap(later, x + there[..., 0], y + there[..., 1], cv2.INTER_LINEAR)
-        errors[t] = np.abs(frames[t] - carried).mean(-1)
+        carried = cv2.remap(values[t + 1], x + there[..., 0], y + there[..., 1], cv2.INTER_LINEAR)
+        errors[t] = np.abs(values[t] - carried).mean(-1)
     errors[~flow.forward_ok] = np.nan
     return errors
+
+
+def flicker(change: NDArray[np.float32], flow: Flow) -> float:
+    """Warp error of the change (T, h, w, 3), as a share of the mean change; NaN without any."""
+    changed = np.abs(change[:-1]).mean(-1)[flow.forward_ok].mean()
+    return float(np.nanmean(warp_errors(change, flow)) / changed) if changed else float("nan")
 
 
 def around(mask: NDArray[np.bool_]) -> tuple[slice, slice] | None:
@@ -170,7 +180,8 @@ def table(case: Case, made: dict[str, Frames]) -> Iterator[list[str]]:
     rows = {"source": case.frames, **({} if case.truth is None else {"true repaint": case.truth})}
     usual: tuple[float, float] | None = None
     for name, frames in {**rows, **made}.items():
-        errors = warp_errors(frames, flow)
+        shown = frames.astype(np.float32)
+        errors = warp_errors(shown, flow)
         on_object, over_all = float(np.nanmean(errors[inside])), float(np.nanmean(errors))
         usual = usual or (on_object, over_all)  # the source comes first
         whole, near = judge_text(frames, case.masks, case.prompt, judge)
@@ -182,6 +193,7 @@ def table(case: Case, made: dict[str, Frames]) -> Iterator[list[str]]:
             f"{on_object / usual[0]:.2f}",
             f"{over_all:.2f}",
             f"{over_all / usual[1]:.2f}",
+            f"{flicker(shown - case.frames, flow):.3f}",
             f"{psnr_of(frames[outside], case.frames[outside]):.1f}",
         ]
 
@@ -193,6 +205,7 @@ COLUMNS = (
     "÷ source's",
     "warp error, frame",
     "÷ source's",
+    "flicker",
     "outside, dB",
 )
 

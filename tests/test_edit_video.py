@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Mapping
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -33,15 +34,18 @@ from text2live_cli.atlas.grid import GridModel, Texture
 from text2live_cli.atlas.grid import Mapping as GridMapping
 from text2live_cli.atlas.grid_fit import GridSettings
 from text2live_cli.atlas.layers import SIDES
-from text2live_cli.atlas.store import ATLAS, PICTURES, AtlasFacts, write_atlas
+from text2live_cli.atlas.store import ATLAS, PICTURES, AtlasFacts, read_atlas, write_atlas
 from text2live_cli.cli import app
+from text2live_cli.config import resolve_video_settings
 from text2live_cli.edit_layer import GREEN_SCREEN
+from text2live_cli.generator import MIN_SIDE
 from text2live_cli.media import write_picture
 from text2live_cli.progress import Silent
 from text2live_cli.run_folder import CHECKPOINT, RECORD
 from text2live_cli.swatch.moving import paint_clip
 from text2live_cli.video import open_clip
 from text2live_cli.video_edit import edit_video
+from text2live_cli.video_scene import prepare_atlas_scene, training_size
 from text2live_cli.video_writing import write_video
 
 MEDIA = Path(__file__).resolve().parents[2] / "shared" / "media"
@@ -943,6 +947,34 @@ def test_a_clip_larger_than_the_training(here: Path) -> None:
     frames_again = rendered(Path("clip"), "out")
     np.testing.assert_array_equal(frames_again[~masks], frames[~masks])
     assert (frames_again[masks] != frames[masks]).any()
+
+
+def test_a_small_foreground_is_trained_on_larger(here: Path) -> None:
+    side, source = 140, (384, 512)
+    frames, masks = paint_clip("ball", "red", "grass", 3, COUNT, source)
+    small = np.zeros_like(masks)
+    for t in range(COUNT):
+        left = 260 - offset("foreground", t, COUNT, source[1])
+        small[t, 120 : 120 + side, left : left + side] = True
+    save_painted(Path("small"), frames, small)
+    clip, atlas = open_clip(Path("small/clip")), read_atlas(Path("small/clip.atlas"))
+    settings = resolve_video_settings("draft", "swatch", True)
+    plain = training_size(clip, settings)
+    assert plain == (192, 256)
+    cpu = torch.device("cpu")
+    fg, bg = (
+        prepare_atlas_scene(clip, atlas, side, settings, cpu, Silent())
+        for side in ("foreground", "background")
+    )
+    assert bg.frames.shape[1:3] == plain
+    larger = fg.frames.shape[1:3]
+    assert plain[0] < larger[0] < source[0]
+    border = 30 / 768 * larger[1]
+    assert side * larger[0] / source[0] + 2 * border == pytest.approx(MIN_SIDE, abs=4)
+    full = replace(settings, size=384)
+    assert (
+        prepare_atlas_scene(clip, atlas, "foreground", full, cpu, Silent()).frames.shape[1] == 384
+    )
 
 
 @pytest.mark.slow

@@ -11,7 +11,14 @@ from hypothesis import strategies as st
 
 from text2live_cli import weights
 from text2live_cli.clip_guide import ClipGuide, load_guide
-from text2live_cli.config import PRESETS, EditSettings, LossWeights, resolve_settings
+from text2live_cli.config import (
+    PRESETS,
+    VIDEO_WEIGHTS,
+    EditSettings,
+    LossWeights,
+    resolve_settings,
+    resolve_video_settings,
+)
 from text2live_cli.errors import UsageError
 from text2live_cli.progress import Silent
 from text2live_cli.prompts import (
@@ -86,6 +93,17 @@ def test_presets_are_the_published_ones() -> None:
     assert resolve_settings("draft", weights.DEFAULT_CLIP).steps == 60
     assert resolve_settings("draft", "swatch").steps == 120
     assert EditSettings().clip == weights.DEFAULT_CLIP
+
+
+def test_the_layers_of_a_clip_have_weights_of_their_own() -> None:
+    vit = "ViT-B-32-quickgelu/openai"
+    fg, bg = (resolve_video_settings("paper", vit, side).weights for side in (True, False))
+    assert fg == VIDEO_WEIGHTS and fg.bootstrap == 10
+    assert bg == dataclasses.replace(VIDEO_WEIGHTS, bootstrap=0.0)
+    fg, bg = (resolve_video_settings("draft", "swatch", side).weights for side in (True, False))
+    assert fg.sparsity < bg.sparsity and fg.bootstrap == bg.bootstrap > 0
+    bare = resolve_video_settings("draft", "swatch", False, lambda_bootstrap=0.0)
+    assert bare.weights.bootstrap == 0
 
 
 def test_overrides_win_and_unknown_ones_are_refused() -> None:

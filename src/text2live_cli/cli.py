@@ -183,7 +183,8 @@ def edit_video_command(
     masks: Masks = None,
     box: Box = None,
     foreground: Annotated[
-        str | None, typer.Option(help='For the fit: what the foreground is, "car".')
+        str | None,
+        typer.Option(help='For the fit: what the foreground is, "car". Default with fg: the ROI.'),
     ] = None,
     onto: Annotated[
         Path | None, typer.Option(help="Earlier result on the same clip, to be rendered below.")

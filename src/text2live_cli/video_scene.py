@@ -11,15 +11,17 @@ import torch
 from numpy.typing import NDArray
 
 from .atlas.dataset import (
+    OPAQUE,
     AtlasDataset,
     FramesDataset,
     WorkingAtlas,
     atlas_layer,
     gather_footage,
+    mask_box,
     pixel_ratio,
 )
 from .atlas.discretise import AtlasPicture, discretise
-from .atlas.layers import Side
+from .atlas.layers import Maps, Side
 from .atlas.render import Layer
 from .atlas.store import Atlas
 from .compositing import lay_over
@@ -35,6 +37,8 @@ from .video_result import AtlasEdit, FramesEdit
 
 _PAPER_ATLAS = 2000  # pixels of its longer side, at least as fine as the frames
 _ATLAS_CROP = 1.5  # frames' worth of pixels that an atlas crop may have, but in `paper`
+_SAMPLES = 8  # frames whose maps stand for all
+_MOST_ENLARGED = 3.0  # times the size asked for, since all frames are held in memory
 
 
 @dataclass(frozen=True)
@@ -64,7 +68,8 @@ class AtlasScene:
         footage = gather_footage(
             self.side, self.working, self.frames, lambda t: self.atlas.model.locate(t, size)
         )
-        limit = None if settings.preset == "paper" else round(_ATLAS_CROP * size[0] * size[1])
+        height, width = training_size(self.clip, settings)
+        limit = None if settings.preset == "paper" else round(_ATLAS_CROP * height * width)
         return AtlasDataset(footage, settings.dataset, augment, limit)
 
     def edit(self, trainer: Trainer) -> AtlasEdit:
@@ -127,11 +132,11 @@ def prepare_atlas_scene(
     facts = atlas.facts
     end = facts.first + facts.every * (facts.frames - 1) + 1
     size = training_size(clip, settings)
+    sampled = range(0, facts.frames, max(1, facts.frames // _SAMPLES))
+    if side == "foreground":
+        size = _enlarged(size, clip, [atlas.model.locate(t, size) for t in sampled])
     frames = _read_frames(clip, range(facts.first, end, facts.every), size, progress)
-    ratios = [
-        pixel_ratio(atlas.model.locate(t, size), side)
-        for t in range(0, facts.frames, max(1, facts.frames // 8))
-    ]
+    ratios = [pixel_ratio(atlas.model.locate(t, size), side) for t in sampled]
     known = [ratio for ratio in ratios if ratio > 0]
     finest = 1 / float(np.median(known)) if known else 1.0
     if settings.preset == "paper":
@@ -153,6 +158,19 @@ def training_size(clip: Clip, settings: EditSettings) -> tuple[int, int]:
     short = max(MIN_SIDE, min(settings.size, clip.height, clip.width))
     scale = short / min(clip.height, clip.width)
     return round(clip.height * scale), round(clip.width * scale)
+
+
+def _enlarged(size: tuple[int, int], clip: Clip, maps: list[Maps]) -> tuple[int, int]:
+    """So much larger, as far as the source goes, that half of the foreground's boxes fill a crop.
+
+    A crop has `MIN_SIDE` px at least; around a smaller foreground, most of it would be black.
+    """
+    boxes = [mask_box(one.opacity.numpy() > OPAQUE, least=1) for one in maps]
+    sides = [min(box.height, box.width) for box in boxes if box is not None]
+    if not sides:
+        return size
+    times = min(MIN_SIDE / float(np.median(sides)), clip.height / size[0], _MOST_ENLARGED)
+    return size if times <= 1 else (round(size[0] * times), round(size[1] * times))
 
 
 def _read_frames(

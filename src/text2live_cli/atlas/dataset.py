@@ -31,7 +31,8 @@ from .layers import Maps, Side
 
 NEIGHBOUR = 2
 """Frames between the three of a step."""
-_OPAQUE = 0.95  # opacity from which a pixel counts as foreground
+OPAQUE = 0.95
+"""Opacity from which a pixel counts as foreground."""
 _BORDER = 30 / 768  # around the foreground, as a share of the frame's larger side
 _WHOLE_SHARE: dict[Side, float] = {"foreground": 1.0, "background": 1 / 3}  # of the atlas's sides
 _LEVELS = 2**16 - 1  # of a stored uv
@@ -131,7 +132,7 @@ def gather_footage(
         uv[t] = _stored(getattr(maps, side), atlas)
         if side == "foreground":
             opacity[t, 0] = (maps.opacity * 255).round().to(torch.uint8)
-            boxes[t] = mask_box(maps.opacity.cpu().numpy() > _OPAQUE)
+            boxes[t] = mask_box(maps.opacity.cpu().numpy() > OPAQUE)
     if not any(boxes):
         raise UsageError("the clip shows no foreground to edit: edit the background, --atlas bg")
     device = atlas.color.device
@@ -167,7 +168,7 @@ def pixel_ratio(maps: Maps, side: Side) -> float:
     1/ratio is the scale at which a `WorkingAtlas` has about one pixel per frame pixel.
     """
     uv: Tensor = getattr(maps, side)
-    seen = maps.opacity > _OPAQUE if side == "foreground" else maps.opacity < 1 - _OPAQUE
+    seen = maps.opacity > OPAQUE if side == "foreground" else maps.opacity < 1 - OPAQUE
     right, down = uv[:-1, 1:] - uv[:-1, :-1], uv[1:, :-1] - uv[:-1, :-1]
     area = (right[..., 0] * down[..., 1] - right[..., 1] * down[..., 0]).abs()
     shown = area[seen[:-1, :-1]]
