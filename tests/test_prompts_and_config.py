@@ -101,9 +101,9 @@ def test_the_layers_of_a_clip_have_weights_of_their_own() -> None:
     assert fg == VIDEO_WEIGHTS and fg.bootstrap == 10
     assert bg == dataclasses.replace(VIDEO_WEIGHTS, bootstrap=0.0)
     fg, bg = (resolve_video_settings("draft", "swatch", side).weights for side in (True, False))
-    assert fg.sparsity < bg.sparsity and fg.bootstrap == bg.bootstrap > 0
-    bare = resolve_video_settings("draft", "swatch", False, lambda_bootstrap=0.0)
-    assert bare.weights.bootstrap == 0
+    assert fg.sparsity < bg.sparsity and fg.bootstrap > bg.bootstrap == 0
+    asked = resolve_video_settings("draft", "swatch", False, lambda_bootstrap=4.0)
+    assert asked.weights.bootstrap == 4
 
 
 def test_overrides_win_and_unknown_ones_are_refused() -> None:

@@ -160,8 +160,7 @@ VIDEO_PRESETS = {
 # draft hardly moved.
 SWATCH_WEIGHTS = LossWeights(screen=1.5, structure=1.0, sparsity=0.2, bootstrap=4.0)
 SWATCH_SCHEDULE = Schedule(learning_rate=0.03, decay_steps=150)
-# In a clip the opacity keeps the edit within the foreground, so it may cover more of it; nothing
-# holds a background edit to what the text names, unless it is bootstrapped (docs/tried.md).
+# In a clip the opacity keeps the edit within the foreground, so it may cover more of it.
 SWATCH_FOREGROUND_WEIGHTS = dataclasses.replace(SWATCH_WEIGHTS, sparsity=0.05)
 
 
@@ -183,16 +182,13 @@ def resolve_settings(preset: str, clip: str, **overrides: Any) -> EditSettings:
 def resolve_video_settings(
     preset: str, clip: str, foreground: bool, **overrides: Any
 ) -> EditSettings:
-    """The same for a layer of a clip, its foreground or its background.
-
-    By the paper only the foreground is bootstrapped; with the embedded encoder both are.
-    """
+    """The same for a layer of a clip; the background is not bootstrapped (spec §7)."""
     require_one_of("--preset", preset, tuple(VIDEO_PRESETS))
     weights, schedule = VIDEO_WEIGHTS, VIDEO_SCHEDULE
     if clip == "swatch":
         weights = SWATCH_FOREGROUND_WEIGHTS if foreground else SWATCH_WEIGHTS
         schedule = SWATCH_SCHEDULE
-    elif not foreground:
+    if not foreground:
         weights = dataclasses.replace(weights, bootstrap=0.0)
     settings = dataclasses.replace(
         VIDEO_PRESETS[preset],
