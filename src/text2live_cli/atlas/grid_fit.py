@@ -154,11 +154,12 @@ class GridProblem:
         uv = {side: model.mapping(side)(at) for side in SIDES}
         opacity = model.opacity(at)
         colour, masks = self.frames[index].float() / 255, self.masks[index]
+        hidden = (masks > 0.5) & (opacity.detach() > 0.5)
         told = (opacity > _NOTHING) & ~self.doubtful[index]
         off = F.binary_cross_entropy(opacity.clamp(1e-4, 1 - 1e-4), masks, reduction="none")
         bootstrap = s.bootstrap * max(s.bootstrap_left, 1 - 2 * done)
         terms = {
-            "colour": s.colour * _colour_error(uv, opacity, colour, pictures),
+            "colour": s.colour * _colour_error(uv, opacity, colour, pictures, hidden),
             "bootstrap": bootstrap * (off * told).mean(),
             "halves": s.halves * done * (opacity * (1 - opacity)).mean(),
         }
@@ -229,10 +230,19 @@ class GridProblem:
 
 
 def _colour_error(
-    uv: dict[Side, Tensor], opacity: Tensor, colour: Tensor, pictures: dict[Side, Tensor]
+    uv: dict[Side, Tensor],
+    opacity: Tensor,
+    colour: Tensor,
+    pictures: dict[Side, Tensor],
+    hidden: Tensor,
 ) -> Tensor:
-    """Mean of ‖α·foreground + (1 − α)·background − colour‖²; the first only where there is any."""
+    """Mean of ‖α·foreground + (1 − α)·background − colour‖²; the first only where there is any.
+
+    Where the background is `hidden` its texture learns nothing, or it would take up what little of
+    the foreground's error its small share can mend, and end up white or black.
+    """
     background = _look_up(pictures["background"], uv["background"].flatten(0, 2))
+    background = torch.where(hidden.flatten()[:, None], background.detach(), background)
     error = background - colour.flatten(0, 2)
     share = opacity.flatten()
     near = (share > _NOTHING).nonzero()[:, 0]
