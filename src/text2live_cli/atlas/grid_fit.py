@@ -48,7 +48,7 @@ class GridSettings:
     opacity_flow: float = 0.2
     rigidity_foreground: float = 0.005
     rigidity_background: float = 0.5  # or it drifts where walls are bare
-    fold: float = 60.0  # of each mapping
+    fold: float = 75.0  # of each mapping
     bootstrap: float = 2.0
     bootstrap_left: float = 0.4  # share of it from the middle of the fit on
     halves: float = 0.5  # against opacities between 0 and 1; growing from nothing
