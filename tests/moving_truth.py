@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from typing import Any
 
 import cv2
 import numpy as np
@@ -11,6 +12,7 @@ from numpy.typing import NDArray
 
 from text2live_cli.atlas.grid import GridModel, Mapping, Texture
 from text2live_cli.atlas.layers import SIDES, Maps, Side
+from text2live_cli.swatch.moving import paint_clip
 
 MARGIN = 5
 """Of the true atlases, in pixels."""
@@ -41,6 +43,14 @@ def true_model(frames: NDArray[np.uint8], masks: NDArray[np.bool_]) -> GridModel
         textures[side] = Texture(torch.from_numpy(canvas).permute(2, 0, 1) / 255, 1)
     logits = torch.from_numpy(masks.astype(np.float32)) * 60 - 30
     return GridModel((height, width), mappings, textures, logits)
+
+
+def paint_closed(*arguments: Any, **options: Any) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
+    """`paint_clip`, its masks without the gaps that an atlas closes for edits."""
+    frames, masks = paint_clip(*arguments, **options)
+    square = np.ones((3, 3), np.uint8)
+    closed = [cv2.morphologyEx(m.astype(np.uint8), cv2.MORPH_CLOSE, square) for m in masks]
+    return frames, np.stack(closed) > 0
 
 
 def transfer_errors(

@@ -27,7 +27,7 @@ from typer.testing import CliRunner, Result
 
 from tests.browser import SEEKED, TIMES, Outline, assert_self_contained, open_browser, png
 from tests.clips import NTSC, audio_packets
-from tests.moving_truth import offset, true_model
+from tests.moving_truth import offset, paint_closed, true_model
 from text2live_cli import UsageError, atomic, video_writing
 from text2live_cli.atlas.discretise import discretise
 from text2live_cli.atlas.grid import GridModel, Texture
@@ -42,7 +42,6 @@ from text2live_cli.generator import MIN_SIDE
 from text2live_cli.media import write_picture
 from text2live_cli.progress import Silent
 from text2live_cli.run_folder import CHECKPOINT, RECORD
-from text2live_cli.swatch.moving import paint_clip
 from text2live_cli.video import open_clip
 from text2live_cli.video_edit import edit_video
 from text2live_cli.video_scene import prepare_atlas_scene, training_size
@@ -135,7 +134,7 @@ def part_of(model: GridModel, first: int, end: int) -> GridModel:
 
 @pytest.fixture(scope="module")
 def painted(tmp_path_factory: pytest.TempPathFactory) -> Painted:
-    frames, masks = paint_clip("cup", "red", "grass", 3, COUNT, SIZE)
+    frames, masks = paint_closed("cup", "red", "grass", 3, COUNT, SIZE)
     return save_painted(tmp_path_factory.mktemp("painted"), frames, masks)
 
 
@@ -902,7 +901,7 @@ def test_a_time_limit_fixes_the_steps(painted: Painted, here: Path) -> None:
 
 
 def test_odd_sides_gain_a_row_and_a_column_in_the_composite_alone(here: Path) -> None:
-    frames, masks = paint_clip("cup", "red", "grass", 3, 4, (137, 161))
+    frames, masks = paint_closed("cup", "red", "grass", 3, 4, (137, 161))
     save_painted(Path(), frames, masks)
     result = passed(edit("clip", *FORMATS, "-o", "out"))
     assert "composite.mp4: is 162×138, with the last row and column repeated" in result.stderr
@@ -937,7 +936,7 @@ def test_fractional_and_variable_rates_are_kept(painted: Painted, here: Path) ->
 
 def test_a_clip_larger_than_the_training(here: Path) -> None:
     """The atlas keeps the clip's resolution; the edit is trained smaller, and delivered finer."""
-    frames, masks = paint_clip("cup", "red", "grass", 3, 3, (240, 300))
+    frames, masks = paint_closed("cup", "red", "grass", 3, 3, (240, 300))
     save_painted(Path(), frames, masks)
     passed(edit("clip", "--layer-format", "png", "-o", "out"))
     record = record_of("out")
@@ -951,7 +950,7 @@ def test_a_clip_larger_than_the_training(here: Path) -> None:
 
 def test_a_small_foreground_is_trained_on_larger(here: Path) -> None:
     side, source = 140, (384, 512)
-    frames, masks = paint_clip("ball", "red", "grass", 3, COUNT, source)
+    frames, masks = paint_closed("ball", "red", "grass", 3, COUNT, source)
     small = np.zeros_like(masks)
     for t in range(COUNT):
         left = 260 - offset("foreground", t, COUNT, source[1])

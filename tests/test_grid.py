@@ -378,6 +378,24 @@ def test_opacity_that_is_next_to_nothing_or_all_counts_as_that() -> None:
         close(model.locate(t).opacity, opacity, 1e-6)
 
 
+def test_edits_see_no_specks_in_the_opacity_but_windows() -> None:
+    model = some_model()
+    logits = torch.full((3, 12, 20), -30.0)
+    logits[:, 2:10, 3:17] = 30
+    speck, window = np.s_[:, 4:6, 5], np.s_[:, 5:9, 10:14]
+    logits[speck] = logits[window] = -30
+    model.opacity_logits.data = logits
+    closed = model.closed()
+    wanted = logits.clone()
+    wanted[speck] = 30
+    assert torch.equal(closed.opacity_logits, wanted)
+    assert torch.equal(model.opacity_logits, logits), "the fit itself stays as it is"
+    assert torch.equal(closed.closed().opacity_logits, wanted)
+    for side in SIDES:
+        assert torch.equal(closed.texture(side), model.texture(side))
+        assert torch.equal(getattr(closed.locate(1), side), getattr(model.locate(1), side))
+
+
 def test_a_model_survives_its_tensors() -> None:
     model = some_model()
     canvases = {side: model.canvas(side) for side in SIDES}

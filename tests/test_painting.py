@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from tests.clips import add_sound, audio_packets
+from tests.moving_truth import paint_closed
 from text2live_cli.atlas.discretise import AtlasPicture, discretise
 from text2live_cli.atlas.grid import GridModel, Mapping, Texture
 from text2live_cli.atlas.layers import SIDES, Maps, Side
@@ -23,7 +24,6 @@ from text2live_cli.atlas.render import Layer, lay_over_frame
 from text2live_cli.atlas.store import ATLAS, PICTURES, AtlasFacts, write_atlas
 from text2live_cli.errors import Text2LiveError, UsageError
 from text2live_cli.media import write_picture
-from text2live_cli.swatch.moving import paint_clip
 from text2live_cli.video import open_clip
 from text2live_cli.video_writing import write_video
 
@@ -126,7 +126,7 @@ def load_frames(folder: Path) -> np.ndarray:
 @pytest.fixture(scope="module")
 def painted(tmp_path_factory: pytest.TempPathFactory) -> Painted:
     folder = tmp_path_factory.mktemp("painted")
-    frames, masks = paint_clip("cat", "leopard", frames=COUNT, size=(HEIGHT, WIDTH), seed=3)
+    frames, masks = paint_closed("cat", "leopard", frames=COUNT, size=(HEIGHT, WIDTH), seed=3)
     save_frames(folder / "clip", frames)
     save_atlas(folder / "clip.atlas", true_model(frames, masks), folder / "clip")
     return Painted(folder / "clip", folder / "clip.atlas", frames, masks)
@@ -298,7 +298,8 @@ def test_paint_up_to_the_rim_goes_on_over_soft_edges(painted: Painted, tmp_path:
     out = composite_clip(
         painted.clip, tmp_path / "out", atlas_dir=tmp_path / "soft.atlas", fg_layer=copy
     )
-    share = np.stack([model.locate(t).opacity.numpy() for t in range(len(soft))])[..., None]
+    closed = model.closed()
+    share = np.stack([closed.locate(t).opacity.numpy() for t in range(len(soft))])[..., None]
     wanted = share * np.array(RED) + (1 - share) * painted.frames
     seen = soft > 0.05
     assert np.abs(load_frames(out) - wanted)[seen].max() < 4

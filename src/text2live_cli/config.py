@@ -151,7 +151,7 @@ VIDEO_PRESETS = {
     "paper": EditSettings(size=432, views=6, steps=3000),
     "standard": EditSettings(preset="standard", size=320, views=4, steps=600),
     "draft": EditSettings(
-        preset="draft", size=192, channels=32, views=3, steps=120, alpha_cut=0.06
+        preset="draft", size=192, channels=32, views=3, steps=240, alpha_cut=0.06
     ),
 }
 

@@ -252,7 +252,7 @@ def _middle_frame(
     """The frame in which the ROI is looked for, (1, 3, *size) in [0, 1]."""
     number = clip.count // 2
     if fitted is not None:
-        number = fitted.facts.first + fitted.facts.every * (fitted.facts.frames // 2)
+        number = fitted.frames[len(fitted.frames) // 2]
     frame = next(clip.frames(min(number, clip.count - 1), size=size))
     return torch.from_numpy(frame).to(device).permute(2, 0, 1)[None].float() / 255
 

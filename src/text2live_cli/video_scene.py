@@ -65,8 +65,9 @@ class AtlasScene:
         if self.as_picture:
             return InternalDataset(Example(self.working.color, None), DatasetSettings(), augment)
         size = (self.frames.shape[1], self.frames.shape[2])
+        numbers = self.atlas.frames
         footage = gather_footage(
-            self.side, self.working, self.frames, lambda t: self.atlas.model.locate(t, size)
+            self.side, self.working, self.frames, lambda t: self.atlas.locate(numbers[t], size)
         )
         height, width = training_size(self.clip, settings)
         limit = None if settings.preset == "paper" else round(_ATLAS_CROP * height * width)
@@ -129,14 +130,12 @@ def prepare_atlas_scene(
     picture = discretise(atlas.model, side) if side in atlas.facts.corners else None
     if picture is None:
         raise UsageError(f"--atlas: {clip.path} has no {side}: nothing moves in it; edit the other")
-    facts = atlas.facts
-    end = facts.first + facts.every * (facts.frames - 1) + 1
     size = training_size(clip, settings)
-    sampled = range(0, facts.frames, max(1, facts.frames // _SAMPLES))
+    sampled = atlas.frames[:: max(1, len(atlas.frames) // _SAMPLES)]
     if side == "foreground":
-        size = _enlarged(size, clip, [atlas.model.locate(t, size) for t in sampled])
-    frames = _read_frames(clip, range(facts.first, end, facts.every), size, progress)
-    ratios = [pixel_ratio(atlas.model.locate(t, size), side) for t in sampled]
+        size = _enlarged(size, clip, [atlas.locate(number, size) for number in sampled])
+    frames = _read_frames(clip, atlas.frames, size, progress)
+    ratios = [pixel_ratio(atlas.locate(number, size), side) for number in sampled]
     known = [ratio for ratio in ratios if ratio > 0]
     finest = 1 / float(np.median(known)) if known else 1.0
     if settings.preset == "paper":

@@ -220,6 +220,15 @@ class GridModel(nn.Module):
         return values[:, 0].sigmoid()
 
     @torch.no_grad()
+    def closed(self) -> GridModel:
+        """See `AtlasModel`: holes and gaps of up to two cells of the opacity, about 4 pixels."""
+        grown = F.max_pool2d(self.opacity_logits[:, None], 3, 1, 1)
+        logits = -F.max_pool2d(-grown, 3, 1, 1)[:, 0]
+        mappings = {side: self.mapping(side) for side in SIDES}
+        textures = {side: self._texture(side) for side in SIDES}
+        return GridModel(self.size, mappings, textures, logits)
+
+    @torch.no_grad()
     def tensors(self) -> dict[str, Tensor]:
         """What `from_tensors` needs; each texture is one picture in it."""
         kept = {n: v for n, v in self.state_dict().items() if not n.startswith("textures.")}

@@ -42,6 +42,13 @@ class AtlasModel(Protocol):
         both sizes lie on the same picture.
         """
 
+    def closed(self) -> AtlasModel:
+        """The same for edits: an opacity without the small holes that mend a reconstruction.
+
+        Where a layer's atlas is not quite what a frame shows, the other one may be nearer, and the
+        fit opens a hole; an edit of either would show it as a speck.
+        """
+
     def texture(self, side: Side) -> Tensor:
         """The layer's discretised atlas, RGB (3, H, W) in [0, 1], over its whole canvas."""
 

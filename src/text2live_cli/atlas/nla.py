@@ -168,6 +168,10 @@ class NlaModel(nn.Module):
             in_chunks(self._matte, points),
         )
 
+    def closed(self) -> NlaModel:
+        """Itself: published networks give just what they gave."""
+        return self
+
     @torch.no_grad()
     def texture(self, side: Side) -> Tensor:
         """The layer's atlas, RGB (3, resolution, resolution) in [0, 1]."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict, dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -50,14 +51,28 @@ class Atlas:
     model: AtlasModel
     facts: AtlasFacts
 
+    @property
+    def frames(self) -> range:
+        """The numbers of the fitted source frames."""
+        facts = self.facts
+        end = facts.first + facts.every * (facts.frames - 1) + 1
+        return range(facts.first, end, facts.every)
+
     def covers(self, frame: int) -> bool:
         """Whether source frame `frame` lies in the fitted range."""
-        return 0 <= (frame - self.facts.first) <= self.facts.every * (self.facts.frames - 1)
+        return self.frames[0] <= frame <= self.frames[-1]
+
+    @cached_property
+    def _shown(self) -> AtlasModel:
+        return self.model.closed()
 
     def locate(self, frame: int, size: tuple[int, int]) -> Maps:
-        """The maps of a source frame, at any size; between fitted frames by interpolation."""
+        """The maps of a source frame as edits use them, at any size.
+
+        Between fitted frames by interpolation.
+        """
         t = (frame - self.facts.first) / self.facts.every
-        return Maps(*(values.cpu() for values in self.model.locate(t, size)))
+        return Maps(*(values.cpu() for values in self._shown.locate(t, size)))
 
     def require_clip(self, clip: Clip, folder: Path) -> None:
         """Refuse a clip that the atlas was not fitted to."""
