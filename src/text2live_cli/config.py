@@ -159,7 +159,7 @@ VIDEO_PRESETS = {
 # draft hardly moved.
 SWATCH_WEIGHTS = LossWeights(screen=1.5, structure=1.0, sparsity=0.2, bootstrap=4.0)
 SWATCH_SCHEDULE = Schedule(learning_rate=0.03, decay_steps=150)
-# In a clip the opacity keeps the edit within the foreground, so it may cover more of it.
+# In a clip the opacity keeps an edit within the foreground, so it may cover more of it.
 SWATCH_FOREGROUND_WEIGHTS = dataclasses.replace(SWATCH_WEIGHTS, sparsity=0.05)
 
 
