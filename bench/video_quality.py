@@ -136,10 +136,10 @@ def warp_errors(values: NDArray[np.float32], flow: Flow) -> NDArray[np.float32]:
     return errors
 
 
-def flicker(change: NDArray[np.float32], flow: Flow) -> float:
-    """Warp error of the change (T, h, w, 3), as a share of the mean change; NaN without any."""
+def flicker(change: NDArray[np.float32], flow: Flow) -> str:
+    """Warp error of the change (T, h, w, 3), as a share of the mean change."""
     changed = np.abs(change[:-1]).mean(-1)[flow.forward_ok].mean()
-    return float(np.nanmean(warp_errors(change, flow)) / changed) if changed else float("nan")
+    return f"{np.nanmean(warp_errors(change, flow)) / changed:.3f}" if changed else "–"
 
 
 def around(mask: NDArray[np.bool_]) -> tuple[slice, slice] | None:
@@ -193,7 +193,7 @@ def table(case: Case, made: dict[str, Frames]) -> Iterator[list[str]]:
             f"{on_object / usual[0]:.2f}",
             f"{over_all:.2f}",
             f"{over_all / usual[1]:.2f}",
-            f"{flicker(shown - case.frames, flow):.3f}",
+            flicker(shown - case.frames, flow),
             f"{psnr_of(frames[outside], case.frames[outside]):.1f}",
         ]
 
