@@ -507,11 +507,12 @@ def test_a_missing_atlas_is_fitted_with_the_box_and_the_encoder_of_the_edit(
     refused(edit("clip", "--box", "1,2,30,40"), 2, "asked")
     assert (asked["box"], asked["foreground"]) == ("1,2,30,40", None)
     refused(edit("clip"), 2, "asked")
-    assert asked["foreground"] == "cup"
+    assert (asked["foreground_hint"], asked["foreground"]) == ("cup", None)
     refused(edit("clip", "--roi", "red cup"), 2, "asked")
-    assert asked["foreground"] == "red cup"
+    assert asked["foreground_hint"] == "red cup"
+    asked.clear()
     refused(edit("clip", "--atlas", "bg", prompt="snowy grass"), 2, "asked")
-    assert asked["foreground"] is None
+    assert "foreground_hint" not in asked
 
 
 def test_a_fit_that_fails_leaves_no_result(copied: Painted) -> None:
@@ -540,12 +541,15 @@ def test_resuming_goes_on_with_a_fit_that_was_stopped(copied: Painted, quick_fit
         edit_video("clip", "golden cup", progress=StopAt("fitting", 1), **SETTINGS)
     Path("clip.atlas", ATLAS).unlink()  # as if it had been killed
     refused(edit("clip", *NO_LAYER), 2, "clip.atlas holds an unfinished fit: add --resume")
-    result = passed(edit("clip", *NO_LAYER, "--resume"))
+    refused(edit("clip", *NO_LAYER, "--resume", "--overwrite"), 2, "choose one")
+    refused(edit("clip", *NO_LAYER, "--resume", "--onto", "other.fg.golden-cup"), 2, "--onto")
+    result = passed(edit("clip", *NO_LAYER, "--resume", "--roi", "red cup"))
     assert "clip.atlas: its fit goes on where it was stopped" in result.stderr
     assert "stopped early" not in result.stderr
     assert not record_of("clip.atlas")["interrupted"]
     assert not Path("clip.atlas", CHECKPOINT).exists()
-    assert rgba_of("clip.fg.golden-cup").tobytes() == rgba_of("other.fg.golden-cup").tobytes()
+    fits = [load_file(Path(name, ATLAS)) for name in ("clip.atlas", "other.atlas")]
+    assert all(torch.equal(fits[0][name], fits[1][name]) for name in fits[1])
 
 
 def test_an_atlas_of_another_clip_is_refused(copied: Painted) -> None:
@@ -853,7 +857,9 @@ def test_the_baseline_atlas_trains_on_the_atlas_as_a_picture(
 
 def test_the_baseline_frames_edits_every_frame_by_itself(copied: Painted, painted: Painted) -> None:
     shutil.rmtree("clip.atlas")
-    passed(edit("clip", "--baseline", "frames", "-o", "out", "--save-every", 1, *FORMATS))
+    options = ("--box", "1,2,30,40", "-o", "out", "--save-every", 1)
+    told = passed(edit("clip", "--baseline", "frames", *options, *FORMATS)).stderr
+    assert "--box is for an atlas" in " ".join(told.split())
     assert names(".") == {"clip", "out"}, "no atlas is needed, and none is fitted"
     assert "<h2>Atlas" not in Path("out/report.html").read_text("utf-8")
     layers = {"layer", "layer.mov", "layer.webm"}

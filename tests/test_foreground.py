@@ -214,6 +214,18 @@ def test_a_text_takes_what_moves_and_is_relevant() -> None:
     assert worst(found, true) > 0.85
 
 
+def test_a_hint_that_fits_nothing_leaves_what_moves() -> None:
+    frames, true, flow = painted("car", "blue", "background", 1)
+    nowhere = np.zeros((1, *true.shape[1:]), np.float32)
+    found = masks_from_text(nowhere, [3], frames, flow, "boat", Silent(), or_motion=True)
+    assert found.source == "motion" and "boat" in found.notes[0]
+    np.testing.assert_array_equal(found.masks, masks_from_motion(frames, flow, Silent()).masks)
+    still = panned(3, 0)
+    nowhere, flow = np.zeros((1, *SIZE), np.float32), dis_flow(still, Silent())
+    found = masks_from_text(nowhere, [0], still, flow, "cat", Silent(), or_motion=True)
+    assert found.source == "none" and not found.masks.any()
+
+
 def test_a_text_finds_what_rests() -> None:
     picture, masks = paint_scene([("apple", "red")], "grass", 3, SIZE)
     frames = np.stack([np.uint8(picture)] * 6)

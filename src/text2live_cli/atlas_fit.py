@@ -120,6 +120,15 @@ def default_folder(source: Path, progress: Progress) -> Path:
     return Path(beside.name)
 
 
+def begun_with(folder: Path) -> dict[str, Any] | None:
+    """The options that a stopped fit was begun with; None where its record was not written yet."""
+    try:
+        told = json.loads((folder / RECORD).read_text("utf-8"))["settings"]
+        return {field.name: told[field.name] for field in dataclasses.fields(FitSettings)}
+    except (OSError, ValueError, LookupError, TypeError):
+        return None
+
+
 def _describe_job(
     clip: Clip, span: Span, size: tuple[int, int], settings: FitSettings, device: torch.device
 ) -> dict[str, Any]:

@@ -19,7 +19,7 @@ from .atlas.footage import find_atlas, fit_digest, result_layers, tell_uncovered
 from .atlas.layers import Side
 from .atlas.render import Layer
 from .atlas.store import ATLAS, Atlas, read_atlas
-from .atlas_fit import default_folder, fit_atlas
+from .atlas_fit import begun_with, default_folder, fit_atlas
 from .charts import write_loss_chart
 from .checkpoint import Checkpoint
 from .clip_guide import load_guide
@@ -115,11 +115,15 @@ def edit_video(
     edit_run.check_limits(minutes, save_every, overrides.get("steps"))
     folder = Path(output) if output else Path(f"{source.stem}.{atlas}.{slug(prompt)}")
     _check_folder(folder, source)
-    where = None if baseline == "frames" else _atlas_folder(source, atlas_dir, progress)
-    resume_fit = resume and not (folder / CHECKPOINT).exists() and _is_unfinished(where)
-    open_run_folder(folder, overwrite, resume and not resume_fit, [source])
     require_encoders(layer_formats)
     read = open_clip(source)
+    where = None if baseline == "frames" else _atlas_folder(source, atlas_dir, progress)
+    resume_fit = (
+        resume and not overwrite and not (folder / CHECKPOINT).exists() and _is_unfinished(where)
+    )
+    open_run_folder(folder, overwrite, resume and not resume_fit, [source])
+    if onto and resume_fit:
+        raise UsageError(f"--onto {onto}: the fit goes on first, and then it is of an older fit")
     fitted = None if where is None or resume_fit else _read_fit(where, read, atlas_dir)
     below = _layers_below(Path(onto), read, where, fitted, folder) if onto and where else []
     prepare(device)
@@ -135,11 +139,12 @@ def edit_video(
     scene: AtlasScene | FramesScene
     told = list(read.notes)
     if where is None:
+        _tell_not_needed({"atlas-dir": atlas_dir, **fit}, progress)
         scene = prepare_frames_scene(read, settings, device, progress)
     else:
         if fitted is None:
             if side == "foreground" and not any(fit.values()):
-                fit["foreground"] = prompts.roi
+                fit["foreground_hint"] = prompts.roi
             encoder = {"clip": clip, "clip_weights": clip_weights, "device": settings.device}
             fitted = _fit_first(read, where, {**fit, **encoder}, resume_fit, progress)
         else:
@@ -263,10 +268,12 @@ def _fit_first(
     """Fit the clip's atlas, which is kept; or go on with a fit that was stopped."""
     if resume:
         progress.message(f"{where}: its fit goes on where it was stopped")
+        options = begun_with(where) or options
     else:
         progress.message("no atlas of this clip yet: it is fitted first, and kept")
-    if options["foreground"]:
-        progress.message(f'its foreground: "{options["foreground"]}" (or --masks, --box)')
+        if options.get("foreground_hint"):
+            hint = options["foreground_hint"]
+            progress.message(f'its foreground: "{hint}" (or --foreground, --masks, --box)')
     result = fit_atlas(clip.path, output=where, resume=resume, progress=progress, **options)
     if result.interrupted:
         progress.message("the fit was stopped: the same command with --resume goes on")
@@ -281,8 +288,14 @@ def _tell_of_the_fit(where: Path, fit: dict[str, Any], progress: Progress) -> No
     if _is_unfinished(where):
         progress.warning(
             f"{where}: its fit was stopped early and is used as it is;"
-            " text2live fit-atlas --resume goes on"
+            " text2live fit-atlas --resume goes on, with the options of its run.json"
         )
+
+
+def _tell_not_needed(given: dict[str, Any], progress: Progress) -> None:
+    for name, value in given.items():
+        if value:
+            progress.warning(f"--{name} is for an atlas: the baseline frames has none")
 
 
 def _unchanged(edit: Edit) -> float | None:

@@ -36,7 +36,7 @@ from .video import Clip
 from .video_result import AtlasEdit, FramesEdit
 
 _PAPER_ATLAS = 2000  # pixels of its longer side, at least as fine as the frames
-_ATLAS_CROP = 1.5  # frames' worth of pixels that an atlas crop may have, but in `paper`
+_ATLAS_CROP = 1.5  # plain frames' worth of pixels that an atlas crop may have, but in `paper`
 _SAMPLES = 8  # frames whose maps stand for all
 _MOST_ENLARGED = 3.0  # times the size asked for, since all frames are held in memory
 
@@ -133,7 +133,10 @@ def prepare_atlas_scene(
     size = training_size(clip, settings)
     sampled = atlas.frames[:: max(1, len(atlas.frames) // _SAMPLES)]
     if side == "foreground":
+        plain = size
         size = _enlarged(size, clip, [atlas.locate(number, size) for number in sampled])
+        if size != plain:
+            progress.message(f"the foreground is small: trained at {size[1]}×{size[0]}")
     frames = _read_frames(clip, atlas.frames, size, progress)
     ratios = [pixel_ratio(atlas.locate(number, size), side) for number in sampled]
     known = [ratio for ratio in ratios if ratio > 0]
@@ -169,7 +172,10 @@ def _enlarged(size: tuple[int, int], clip: Clip, maps: list[Maps]) -> tuple[int,
     if not sides:
         return size
     times = min(MIN_SIDE / float(np.median(sides)), clip.height / size[0], _MOST_ENLARGED)
-    return size if times <= 1 else (round(size[0] * times), round(size[1] * times))
+    if times <= 1:
+        return size
+    scale = times * size[0] / clip.height
+    return min(clip.height, round(clip.height * scale)), min(clip.width, round(clip.width * scale))
 
 
 def _read_frames(

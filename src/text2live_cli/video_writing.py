@@ -135,10 +135,16 @@ def require_encoders(layer_formats: Sequence[str]) -> None:
 
     Layer formats are endings of `write_layer_video` without the point; others need no encoder.
     """
-    layers = [_LAYER_KINDS[f".{name}"] for name in layer_formats if f".{name}" in _LAYER_KINDS]
-    for kind in (*layers, _KINDS[".mp4"], _PREVIEW):
-        with _named_encoder(kind.encoder, kind.instead):
-            av.codec.Codec(kind.encoder, "w")
+    for kind in (_KINDS[".mp4"], _PREVIEW):  # always written: nothing else will do
+        _require_encoder(kind.encoder, "")
+    for name in layer_formats:
+        if kind_of_layer := _LAYER_KINDS.get(f".{name}"):
+            _require_encoder(kind_of_layer.encoder, kind_of_layer.instead)
+
+
+def _require_encoder(encoder: str, instead: str) -> None:
+    with _named_encoder(encoder, instead):
+        av.codec.Codec(encoder, "w")
 
 
 class _Kind(NamedTuple):

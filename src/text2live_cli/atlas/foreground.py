@@ -353,11 +353,13 @@ def masks_from_text(
     flow: Flow,
     text: str,
     progress: Progress,
+    or_motion: bool = False,
 ) -> Foreground:
     """What a text names, by its `relevancy` (K, h, w) in [0, 1] on key frames, through frames.
 
     Moving objects that are relevant are taken as they move; where none is, what is relevant on the
-    key frames is cut out there and carried along. Raises UsageError where nothing is relevant.
+    key frames is cut out there and carried along. With `or_motion` that is only done where nothing
+    moves; else all is taken that moves. Without it, raises UsageError where nothing is relevant.
     """
     numbers = objects(_moving(frames, flow, progress), flow)
     keys = np.asarray(key_frames)
@@ -368,6 +370,9 @@ def masks_from_text(
     taken[0] = False
     if taken.any():
         return Foreground(steadied(taken[numbers], flow), "text", ())
+    if or_motion and numbers.any():
+        note = f"nothing that moves looks like {text!r}: all is foreground that moves"
+        return Foreground(steadied(numbers > 0, flow), "motion", (note,))
     found = {}
     for t, relevant in zip(key_frames, relevancy, strict=True):
         labels = np.where(relevant > _RELEVANT, cv2.GC_PR_FGD, cv2.GC_PR_BGD).astype(np.uint8)
@@ -375,6 +380,8 @@ def masks_from_text(
         mask = _grab(frames[t], labels)
         if mask.mean() > _LEAST_AREA:
             found[t] = mask
+    if not found and or_motion:
+        return Foreground(np.zeros(numbers.shape, np.float32), "none", (_NO_MOTION,))
     if not found:
         raise UsageError(f"--foreground: nothing in the clip looks like {text!r}; use --box")
     note = f"nothing that moves looks like {text!r}: it is taken from single frames"

@@ -238,7 +238,7 @@ def _colour_error(
 ) -> Tensor:
     """Mean of ‖α·foreground + (1 − α)·background − colour‖²; the first only where there is any.
 
-    Where the background is `hidden` its texture learns nothing, or it would take up what little of
+    Where the background is `hidden` it learns nothing, or its texture would take up what little of
     the foreground's error its small share can mend, and end up white or black.
     """
     background = _look_up(pictures["background"], uv["background"].flatten(0, 2))

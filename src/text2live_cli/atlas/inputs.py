@@ -128,10 +128,13 @@ def _find_foreground(
         across, down = size[1] / clip.width, size[0] / clip.height
         box = (x * across, y * down, width * across, height * down)
         return masks_from_box(frames, flow, box, frame)
-    if settings.foreground is not None:
+    if settings.foreground is not None or settings.foreground_hint is not None:
         keys = sorted({round(i) for i in np.linspace(0, len(frames) - 1, _KEY_FRAMES)})
         relevancy = _relevancy(frames[keys], settings, device, progress)
-        return masks_from_text(relevancy, keys, frames, flow, settings.foreground, progress)
+        text = settings.foreground or settings.foreground_hint or ""
+        return masks_from_text(
+            relevancy, keys, frames, flow, text, progress, settings.foreground is None
+        )
     return masks_from_motion(frames, flow, progress)
 
 
@@ -145,7 +148,8 @@ def _relevancy(
 
     guide = load_guide(settings.clip, settings.clip_weights, progress)
     guide.to(device)
-    text = check_text("--foreground", settings.foreground or "", guide, progress)
+    wanted = settings.foreground or settings.foreground_hint or ""
+    text = check_text("--foreground", wanted, guide, progress)
     pictures = torch.from_numpy(frames).to(device).permute(0, 3, 1, 2).float() / 255
     with torch.no_grad():
         maps = relevancy_map(guide, pictures, [make_query(guide, text)])

@@ -28,6 +28,7 @@ class FitSettings:
     masks: Path | None = None
     box: str | None = None  # "X,Y,W,H" or "X,Y,W,H@FRAME", pixels of the source
     foreground: str | None = None  # a text
+    foreground_hint: str | None = None  # the same, but all that moves where nothing fits it
     clip: str = "ViT-B-32-quickgelu/openai"  # the encoder that finds it
     clip_weights: Path | None = None
     flow: str = "dis"
