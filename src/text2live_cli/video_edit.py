@@ -149,9 +149,10 @@ def edit_video(
             fitted = _fit_first(read, where, {**fit, **encoder}, resume_fit, progress)
         else:
             _tell_of_the_fit(where, fit, progress)
-        told += tell_uncovered(read, fitted)
-        for note in told[len(read.notes) :]:
+        uncovered = tell_uncovered(read, fitted)
+        for note in uncovered:
             progress.message(note)
+        told += uncovered
         scene = prepare_atlas_scene(
             read, fitted, side, settings, device, progress, below, baseline == "atlas"
         )
