@@ -22,7 +22,8 @@ from torch.nn import functional
 from text2live_cli.clip_guide import ClipGuide
 from text2live_cli.relevancy import attention_relevancy, make_query, relevancy_map
 from text2live_cli.swatch.model import NATIVE_SIZE, WEIGHTS, load_swatch
-from text2live_cli.swatch.painter import Region, Scene, left_out, paint
+from text2live_cli.swatch.painter import paint
+from text2live_cli.swatch.scene import Region, Scene, left_out
 from text2live_cli.swatch.vocabulary import APPEARANCES, COLOURS, LOOKS, OBJECTS
 
 WORKING_SIZE = 192

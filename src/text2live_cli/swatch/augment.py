@@ -7,7 +7,7 @@ import math
 import torch
 from torch.nn import functional
 
-from text2live_cli.swatch.painter import UNNAMED
+from text2live_cli.swatch.scene import UNNAMED
 from text2live_cli.views import color_jitter, jitter_factors
 
 _EARLY = ((80, 80),) * 4 + ((96, 96),) * 2 + ((64, 96), (96, 64))

@@ -13,11 +13,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from text2live_cli.swatch.painter import MIX, Scene, left_out
+from text2live_cli.swatch.scene import MIX, Scene, left_out
 from text2live_cli.swatch.vocabulary import APPEARANCES, OBJECTS, THINGS
 
 ANY, NOTHING = -1, -2
-MAX_REGIONS = 4
+MAX_REGIONS = 7
 SceneCode = NDArray[np.int16]
 Rng = np.random.Generator
 
@@ -35,6 +35,7 @@ _PLACE_FORMS = {
     "grass": ("{} on {}grass", "{} on the {}grass"),
     "beach": ("{} on a {}beach", "{} on the {}beach"),
     "sea": ("{} in the {}sea", "{} on the {}sea"),
+    "road": ("{} on a {}road", "{} on the {}road"),
 }
 _SCREEN = THINGS.index("screen")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -65,10 +66,10 @@ def build_model(
 
 def load_swatch(path: Path = WEIGHTS) -> tuple[CLIP, SwatchTokenizer, dict[str, str]]:
     """The trained encoder (fp32, eval mode, frozen), its tokenizer and the weights' metadata."""
-    tokenizer = SwatchTokenizer()
     with safe_open(path, framework="pt") as file:
         metadata = dict(file.metadata() or {})
         state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    tokenizer = SwatchTokenizer(json.loads(metadata["words"]))
     width, embedding = state["visual.proj"].shape
     settings = ModelSettings(width, state["token_embedding.weight"].shape[1], embedding)
     model = build_model(tokenizer, settings)

@@ -15,98 +15,15 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFilter
 
 from text2live_cli.swatch.fields import Field, Rng, mix, noise
+from text2live_cli.swatch.landscapes import clouds, paint_landscape
 from text2live_cli.swatch.outlines import Part
+from text2live_cli.swatch.scene import MIX, PLACE_LOOKS, UNNAMED, Region, Scene
 from text2live_cli.swatch.shapes import RECIPES
 from text2live_cli.swatch.textures import random_colour, texture
-from text2live_cli.swatch.vocabulary import APPEARANCES, COLOURS, LOOKS, OBJECTS, PLACES, canonical
+from text2live_cli.swatch.vocabulary import APPEARANCES, PLACES, canonical
 
 SCREEN_GREEN = np.array((0, 177, 64), np.float32) / 255
-UNNAMED = 255
-"""Label of pixels that no caption speaks of (the wall behind a table)."""
-MIX = "+"
-"""Joins two looks that are blended on one object: a look that no caption is true of."""
-
-
-@dataclass(frozen=True)
-class PainterSettings:
-    """What a training set is made of, as shares; the defaults are those of `swatch`."""
-
-    counts: tuple[float, ...] = (0.1, 0.6, 0.22, 0.08)
-    """Scenes of 0, 1, 2 and 3 objects."""
-    crowded: float = 0.3
-    """Scenes whose objects stand close and hide parts of one another."""
-    screens: float = 0.17
-    backgrounds: float = 0.4
-    """Places that are a mere background, of which half are plain."""
-    plain: float = 0.3
-    """Plain colours among the looks."""
-    mixed: float = 0.12
-    """Objects that bear two looks at once: see `MIX`."""
-
-
-_SWATCH = PainterSettings()
-
-_PLACE_LOOKS: dict[str, tuple[str, ...]] = {
-    "background": APPEARANCES,
-    "table": ("wooden", "marble", "stone", "glass", "checkered", "white", "grey", "brown", "black"),
-    "wall": ("brick", "stone", "wooden", "white", "yellow", "blue", "pink", "mosaic", "grey"),
-    "sky": ("blue", "starry", "grey", "orange"),
-    "grass": ("green",),
-    "beach": ("sandy",),
-    "sea": ("watery",),
-    "screen": ("green",),
-}
 _ROTATES_FREELY = frozenset({"ball", "star", "leaf", "butterfly", "rocket", "fish", "heart"})
-
-
-@dataclass(frozen=True)
-class Region:
-    """What one region is, and how it looks (two looks joined by `MIX`: a blend)."""
-
-    thing: str
-    look: str
-
-
-@dataclass(frozen=True)
-class Scene:
-    """The objects, back to front, their place, and the seed of all that is left open."""
-
-    objects: tuple[Region, ...]
-    place: Region
-    seed: int
-    crowded: bool = False
-
-    @property
-    def regions(self) -> tuple[Region, ...]:
-        """The place (label 0) and then the objects (labels 1, 2, ...)."""
-        return (self.place, *self.objects)
-
-
-def left_out(thing: str, look: str) -> bool:
-    """Whether an object is never shown, nor spoken of, with this look in training.
-
-    51 of the 1170 pairs, spread evenly; how the encoder judges them shows whether it has learned
-    objects and looks, or pairs.
-    """
-    return (11 * OBJECTS.index(thing) + 4 * APPEARANCES.index(look)) % 23 == 1
-
-
-def random_scene(rng: Rng, settings: PainterSettings = _SWATCH) -> Scene:
-    """A scene as the encoder is trained on: up to three objects in any place."""
-    count = int(rng.choice(len(settings.counts), p=settings.counts))
-    place = _random_place(rng, settings)
-    if not count:
-        place = Region("background", _random_look(rng, settings))
-    objects: list[Region] = []
-    while len(objects) < count:
-        region = Region(str(rng.choice(OBJECTS)), _random_look(rng, settings, settings.mixed))
-        taken = {place.look, *(o.look for o in objects), *(o.thing for o in objects)}
-        if taken & {region.thing, region.look}:
-            continue
-        if not any(left_out(region.thing, look) for look in region.look.split(MIX)):
-            objects.append(region)
-    crowded = bool(rng.random() < settings.crowded)
-    return Scene(tuple(objects), place, int(rng.integers(2**31)), crowded)
 
 
 def paint_scene(
@@ -129,7 +46,7 @@ def paint(
     scene: Scene, height: int, width: int, oversample: int = 2
 ) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
     """RGB (h, w, 3) and labels (h, w): 0 the place, 1.. the objects, `UNNAMED` the rest."""
-    canvas, labels = _paint_place(scene, height, width)
+    canvas, labels = (_paint_view if scene.landscape else _paint_place)(scene, height, width)
     light = _rng(scene, "light")
     angle = light.uniform(-np.pi, 0)
     towards = np.array((np.cos(angle), np.sin(angle)), np.float32)
@@ -192,28 +109,10 @@ def _rng(scene: Scene, purpose: str, index: int = 0) -> Rng:
     return np.random.default_rng([scene.seed, index, *purpose.encode()])
 
 
-def _random_look(rng: Rng, settings: PainterSettings, mixed: float = 0.0) -> str:
-    if rng.random() < mixed:
-        return MIX.join(rng.choice(APPEARANCES, 2, replace=False))
-    return str(rng.choice(COLOURS if rng.random() < settings.plain else LOOKS))
-
-
-def _random_place(rng: Rng, settings: PainterSettings) -> Region:
-    draw = rng.random()
-    if draw < settings.screens:
-        return Region("screen", "green")
-    if draw < settings.screens + settings.backgrounds:
-        textured = rng.random() < 0.5
-        look = _random_look(rng, settings) if textured else str(rng.choice(COLOURS))
-        return Region("background", look)
-    thing = str(rng.choice([p for p in PLACES if p not in ("screen", "background")]))
-    return Region(thing, str(rng.choice(_PLACE_LOOKS[thing])))
-
-
 def _place_from_phrase(phrase: str) -> Region:
     words = canonical(phrase).split()
     thing = next((w for w in words if w in PLACES), "background")
-    default = "white" if thing == "background" else _PLACE_LOOKS[thing][0]
+    default = "white" if thing == "background" else PLACE_LOOKS[thing][0]
     return Region(thing, next((w for w in words if w in APPEARANCES), default))
 
 
@@ -298,23 +197,32 @@ def _paint_place(scene: Scene, h: int, w: int) -> tuple[Field, NDArray[np.uint8]
         blades = noise(rng, h, w, 0.025, stretch=5)
         field *= (0.85 + 0.35 * blades)[..., None]
     elif place.thing == "sky" and place.look != "starry":
-        field = _clouds(field, rng)
+        field = clouds(field, rng)
     elif place.thing in ("table", "beach", "sea") or (place.thing == "wall" and rng.random() < 0.3):
         _fill_beyond(field, labels, place.thing, rng)
     return field * _drift(rng, 0.85, 1.12, w)[:, None], labels
+
+
+def _paint_view(scene: Scene, h: int, w: int) -> tuple[Field, NDArray[np.uint8]]:
+    """A landscape as a place: its parts have the labels of their regions."""
+    assert scene.landscape
+    rng = _rng(scene, "place")
+    on_screen = scene.place.thing == "screen"
+    behind = SCREEN_GREEN if on_screen else random_colour(rng)
+    field = np.broadcast_to(behind, (h, w, 3)).copy()
+    labels = np.full((h, w), 0 if on_screen else UNNAMED, np.uint8)
+    for region, layer in paint_landscape(scene.landscape, rng, h, w):
+        field += (layer.surface - field) * layer.cover[..., None]
+        labels[layer.cover > 0.5] = scene.regions.index(region)
+    if not on_screen:
+        field *= _drift(rng, 0.85, 1.12, w)[:, None]
+    return field.astype(np.float32), labels
 
 
 def _drift(rng: Rng, low: float, high: float, count: int) -> Field:
     """An even passage (count,) from one random brightness to another."""
     start, stop = rng.uniform(low, high, 2)
     return np.linspace(start, stop, count, dtype=np.float32)
-
-
-def _clouds(field: Field, rng: Rng) -> Field:
-    h, w = field.shape[:2]
-    pale = np.linspace(0, rng.uniform(0.2, 0.6), h, dtype=np.float32)[:, None]
-    cloud = np.clip(noise(rng, h, w, 0.4, 0.5) + 0.4 * noise(rng, h, w, 0.15, 0.5) - 0.2, 0, 1)
-    return field + (0.97 - field) * np.clip(pale + cloud * rng.uniform(0, 1), 0, 0.9)[..., None]
 
 
 def _fill_beyond(field: Field, labels: NDArray[np.uint8], thing: str, rng: Rng) -> None:

@@ -9,6 +9,8 @@ from open_clip.tokenizer import SimpleTokenizer
 
 from text2live_cli.swatch.vocabulary import APPEARANCES, FUNCTION_WORDS, THINGS, canonical
 
+WORDS = (*THINGS, *APPEARANCES, *sorted(FUNCTION_WORDS), ".", "!", "...", ",")
+"""What an encoder that is trained today can read."""
 CONTEXT_LENGTH = 20
 PADDING, _UNKNOWN, _START = 0, 1, 2
 _FIRST_PIECE = 3
@@ -18,12 +20,12 @@ class SwatchTokenizer:
     """Maps text to compact rows: padding, unknown, start, the pieces in use, and last the end.
 
     The end must be the highest row: open_clip reads the text's embedding where the id is highest.
+    Which words there are belongs to the weights, and stands in their metadata.
     """
 
-    def __init__(self, context_length: int = CONTEXT_LENGTH) -> None:
-        self.context_length = context_length
+    def __init__(self, words: Sequence[str] = WORDS, context_length: int = CONTEXT_LENGTH) -> None:
+        self.words, self.context_length = tuple(words), context_length
         self._bpe = SimpleTokenizer()
-        words = [*THINGS, *APPEARANCES, *sorted(FUNCTION_WORDS), ".", "!", "...", ","]
         pieces = sorted({piece for word in words for piece in self._bpe.encode(word)})
         self._rows = {piece: row for row, piece in enumerate(pieces, start=_FIRST_PIECE)}
         self.end_row = _FIRST_PIECE + len(pieces)
@@ -38,3 +40,11 @@ class SwatchTokenizer:
             ids = [_START, *ids[: self.context_length - 2], self.end_row]
             row[: len(ids)] = torch.tensor(ids)
         return tokens
+
+    def rows_shared_with(self, other: SwatchTokenizer) -> tuple[list[int], list[int]]:
+        """Rows here, and the rows there, of all that both can read."""
+        shared = [piece for piece in self._rows if piece in other._rows]
+        common = [PADDING, _UNKNOWN, _START]
+        here = [*common, *(self._rows[piece] for piece in shared), self.end_row]
+        there = [*common, *(other._rows[piece] for piece in shared), other.end_row]
+        return here, there

@@ -8,6 +8,7 @@ step, so a resumed training goes on as if it had not stopped.
 from __future__ import annotations
 
 import argparse
+import hashlib
 import json
 import os
 import subprocess
@@ -27,8 +28,9 @@ from torch import multiprocessing
 from text2live_cli.swatch.augment import augment, random_size, soften
 from text2live_cli.swatch.captions import MAX_REGIONS, encode_scene
 from text2live_cli.swatch.losses import training_losses
-from text2live_cli.swatch.model import ModelSettings, build_model
-from text2live_cli.swatch.painter import PainterSettings, degrade, paint, random_scene
+from text2live_cli.swatch.model import ModelSettings, build_model, load_swatch
+from text2live_cli.swatch.painter import degrade, paint
+from text2live_cli.swatch.scene import PainterSettings, random_scene
 from text2live_cli.swatch.tokenizer import SwatchTokenizer
 
 PAINTED_SIZE = 128
@@ -52,6 +54,8 @@ class Settings:
     scenes: int = 80_000
     batch: int = 48
     learning_rate: float = 1.3e-3
+    start: Path | None = None
+    """Weights to go on from, in place of random ones."""
     model: ModelSettings = field(default_factory=ModelSettings)
     painter: PainterSettings = field(default_factory=PainterSettings)
 
@@ -65,7 +69,12 @@ class Settings:
             scenes=self.scenes // 2,
             model=ModelSettings(vision_width=96, text_width=64, embedding=96),
             painter=PainterSettings(
-                counts=(0.15, 0.65, 0.2), crowded=0.1, screens=0.1, plain=0.4, mixed=0.2
+                landscapes=0,
+                counts=(0.15, 0.65, 0.2),
+                crowded=0.1,
+                screens=0.1,
+                plain=0.4,
+                mixed=0.2,
             ),
         )
 
@@ -117,12 +126,23 @@ class Trainer:
         torch.manual_seed(settings.seed)
         self.settings, self.rank, self.step, self.seconds = settings, rank, 0, 0.0
         self.tokenizer = SwatchTokenizer()
-        self.model: CLIP = build_model(self.tokenizer, settings.model).to(settings.device)
+        self.model: CLIP = build_model(self.tokenizer, settings.model)
+        if settings.start:
+            self._start_from(settings.start)
+        self.model.to(settings.device)
         self.model.visual.conv1.to(memory_format=torch.channels_last)
         decayed = [p for p in self.model.parameters() if p.ndim >= 2]
         plain = [p for p in self.model.parameters() if p.ndim < 2]
         groups = [{"params": decayed, "weight_decay": 0.05}, {"params": plain, "weight_decay": 0.0}]
         self.optimizer = torch.optim.AdamW(groups, settings.learning_rate, betas=(0.9, 0.98))
+
+    def _start_from(self, path: Path) -> None:
+        """Take over the weights in a file; words that they do not know stay random."""
+        known, tokenizer, _ = load_swatch(path)
+        here, there = self.tokenizer.rows_shared_with(tokenizer)
+        state, words = known.state_dict(), self.model.token_embedding.weight.detach().clone()
+        words[here] = state["token_embedding.weight"][there]
+        self.model.load_state_dict({**state, "token_embedding.weight": words})
 
     def train_step(self, store: Store) -> dict[str, float]:
         """One optimiser step on a fresh random batch; returns the loss terms."""
@@ -270,9 +290,14 @@ def save_weights(trainer: Trainer, commit: str) -> None:
         "commit": commit, "seed": settings.seed, "steps": trainer.step, "device": settings.device,
         "threads": settings.workers, "hours": round(hours, 3),
         "scenes": settings.scenes, "passes": trainer.step * settings.batch * settings.workers,
-        "relevancy": RELEVANCY,
+        "relevancy": RELEVANCY, "words": json.dumps(trainer.tokenizer.words),
+        "start": _digest(settings.start) if settings.start else "random",
     }  # fmt: skip
     save_file(state, settings.out, {k: str(v) for k, v in metadata.items()})
+
+
+def _digest(path: Path) -> str:
+    return "sha256 " + hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 def _commit() -> str:
@@ -300,6 +325,8 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=Settings.seed)
     parser.add_argument("--workers", type=int, default=Settings.workers)
     parser.add_argument("--scenes", type=int, default=Settings.scenes)
+    parser.add_argument("--start", type=Path, help="weights to go on from")
+    parser.add_argument("--learning-rate", type=float, default=Settings.learning_rate)
     parser.add_argument("--device", default=Settings.device, help="cpu, or cuda with --workers 1")
     arguments = vars(parser.parse_args())
     judge = arguments.pop("judge")

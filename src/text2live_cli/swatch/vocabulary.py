@@ -15,7 +15,7 @@ OBJECTS: tuple[str, ...] = (
     "butterfly", "pear", "umbrella", "rocket",
 )  # fmt: skip
 PLACES: tuple[str, ...] = (
-    "table", "wall", "sky", "grass", "beach", "sea", "background", "screen",
+    "table", "wall", "sky", "grass", "beach", "sea", "road", "mountain", "background", "screen",
 )  # fmt: skip
 COLOURS: tuple[str, ...] = (
     "red", "orange", "yellow", "green", "blue", "purple", "pink", "brown", "black", "white", "grey",
@@ -45,7 +45,7 @@ _SYNONYMS: dict[str, str] = {
     "cake": "cakes cupcake cupcakes gateau pie pies",
     "car": "cars automobile auto vehicle taxi",
     "house": "houses home hut cottage cabin building barn",
-    "tree": "trees oak fir pine",
+    "tree": "trees oak fir pine forest bush bushes",
     "fish": "fishes goldfish",
     "bird": "birds duck swan chick parrot",
     "cat": "cats kitten kitty",
@@ -72,7 +72,9 @@ _SYNONYMS: dict[str, str] = {
     "sky": "skies",
     "grass": "lawn meadow field",
     "beach": "shore",
-    "sea": "ocean lake",
+    "sea": "ocean lake river",
+    "road": "roads street asphalt pavement path track",
+    "mountain": "mountains hill hills cliff",
     "background": "backdrop",
     "grey": "gray",
     "purple": "violet lilac",
