@@ -23,7 +23,7 @@ from text2live_cli.clip_guide import ClipGuide
 from text2live_cli.relevancy import attention_relevancy, make_query, relevancy_map
 from text2live_cli.swatch.model import NATIVE_SIZE, WEIGHTS, load_swatch
 from text2live_cli.swatch.painter import paint
-from text2live_cli.swatch.scene import Region, Scene, left_out
+from text2live_cli.swatch.scene import PainterSettings, Region, Scene, left_out, random_scene
 from text2live_cli.swatch.vocabulary import APPEARANCES, COLOURS, LOOKS, OBJECTS
 
 WORKING_SIZE = 192
@@ -36,6 +36,8 @@ _PLACES = (
 
 Rule = Callable[[ClipGuide, Tensor, str], Tensor]
 """Guide, picture (1, 3, h, w) and prompt to a map (1, 1, any, any)."""
+Question = tuple[Scene, int, str]
+"""A scene, the label of what is to be found, and the prompt that asks for it."""
 
 
 def single_scenes(
@@ -120,21 +122,36 @@ def filling(bench: Bench, count: int, rng: np.random.Generator) -> float:
     return _share(best, [LOOKS.index(s.place.look) for s in scenes])
 
 
-def relevancy(
-    guide: ClipGuide, rule: Rule, scenes: Sequence[Scene], named: str
-) -> tuple[float, float]:
-    """Mean IoU at half height, and share of peaks on the object, of the first object's map."""
+def relevancy(guide: ClipGuide, rule: Rule, questions: Sequence[Question]) -> tuple[float, float]:
+    """Mean IoU at half height, and share of peaks inside, of the maps of what is asked for."""
     overlaps, hits = [], []
     size = (WORKING_SIZE, WORKING_SIZE)
-    for scene in scenes:
-        mask = torch.from_numpy(paint(scene, *size)[1] == 1)
-        prompt = named.format(thing=scene.objects[0].thing, look=scene.objects[0].look)
+    for scene, label, prompt in questions:
+        mask = torch.from_numpy(paint(scene, *size)[1] == label)
         coarse = rule(guide, _picture(scene, WORKING_SIZE), prompt)
         found = functional.interpolate(coarse, size, mode="bilinear")[0, 0]
         inside = found > (found.max() + found.min()) / 2
         overlaps.append(((inside & mask).sum() / (inside | mask).sum()).item())
         hits.append(float(mask.flatten()[found.argmax()]))
     return float(np.mean(overlaps)), float(np.mean(hits))
+
+
+def about_objects(scenes: Sequence[Scene], named: str) -> list[Question]:
+    """Where is the first object?"""
+    claims = [(scene, scene.objects[0]) for scene in scenes]
+    return [(s, 1, named.format(thing=first.thing, look=first.look)) for s, first in claims]
+
+
+def about_landscapes(count: int, rng: np.random.Generator) -> dict[str, list[Question]]:
+    """Where are the parts of landscapes, those that fill 3 % to 90 % of them? By what they are."""
+    questions: dict[str, list[Question]] = {}
+    for _ in range(count):
+        scene = random_scene(rng, PainterSettings(landscapes=1, screens=0))
+        labels = paint(scene, WORKING_SIZE, WORKING_SIZE)[1]
+        for label, region in enumerate(scene.regions):
+            if region not in scene.objects and 0.03 < (labels == label).mean() < 0.9:
+                questions.setdefault(region.thing, []).append((scene, label, region.thing))
+    return questions
 
 
 def engine_rule(guide: ClipGuide, picture: Tensor, prompt: str) -> Tensor:
@@ -164,15 +181,19 @@ def report_accuracies(bench: Bench, count: int, rng: np.random.Generator) -> Non
 def report_relevancy(guide: ClipGuide, count: int, rng: np.random.Generator) -> None:
     """One row for each rule: IoU / pointing."""
     ones, twos = single_scenes(count, APPEARANCES, rng), double_scenes(count, rng)
-    cases = [(ones, "{thing}"), (ones, "{look} {thing}"), (twos, "{thing}"),
-             (twos, "{look} {thing}")]  # fmt: skip
+    forms = ("{thing}", "{look} {thing}")
+    cases = [about_objects(scenes, form) for scenes in (ones, twos) for form in forms]
     rules = {"the engine's": engine_rule, "last block": attention_rule(1),
              "all blocks": attention_rule(4)}  # fmt: skip
     print('| rule | one object, "cup" | one, "red cup" | two, "cup" | two, "red cup" |')
     print("| --- |" + " ---: |" * len(cases))
     for name, rule in rules.items():
-        figures = [relevancy(guide, rule, *case) for case in cases]
+        figures = [relevancy(guide, rule, case) for case in cases]
         print(f"| {name} | " + " | ".join(f"{iou:.2f} / {hit:.2f}" for iou, hit in figures) + " |")
+    print("\n| part of a landscape | the engine's rule | asked |\n| --- | ---: | ---: |")
+    for thing, questions in about_landscapes(count, rng).items():
+        iou, hit = relevancy(guide, engine_rule, questions)
+        print(f"| {thing} | {iou:.2f} / {hit:.2f} | {len(questions)} |")
 
 
 def main() -> None:

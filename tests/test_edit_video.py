@@ -500,7 +500,7 @@ def test_a_missing_atlas_is_fitted_with_the_box_and_the_encoder_of_the_edit(
         asked.update(options)
         raise UsageError("asked")
 
-    monkeypatch.setattr("text2live_cli.video_edit.fit_atlas", fitted)
+    monkeypatch.setattr("text2live_cli.video_atlas.fit_atlas", fitted)
     shutil.rmtree("clip.atlas")
     refused(edit("clip", "--foreground", "cup"), 2, "asked")
     assert (asked["foreground"], asked["clip"], asked["masks"]) == ("cup", "swatch", None)

@@ -15,11 +15,9 @@ import torch
 from torch import Tensor
 
 from . import edit_run, record, weights
-from .atlas.footage import find_atlas, fit_digest, result_layers, tell_uncovered
+from .atlas.footage import fit_digest
 from .atlas.layers import Side
-from .atlas.render import Layer
-from .atlas.store import ATLAS, Atlas, read_atlas
-from .atlas_fit import begun_with, default_folder, fit_atlas
+from .atlas.store import ATLAS, Atlas
 from .charts import write_loss_chart
 from .checkpoint import Checkpoint
 from .clip_guide import load_guide
@@ -30,6 +28,7 @@ from .progress import Progress, Silent
 from .prompts import slug
 from .run_folder import CHECKPOINT, discard_former_run, explained, open_run_folder, run_folder
 from .video import Clip, open_clip
+from .video_atlas import ClipAtlas
 from .video_result import (
     LAYER_FORMATS,
     AtlasEdit,
@@ -117,15 +116,15 @@ def edit_video(
     _check_folder(folder, source)
     require_encoders(layer_formats)
     read = open_clip(source)
-    where = None if baseline == "frames" else _atlas_folder(source, atlas_dir, progress)
-    resume_fit = (
-        resume and not overwrite and not (folder / CHECKPOINT).exists() and _is_unfinished(where)
-    )
-    open_run_folder(folder, overwrite, resume and not resume_fit, [source])
-    if onto and resume_fit:
-        raise UsageError(f"--onto {onto}: the fit goes on first, and then it is of an older fit")
-    fitted = None if where is None or resume_fit else _read_fit(where, read, atlas_dir)
-    below = _layers_below(Path(onto), read, where, fitted, folder) if onto and where else []
+    may_resume = resume and not overwrite and not (folder / CHECKPOINT).exists()
+    found = None
+    if baseline != "frames":
+        found = ClipAtlas.find(read, atlas_dir, may_resume, progress)
+    begins = found is not None and found.resumes  # of this edit there is nothing to resume yet
+    open_run_folder(folder, overwrite, resume and not begins, [source])
+    if found:
+        found.read()
+    below = found.layers_of(Path(onto), folder) if found and onto else []
     prepare(device)
     precision = choose_precision(settings.precision, device)
     for note in read.notes:
@@ -133,30 +132,26 @@ def edit_video(
     progress.message(f"preset {chosen}; on {device.type} in {precision.name}")
     guide = load_guide(clip, Path(clip_weights) if clip_weights else None, progress)
     guide.to(device)
-    shown = _middle_frame(read, fitted, training_size(read, settings), device)
+    size = training_size(read, settings)
+    shown = _middle_frame(read, found.fitted if found else None, size, device)
     prompts = edit_run.resolve_prompts(prompt, roi, screen, also, keep, guide, shown, progress)
     fit = {"masks": masks, "box": box, "foreground": foreground}
     scene: AtlasScene | FramesScene
     told = list(read.notes)
-    if where is None:
+    if found is None:
         _tell_not_needed({"atlas-dir": atlas_dir, **fit}, progress)
         scene = prepare_frames_scene(read, settings, device, progress)
     else:
-        if fitted is None:
-            if side == "foreground" and not any(fit.values()):
-                fit["foreground_hint"] = prompts.roi
-            encoder = {"clip": clip, "clip_weights": clip_weights, "device": settings.device}
-            fitted = _fit_first(read, where, {**fit, **encoder}, resume_fit, progress)
-        else:
-            _tell_of_the_fit(where, fit, progress)
-        uncovered = tell_uncovered(read, fitted)
-        for note in uncovered:
+        hint = prompts.roi if side == "foreground" else None
+        encoder = {"clip": clip, "clip_weights": clip_weights, "device": settings.device}
+        fitted = found.complete(fit, hint, encoder, progress)
+        for note in found.uncovered():
             progress.message(note)
-        told += uncovered
+        told += found.uncovered()
         scene = prepare_atlas_scene(
             read, fitted, side, settings, device, progress, below, baseline == "atlas"
         )
-    checkpoint = Checkpoint.read(folder / CHECKPOINT) if resume and not resume_fit else None
+    checkpoint = Checkpoint.read(folder / CHECKPOINT) if resume and not begins else None
     with run_folder(folder):
         trainer = edit_run.make_trainer(
             guide, prompts, scene.renderer(settings), settings, device, precision, VIEWS
@@ -164,7 +159,7 @@ def edit_video(
         inputs = {
             "input": read.sha256,
             "atlas": atlas,
-            "fit": None if where is None else fit_digest(where),
+            "fit": fit_digest(found.folder) if found else None,
             "baseline": baseline,
         }
         job = edit_run.describe_job(inputs, prompts, trainer, guide)
@@ -190,8 +185,8 @@ def edit_video(
             "edit-video", facts, trainer, guide, prompts, folder, timings, _unchanged(edit), job
         )
         made["onto"] = os.path.relpath(onto, folder) if onto else None
-        if isinstance(edit, AtlasEdit):
-            made["layer"] = {"atlas": str(where), **write_atlas_layer(folder, edit)}
+        if found and isinstance(edit, AtlasEdit):
+            made["layer"] = {"atlas": str(found.folder), **write_atlas_layer(folder, edit)}
         write_report(folder, read, edit, made, told)
         record.write_record(folder, made)
     return VideoResult(folder, made["interrupted"], made)
@@ -221,37 +216,6 @@ def _check_folder(folder: Path, source: Path) -> None:
             raise UsageError(f"{folder} is for an atlas: choose another -o DIR")
 
 
-def _atlas_folder(source: Path, atlas_dir: Path | str | None, progress: Progress) -> Path:
-    """Where the clip's atlas is, or will be."""
-    if atlas_dir:
-        return Path(atlas_dir)
-    return find_atlas(source) or default_folder(source, progress)
-
-
-def _read_fit(where: Path, clip: Clip, atlas_dir: Path | str | None) -> Atlas | None:
-    """The clip's atlas; None where it has to be fitted first."""
-    if not atlas_dir and not (where / ATLAS).exists():
-        if _is_unfinished(where):
-            raise UsageError(f"{where} holds an unfinished fit: add --resume, or delete it")
-        return None
-    atlas = read_atlas(where)
-    atlas.require_clip(clip, where)
-    return atlas
-
-
-def _is_unfinished(where: Path | None) -> bool:
-    return where is not None and (where / CHECKPOINT).exists()
-
-
-def _layers_below(
-    onto: Path, clip: Clip, where: Path, fitted: Atlas | None, folder: Path
-) -> list[tuple[Side, Layer]]:
-    """The layers of an earlier result, which is on an atlas that is there already."""
-    if fitted is None:
-        raise UsageError(f"--onto {onto}: the atlas that it was made on is not there: --atlas-dir")
-    return result_layers([onto], clip, fit_digest(where), folder)
-
-
 def _middle_frame(
     clip: Clip, fitted: Atlas | None, size: tuple[int, int], device: torch.device
 ) -> Tensor:
@@ -261,36 +225,6 @@ def _middle_frame(
         number = fitted.frames[len(fitted.frames) // 2]
     frame = next(clip.frames(min(number, clip.count - 1), size=size))
     return torch.from_numpy(frame).to(device).permute(2, 0, 1)[None].float() / 255
-
-
-def _fit_first(
-    clip: Clip, where: Path, options: dict[str, Any], resume: bool, progress: Progress
-) -> Atlas:
-    """Fit the clip's atlas, which is kept; or go on with a fit that was stopped."""
-    if resume:
-        progress.message(f"{where}: its fit goes on where it was stopped")
-        options = begun_with(where) or options
-    else:
-        progress.message("no atlas of this clip yet: it is fitted first, and kept")
-        if options.get("foreground_hint"):
-            hint = options["foreground_hint"]
-            progress.message(f'its foreground: "{hint}" (or --foreground, --masks, --box)')
-    result = fit_atlas(clip.path, output=where, resume=resume, progress=progress, **options)
-    if result.interrupted:
-        progress.message("the fit was stopped: the same command with --resume goes on")
-        raise KeyboardInterrupt
-    return read_atlas(where)
-
-
-def _tell_of_the_fit(where: Path, fit: dict[str, Any], progress: Progress) -> None:
-    given = [f"--{name}" for name, value in fit.items() if value]
-    if given:
-        progress.warning(f"{given[0]} is for fitting: the atlas in {where} is used as it is")
-    if _is_unfinished(where):
-        progress.warning(
-            f"{where}: its fit was stopped early and is used as it is;"
-            " text2live fit-atlas --resume goes on, with the options of its run.json"
-        )
 
 
 def _tell_not_needed(given: dict[str, Any], progress: Progress) -> None:
