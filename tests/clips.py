@@ -8,6 +8,7 @@ from pathlib import Path
 
 import av
 import numpy as np
+from PIL import Image
 
 from text2live_cli.video import open_clip
 from text2live_cli.video_color import ColorTags
@@ -36,6 +37,14 @@ def save_painted(path: Path, count: int = 12) -> Path:
     path.parent.mkdir()
     write_video(path, painted(count), Fraction(25))
     return path
+
+
+def save_frames(folder: Path, frames: np.ndarray) -> Path:
+    """A folder of frames (T, h, w[, 3])."""
+    folder.mkdir(parents=True)
+    for i, frame in enumerate(frames):
+        Image.fromarray(frame).save(folder / f"{i:05d}.png")
+    return folder
 
 
 def order(frames: Iterator[np.ndarray], count: int) -> list[int]:

@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 import json
-import signal
 import subprocess
 import sys
-from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 from safetensors import SafetensorError
-from typer.testing import CliRunner, Result
+from typer.testing import Result
 
+from tests.commands import StopAt, assert_interrupted_well, one_line, run
 from text2live_cli import Text2LiveError, UsageError, edit_image, losses
-from text2live_cli.cli import app
 from text2live_cli.media import read_picture, write_picture
 from text2live_cli.progress import Silent
 from text2live_cli.run_folder import CHECKPOINT
@@ -45,20 +43,8 @@ def cup(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return Path("cup.png")
 
 
-def run(*arguments: object) -> Result:
-    return CliRunner().invoke(app, [str(a) for a in arguments])
-
-
 def edit(source: Path, *arguments: object, prompt: str = "golden cup") -> Result:
     return run("edit-image", source, prompt, *QUICK, *arguments)
-
-
-def one_line(result: Result) -> str:
-    """The error line of a failed command; fails if there is more, or a traceback."""
-    lines = [line for line in result.stderr.splitlines() if line.startswith("error:")]
-    assert len(lines) == 1, result.stderr
-    assert "Traceback" not in result.stderr
-    return lines[0]
 
 
 def test_an_edit_leaves_all_its_files_and_the_command_repeats_the_composite(cup: Path) -> None:
@@ -110,21 +96,12 @@ def test_the_same_seed_gives_the_same_files_and_another_does_not(cup: Path) -> N
     assert layers["a"] == layers["b"] != layers["c"]
 
 
-class StopAt(Silent):
-    """Presses Ctrl-C after a step."""
-
-    def __init__(self, step: int) -> None:
-        self.step = step
-
-    def advance(self, done: int, values: Mapping[str, float] | None = None) -> None:
-        if done == self.step:
-            signal.raise_signal(signal.SIGINT)
-
-
 def test_a_resumed_run_ends_as_one_that_was_never_stopped(cup: Path) -> None:
     settings = {"clip": "swatch", "preset": "draft", "steps": 5, "views": 2}
     whole = edit_image(cup, "golden cup", output="whole", **settings)
-    parts = edit_image(cup, "golden cup", output="parts", progress=StopAt(2), **settings)
+    parts = edit_image(
+        cup, "golden cup", output="parts", progress=StopAt("training", 2), **settings
+    )
     assert parts.interrupted
     assert parts.record["steps_done"] == 2
     assert parts.composite.exists()
@@ -136,19 +113,8 @@ def test_a_resumed_run_ends_as_one_that_was_never_stopped(cup: Path) -> None:
 
 
 def test_ctrl_c_on_the_command_line_exits_130_with_a_result(cup: Path) -> None:
-    command = [sys.executable, "-m", "text2live_cli", "edit-image", str(cup), "golden cup"]
-    command += [*QUICK[:6], "--steps", "100000"]
-    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
-    assert process.stderr is not None
-    seen = ""
-    for line in process.stderr:
-        seen += line
-        if line.startswith("training"):
-            process.send_signal(signal.SIGINT)
-            break
-    _, rest = process.communicate(timeout=120)
-    assert process.returncode == 130, seen + rest
-    assert "--resume" in rest
+    command = ["edit-image", cup, "golden cup", *QUICK[:6], "--steps", 100_000]
+    assert_interrupted_well("training", *command)
     assert Path("cup.golden-cup/composite.png").exists()
 
 

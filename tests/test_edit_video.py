@@ -6,10 +6,6 @@ import errno
 import json
 import os
 import shutil
-import signal
-import subprocess
-import sys
-from collections.abc import Mapping
 from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
@@ -23,10 +19,11 @@ import torch
 from PIL import Image
 from safetensors import SafetensorError
 from safetensors.torch import load_file
-from typer.testing import CliRunner, Result
+from typer.testing import Result
 
 from tests.browser import SEEKED, TIMES, Outline, assert_self_contained, open_browser, png
-from tests.clips import NTSC, audio_packets
+from tests.clips import NTSC, audio_packets, save_frames
+from tests.commands import StopAt, assert_interrupted_well, one_line, passed, run
 from tests.moving_truth import offset, paint_closed, true_model
 from text2live_cli import UsageError, atomic, video_writing
 from text2live_cli.atlas.discretise import discretise
@@ -35,7 +32,6 @@ from text2live_cli.atlas.grid import Mapping as GridMapping
 from text2live_cli.atlas.grid_fit import GridSettings
 from text2live_cli.atlas.layers import SIDES
 from text2live_cli.atlas.store import ATLAS, PICTURES, AtlasFacts, read_atlas, write_atlas
-from text2live_cli.cli import app
 from text2live_cli.config import resolve_video_settings
 from text2live_cli.edit_layer import GREEN_SCREEN
 from text2live_cli.generator import MIN_SIDE
@@ -76,13 +72,6 @@ class Painted(NamedTuple):
     @property
     def atlas(self) -> Path:
         return self.folder / "clip.atlas"
-
-
-def save_frames(folder: Path, frames: np.ndarray) -> Path:
-    folder.mkdir(parents=True)
-    for i, frame in enumerate(frames):
-        Image.fromarray(frame).save(folder / f"{i:05d}.png")
-    return folder
 
 
 def save_atlas(folder: Path, model: GridModel, clip: Path, first: int = 0) -> None:
@@ -175,10 +164,6 @@ FORMATS = [text for name in ("mov", "webm", "png") for text in ("--layer-format"
 NO_LAYER = ("--layer-format", "none")
 
 
-def run(*arguments: object) -> Result:
-    return CliRunner().invoke(app, [str(a) for a in arguments])
-
-
 def edit(clip: Path | str, *arguments: object, prompt: str = "golden cup") -> Result:
     """A quick edit; an option in `arguments` replaces that of `QUICK`."""
     given = [str(a) for a in arguments]
@@ -187,20 +172,13 @@ def edit(clip: Path | str, *arguments: object, prompt: str = "golden cup") -> Re
     return run("edit-video", clip, prompt, *quick, *given)
 
 
-def passed(result: Result) -> Result:
-    assert result.exit_code == 0, result.output
-    return result
-
-
 def refused(result: Result, code: int, *texts: str) -> str:
-    """The error line of a failed command; fails if there is more, or a traceback."""
-    lines = [line for line in result.stderr.splitlines() if line.startswith("error:")]
-    assert len(lines) == 1, result.output
-    assert "Traceback" not in result.output
+    """The error line of a command that failed with `code`; it says all of `texts`."""
+    line = one_line(result)
     assert result.exit_code == code, result.output
     for text in texts:
-        assert text in lines[0]
-    return lines[0]
+        assert text in line
+    return line
 
 
 def record_of(folder: Path | str) -> dict[str, Any]:
@@ -641,20 +619,6 @@ def test_the_same_seed_gives_the_same_files_and_another_does_not(
     assert contents("other")["atlas-layer.png"] != first["atlas-layer.png"]
 
 
-class StopAt(Silent):
-    """Presses Ctrl-C after a step of a stage."""
-
-    def __init__(self, stage: str, step: int) -> None:
-        self.wanted, self.step, self.name = stage, step, ""
-
-    def stage(self, name: str, total: int | None = None, unit: str = "step") -> None:
-        self.name = name
-
-    def advance(self, done: int, values: Mapping[str, float] | None = None) -> None:
-        if self.name == self.wanted and done == self.step:
-            signal.raise_signal(signal.SIGINT)
-
-
 def tensors(folder: str) -> dict[str, torch.Tensor]:
     return load_file(Path(folder, CHECKPOINT))
 
@@ -707,19 +671,8 @@ def test_resume_is_refused_where_it_would_be_another_run(copied: Painted, made: 
 
 @pytest.mark.slow
 def test_ctrl_c_on_the_command_line_exits_130_with_a_result(copied: Painted) -> None:
-    command = [sys.executable, "-m", "text2live_cli", "edit-video", "clip", "golden cup"]
-    command += [*QUICK[:-2], "--steps", "100000", *NO_LAYER]
-    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
-    assert process.stderr is not None
-    seen = ""
-    for line in process.stderr:
-        seen += line
-        if line.startswith("training"):
-            process.send_signal(signal.SIGINT)
-            break
-    _, rest = process.communicate(timeout=120)
-    assert process.returncode == 130, seen + rest
-    assert "--resume" in rest
+    command = ["edit-video", "clip", "golden cup", *QUICK[:-2], "--steps", 100_000, *NO_LAYER]
+    assert_interrupted_well("training", *command)
     assert names("clip.fg.golden-cup") == RESULT
 
 

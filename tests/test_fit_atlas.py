@@ -6,10 +6,6 @@ import functools
 import json
 import re
 import shutil
-import signal
-import subprocess
-import sys
-from collections.abc import Mapping
 from fractions import Fraction
 from pathlib import Path
 from typing import NamedTuple
@@ -19,8 +15,10 @@ import pytest
 import torch
 from PIL import Image
 from safetensors.torch import load_file
-from typer.testing import CliRunner, Result
+from typer.testing import Result
 
+from tests.clips import save_frames
+from tests.commands import StopAt, assert_interrupted_well, one_line, passed, run
 from tests.moving_truth import overlap, transfer_errors
 from text2live_cli.atlas.layers import SIDES, Maps
 from text2live_cli.atlas.measure import psnr_of
@@ -28,7 +26,6 @@ from text2live_cli.atlas.nla_files import read_published
 from text2live_cli.atlas.nla_losses import NlaSettings
 from text2live_cli.atlas.store import ATLAS, Atlas, read_atlas
 from text2live_cli.atlas_fit import fit_atlas
-from text2live_cli.cli import app
 from text2live_cli.errors import Text2LiveError, UsageError
 from text2live_cli.media import write_picture
 from text2live_cli.progress import Silent
@@ -70,13 +67,6 @@ class Painted(NamedTuple):
         return self.folder / "masks"
 
 
-def save_frames(folder: Path, frames: np.ndarray) -> Path:
-    folder.mkdir(parents=True)
-    for i, frame in enumerate(frames):
-        Image.fromarray(frame).save(folder / f"{i:05d}.png")
-    return folder
-
-
 def save_painted(folder: Path, count: int, size: tuple[int, int]) -> Painted:
     frames, masks = paint_clip("cat", "leopard", "mossy wall", 3, count, size)
     save_frames(folder / "clip", frames)
@@ -104,10 +94,6 @@ def tiny(painted: Painted, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> P
     return painted._replace(folder=Path())
 
 
-def run(*arguments: object) -> Result:
-    return CliRunner().invoke(app, [str(a) for a in arguments])
-
-
 def fit(clip: Path | str, *arguments: object) -> Result:
     """Two steps with the masks of the current folder, unless told otherwise."""
     given = [str(a) for a in arguments]
@@ -118,19 +104,6 @@ def fit(clip: Path | str, *arguments: object) -> Result:
 
 
 MASKS = ("--masks", "masks")
-
-
-def one_line(result: Result) -> str:
-    """The error line of a failed command; fails if there is more, or a traceback."""
-    lines = [line for line in result.stderr.splitlines() if line.startswith("error:")]
-    assert len(lines) == 1, result.output
-    assert "Traceback" not in result.output
-    return lines[0]
-
-
-def passed(result: Result) -> Result:
-    assert result.exit_code == 0, result.output
-    return result
 
 
 def record_of(folder: Path | str) -> dict:
@@ -392,24 +365,10 @@ def test_quiet_is_quiet(tiny: Painted) -> None:
     assert result.stderr == result.stdout == ""
 
 
-class StopAt(Silent):
-    """Presses Ctrl-C after a step of the fit."""
-
-    def __init__(self, step: int) -> None:
-        self.step, self.name = step, ""
-
-    def stage(self, name: str, total: int | None = None, unit: str = "step") -> None:
-        self.name = name
-
-    def advance(self, done: int, values: Mapping[str, float] | None = None) -> None:
-        if self.name == "fitting" and done == self.step:
-            signal.raise_signal(signal.SIGINT)
-
-
 def test_a_resumed_fit_ends_as_one_that_was_never_stopped(tiny: Painted) -> None:
     options = {"masks": Path("masks"), "steps": 6}
     fit_atlas("clip", output="whole", **options)
-    part = fit_atlas("clip", output="parts", progress=StopAt(2), **options)
+    part = fit_atlas("clip", output="parts", progress=StopAt("fitting", 2), **options)
     assert part.interrupted
     assert part.record["steps_done"] == 2
     assert {path.name for path in Path("parts").iterdir()} == FILES | {CHECKPOINT}
@@ -433,7 +392,7 @@ def test_resume_needs_a_sound_checkpoint(tiny: Painted) -> None:
     assert result.exit_code == 2
     assert "no checkpoint" in one_line(result)
     assert not Path("fresh").exists()
-    fit_atlas("clip", output="parts", masks=Path("masks"), steps=6, progress=StopAt(2))
+    fit_atlas("clip", output="parts", masks=Path("masks"), steps=6, progress=StopAt("fitting", 2))
     path = Path("parts", CHECKPOINT)
     path.write_bytes(path.read_bytes()[:3000])
     result = fit("clip", "-o", "parts", "--steps", 6, "--resume")
@@ -443,18 +402,8 @@ def test_resume_needs_a_sound_checkpoint(tiny: Painted) -> None:
 
 @pytest.mark.slow
 def test_ctrl_c_on_the_command_line_exits_130_with_a_result(tiny: Painted) -> None:
-    command = [sys.executable, "-m", "text2live_cli", "fit-atlas", "clip", *MASKS]
-    process = subprocess.Popen([*command, "--steps", "1000000"], stderr=subprocess.PIPE, text=True)
-    assert process.stderr is not None
-    seen = ""
-    for line in process.stderr:
-        seen += line
-        if line.startswith("fitting"):
-            process.send_signal(signal.SIGINT)
-            break
-    _, rest = process.communicate(timeout=120)
-    assert process.returncode == 130, seen + rest
-    assert "--resume" in rest
+    command = ["fit-atlas", "clip", *MASKS, "--steps", 1_000_000]
+    assert_interrupted_well("fitting", *command)
     assert {path.name for path in Path("clip.atlas").iterdir()} == FILES | {CHECKPOINT}
     assert record_of("clip.atlas")["interrupted"] is True
 
@@ -845,7 +794,7 @@ def test_an_export_after_the_fit(tiny: Painted) -> None:
 def test_the_published_model_resumes(tiny: Painted) -> None:
     options = {"masks": Path("masks"), "model": "nla", "steps": 6}
     fit_atlas("clip", output="whole", **options)
-    part = fit_atlas("clip", output="parts", progress=StopAt(2), **options)
+    part = fit_atlas("clip", output="parts", progress=StopAt("fitting", 2), **options)
     assert part.interrupted
     passed(fit("clip", "-o", "parts", "--model", "nla", "--steps", 6, "--resume"))
     assert_equal_atlases("parts", "whole")

@@ -51,7 +51,9 @@ from text2live_cli.swatch.scene import (
 )
 from text2live_cli.swatch.tokenizer import CONTEXT_LENGTH, SwatchTokenizer
 from text2live_cli.swatch.train import Settings, Store, Trainer, paint_store
+from text2live_cli.video import open_clip
 
+MEDIA = Path(__file__).resolve().parents[2] / "shared" / "media"
 JUDGE = Path(__file__).parents[1] / "bench" / "judge.safetensors"
 JUDGE_SHA256 = "de2364132aed9df83c5d66108879085c5c975357484cfd4f230a3e8de86a53b3"
 WEIGHTS_SHA256 = "227324f02bcfc2407098fb0f74094e8ef92347cec03c88f538bcd836e36a884a"
@@ -509,6 +511,36 @@ class TestWeights:
             found = relevancy_map(guide, _picture(rgb), [make_query(guide, things[0])])
             hits.append(masks[0].flat[int(found.argmax())])
         assert np.mean(hits) >= 0.75
+
+    def test_finds_the_parts_of_fresh_landscapes(self):
+        guide = load_guide("swatch", None, Silent())
+        rng = np.random.default_rng(6)
+        hits = []
+        for _ in range(40):
+            scene = random_scene(rng, PainterSettings(landscapes=1, screens=0))
+            rgb, labels = paint(scene, 128, 128)
+            for part in scene.landscape.parts.values():
+                mask = labels == scene.regions.index(part)
+                if mask.mean() > 0.1:
+                    query = make_query(guide, part.thing)
+                    found = relevancy_map(guide, _picture(rgb), [query])
+                    found = functional.interpolate(found, mask.shape, mode="bilinear")
+                    hits.append(mask.flat[int(found.argmax())])
+        assert len(hits) > 60 and np.mean(hits) >= 0.8
+
+    @pytest.mark.skipif(not MEDIA.is_dir(), reason="no shared/media beside this checkout")
+    def test_finds_the_meadow_the_wood_the_road_and_the_mountains_of_a_real_clip(self):
+        guide = load_guide("swatch", None, Silent())
+        frame = next(open_clip(MEDIA / "car-turn.mp4").frames(0))
+        boxes = {"grass": (195, 300, 20, 260), "tree": (130, 175, 20, 280),
+                 "road": (360, 470, 150, 460), "mountain": (20, 110, 60, 420)}  # fmt: skip
+        found = relevancy_map(guide, _picture(frame.copy()), [make_query(guide, w) for w in boxes])
+        found = functional.interpolate(found, frame.shape[:2], mode="bilinear")[0]
+        for own, relevancy in zip(boxes, found, strict=True):
+            shares = {w: relevancy[y0:y1, x0:x1].mean() for w, (y0, y1, x0, x1) in boxes.items()}
+            assert max(shares, key=shares.__getitem__) == own, (own, shares)
+            others = [share for word, share in shares.items() if word != own]
+            assert shares[own] > 0.4 and max(others) < 0.5 * shares[own], (own, shares)
 
 
 def _embed(swatch, prompts: list[str]) -> torch.Tensor:

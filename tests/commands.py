@@ -1,0 +1,60 @@
+"""The command line as the tests use it: in this process, and as a real one that is interrupted."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+from collections.abc import Mapping
+
+from typer.testing import CliRunner, Result
+
+from text2live_cli.cli import app
+from text2live_cli.progress import Silent
+
+
+def run(*arguments: object) -> Result:
+    return CliRunner().invoke(app, [str(a) for a in arguments])
+
+
+def passed(result: Result) -> Result:
+    assert result.exit_code == 0, result.output
+    return result
+
+
+def one_line(result: Result) -> str:
+    """The error line of a failed command; fails if there is more, or a traceback."""
+    lines = [line for line in result.stderr.splitlines() if line.startswith("error:")]
+    assert len(lines) == 1, result.output
+    assert "Traceback" not in result.output
+    return lines[0]
+
+
+def assert_interrupted_well(stage: str, *arguments: object) -> None:
+    """Ctrl-C, once `stage` has begun, ends a real process with 130 and a word on --resume."""
+    command = [sys.executable, "-m", "text2live_cli", *map(str, arguments)]
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+    assert process.stderr is not None
+    seen = ""
+    for line in process.stderr:
+        seen += line
+        if line.startswith(stage):
+            process.send_signal(signal.SIGINT)
+            break
+    _, rest = process.communicate(timeout=120)
+    assert process.returncode == 130, seen + rest
+    assert "--resume" in rest
+
+
+class StopAt(Silent):
+    """Presses Ctrl-C after a step of a stage."""
+
+    def __init__(self, stage: str, step: int) -> None:
+        self.wanted, self.step, self.name = stage, step, ""
+
+    def stage(self, name: str, total: int | None = None, unit: str = "step") -> None:
+        self.name = name
+
+    def advance(self, done: int, values: Mapping[str, float] | None = None) -> None:
+        if self.name == self.wanted and done == self.step:
+            signal.raise_signal(signal.SIGINT)
