@@ -56,7 +56,7 @@ from text2live_cli.video import open_clip
 MEDIA = Path(__file__).resolve().parents[2] / "shared" / "media"
 JUDGE = Path(__file__).parents[1] / "bench" / "judge.safetensors"
 JUDGE_SHA256 = "de2364132aed9df83c5d66108879085c5c975357484cfd4f230a3e8de86a53b3"
-WEIGHTS_SHA256 = "227324f02bcfc2407098fb0f74094e8ef92347cec03c88f538bcd836e36a884a"
+WEIGHTS_SHA256 = "b48e5be21ce8926f35564c7676f8ba76ef31b7ff31ffc73c44802afc284ea5be"
 
 
 @pytest.fixture(scope="module")

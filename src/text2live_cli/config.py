@@ -181,13 +181,17 @@ def resolve_settings(preset: str, clip: str, **overrides: Any) -> EditSettings:
 def resolve_video_settings(
     preset: str, clip: str, foreground: bool, **overrides: Any
 ) -> EditSettings:
-    """The same for a layer of a clip; the background is not bootstrapped (spec §7)."""
+    """The same for a layer of a clip.
+
+    The paper does not bootstrap the background (spec §7). With the embedded encoder it is: without
+    it, the snow of a "snowy grass" lay on half of the meadow, and in parts of the sky.
+    """
     require_one_of("--preset", preset, tuple(VIDEO_PRESETS))
     weights, schedule = VIDEO_WEIGHTS, VIDEO_SCHEDULE
     if clip == "swatch":
         weights = SWATCH_FOREGROUND_WEIGHTS if foreground else SWATCH_WEIGHTS
         schedule = SWATCH_SCHEDULE
-    if not foreground:
+    elif not foreground:
         weights = dataclasses.replace(weights, bootstrap=0.0)
     settings = dataclasses.replace(
         VIDEO_PRESETS[preset],
