@@ -102,6 +102,7 @@ def test_the_layers_of_a_clip_have_weights_of_their_own() -> None:
     assert bg == dataclasses.replace(VIDEO_WEIGHTS, bootstrap=0.0)
     fg, bg = (resolve_video_settings("draft", "swatch", side).weights for side in (True, False))
     assert fg.sparsity < bg.sparsity and fg.bootstrap == bg.bootstrap > 0
+    assert not resolve_video_settings("draft", "swatch", False).schedule.bootstrap_fades
     assert resolve_video_settings("draft", "swatch", True).steps == 240
     assert resolve_video_settings("draft", vit, True).steps == 120
     asked = resolve_video_settings("draft", vit, False, lambda_bootstrap=4.0)

@@ -183,14 +183,14 @@ def resolve_video_settings(
 ) -> EditSettings:
     """The same for a layer of a clip.
 
-    The paper does not bootstrap the background (spec §7). With the embedded encoder it is: without
-    it, the snow of a "snowy grass" lay on half of the meadow, and in parts of the sky.
+    The paper does not bootstrap the background (spec §7). With the embedded encoder it is, to the
+    end: see docs/tried.md.
     """
     require_one_of("--preset", preset, tuple(VIDEO_PRESETS))
     weights, schedule = VIDEO_WEIGHTS, VIDEO_SCHEDULE
     if clip == "swatch":
         weights = SWATCH_FOREGROUND_WEIGHTS if foreground else SWATCH_WEIGHTS
-        schedule = SWATCH_SCHEDULE
+        schedule = dataclasses.replace(SWATCH_SCHEDULE, bootstrap_fades=foreground)
     elif not foreground:
         weights = dataclasses.replace(weights, bootstrap=0.0)
     settings = dataclasses.replace(
