@@ -179,7 +179,7 @@ def report_accuracies(bench: Bench, count: int, rng: np.random.Generator) -> Non
 
 
 def report_relevancy(guide: ClipGuide, count: int, rng: np.random.Generator) -> None:
-    """One row for each rule: IoU / pointing."""
+    """IoU / pointing: a row for each rule, and then for each part of landscapes."""
     ones, twos = single_scenes(count, APPEARANCES, rng), double_scenes(count, rng)
     forms = ("{thing}", "{look} {thing}")
     cases = [about_objects(scenes, form) for scenes in (ones, twos) for form in forms]
@@ -206,7 +206,8 @@ def main() -> None:
     options = parser.parse_args()
     start = time.perf_counter()
     model, tokenizer, metadata = load_swatch(options.weights)
-    print(f"loaded in {time.perf_counter() - start:.2f} s; {metadata}\n")
+    told = {name: value for name, value in metadata.items() if name != "words"}
+    print(f"loaded in {time.perf_counter() - start:.2f} s; {told}\n")
     guide = ClipGuide(model, tokenizer, "swatch", "", metadata["relevancy"])
     rng = np.random.default_rng(options.seed)
     with torch.no_grad():

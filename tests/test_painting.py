@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from tests.clips import add_sound, audio_packets
+from tests.clips import add_sound, audio_packets, save_frames
 from tests.moving_truth import paint_closed
 from text2live_cli.atlas.discretise import AtlasPicture, discretise
 from text2live_cli.atlas.grid import GridModel, Mapping, Texture
@@ -111,12 +111,6 @@ def save_atlas(folder: Path, model: GridModel, clip: Path, first: int = 0, every
         settings={},
     )
     write_atlas(folder, model, facts)
-
-
-def save_frames(folder: Path, frames: np.ndarray) -> None:
-    folder.mkdir()
-    for i, frame in enumerate(frames):
-        Image.fromarray(frame).save(folder / f"{i:05d}.png")
 
 
 def load_frames(folder: Path) -> np.ndarray:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -10,9 +11,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import save_file
 from torch.nn import functional
 
 from text2live_cli.clip_guide import load_guide
+from text2live_cli.errors import Text2LiveError
 from text2live_cli.progress import Silent
 from text2live_cli.relevancy import make_query, relevancy_map
 from text2live_cli.swatch import vocabulary
@@ -30,6 +33,7 @@ from text2live_cli.swatch.losses import contrast
 from text2live_cli.swatch.model import (
     NATIVE_SIZE,
     WEIGHTS,
+    build_model,
     dense_map,
     encode_rows,
     encode_tokens,
@@ -226,12 +230,22 @@ class TestLandscapes:
         road=Region("road", "grey"),
     )
 
-    def test_every_pixel_has_the_label_of_its_part(self):
-        seen = np.zeros(6)
+    def test_labels_are_where_the_colours_of_their_parts_are(self):
+        plain = Landscape(
+            sky=Region("sky", "starry"),
+            mountains=Region("mountain", "red"),
+            trees=Region("tree", "purple"),
+            ground=Region("grass", "yellow"),
+            road=Region("road", "black"),
+        )
+        colours = np.zeros((6, 3))
         for seed in range(12):
-            _, labels = paint(self._scene(self.WHOLE, seed), 60, 90)
-            seen += np.bincount(labels.ravel(), minlength=6)
-        assert len(seen) == 6 and (seen > 0.01 * seen.sum()).sum() == 6, "five parts and a cup"
+            rgb, labels = paint(self._scene(plain, seed), 60, 90)
+            colours += [rgb[labels == i].sum(0) for i in range(6)]
+        ground, _, sky, mountains, trees, road = colours / colours.sum(1, keepdims=True)
+        assert sky[2] > 0.4 and mountains[0] > 0.4, "blue and red, through haze"
+        assert trees[1] < 0.28 and ground[2] < 0.28, "purple and yellow"
+        assert np.ptp(road) < 0.05, "black"
 
     @pytest.mark.parametrize("part", ["sky", "mountains", "trees", "ground", "road"])
     def test_another_look_changes_its_part_alone(self, part):
@@ -411,11 +425,36 @@ class TestTraining:
         assert judge.seed != own.seed and judge.model != own.model
         assert judge.painter != own.painter and sum(judge.painter.counts) == pytest.approx(1)
 
-    def test_weights_to_start_from_keep_what_their_words_mean(self, swatch, tmp_path):
-        begun = Trainer(Settings(out=tmp_path, work=tmp_path, start=WEIGHTS)).model
-        text = ["golden cup on snowy grass"]
-        own, given = begun.encode_text(SwatchTokenizer()(text)), _embed(swatch, text)
-        assert torch.allclose(functional.normalize(own, dim=-1), given)
+    def test_weights_to_start_from_keep_what_their_words_mean(self, tmp_path):
+        torch.manual_seed(5)
+        fewer = SwatchTokenizer(["cup", "golden", "grass"])
+        known = build_model(fewer).eval()
+        file = tmp_path / "known.safetensors"
+        state = {name: value.contiguous() for name, value in known.state_dict().items()}
+        save_file(state, file, {"words": json.dumps(fewer.words)})
+        settings = Settings(out=tmp_path, work=tmp_path, start=file)
+        begun, anew = Trainer(settings), Trainer(replace(settings, start=None))
+        text = ["golden cup grass"]
+        given = known.encode_text(fewer(text))
+        own = begun.model.eval().encode_text(begun.tokenizer(text))
+        assert torch.allclose(own, given, atol=1e-6)
+        road = int(begun.tokenizer(["road"])[0, 1])
+        tables = [trainer.model.token_embedding.weight[road] for trainer in (begun, anew)]
+        assert torch.equal(*tables), "a word that they do not know stays as it began"
+        assert begun.start == "sha256 " + hashlib.sha256(file.read_bytes()).hexdigest()
+        assert anew.start == "random"
+
+    def test_weights_that_do_not_name_their_words_are_refused(self, tmp_path):
+        file = tmp_path / "old.safetensors"
+        save_file({"visual.proj": torch.zeros(2, 2)}, file, {"relevancy": "dense"})
+        with pytest.raises(Text2LiveError, match="which words it can read"):
+            load_swatch(file)
+
+    def test_scenes_painted_by_another_version_are_refused(self, tmp_path):
+        Store.open(tmp_path, 4, "w+")
+        np.save(tmp_path / "codes.npy", np.zeros((4, 4, 2), np.int16))
+        with pytest.raises(ValueError, match="another version"):
+            Store.open(tmp_path, 4, "r")
 
     def test_two_steps_are_reproduced_and_resumed(self, store, tmp_path):
         settings = Settings(out=tmp_path / "w", work=tmp_path, steps=3, batch=4, scenes=12)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from .atlas.footage import find_atlas, fit_digest, result_layers, tell_uncovered
+from .atlas.footage import find_atlas, fit_digest, result_layers
 from .atlas.layers import Side
 from .atlas.render import Layer
 from .atlas.store import ATLAS, Atlas, read_atlas
@@ -32,7 +32,7 @@ class ClipAtlas:
     fitted: Atlas | None = None
 
     @classmethod
-    def find(
+    def locate(
         cls, clip: Clip, atlas_dir: Path | str | None, may_resume: bool, progress: Progress
     ) -> ClipAtlas:
         """The atlas in `atlas_dir`, or where `fit_atlas` puts it."""
@@ -80,10 +80,6 @@ class ClipAtlas:
         else:
             self._tell_of_the_fit(options, progress)
         return self.fitted
-
-    def uncovered(self) -> tuple[str, ...]:
-        """What to say of frames that the atlas does not cover."""
-        return () if self.fitted is None else tell_uncovered(self.clip, self.fitted)
 
     def _fit(self, options: dict[str, Any], progress: Progress) -> Atlas:
         if self.resumes:

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from . import edit_run, record, weights
-from .atlas.footage import fit_digest
+from .atlas.footage import fit_digest, tell_uncovered
 from .atlas.layers import Side
 from .atlas.store import ATLAS, Atlas
 from .charts import write_loss_chart
@@ -117,14 +117,14 @@ def edit_video(
     require_encoders(layer_formats)
     read = open_clip(source)
     may_resume = resume and not overwrite and not (folder / CHECKPOINT).exists()
-    found = None
+    clip_atlas = None
     if baseline != "frames":
-        found = ClipAtlas.find(read, atlas_dir, may_resume, progress)
-    begins = found is not None and found.resumes  # of this edit there is nothing to resume yet
-    open_run_folder(folder, overwrite, resume and not begins, [source])
-    if found:
-        found.read()
-    below = found.layers_of(Path(onto), folder) if found and onto else []
+        clip_atlas = ClipAtlas.locate(read, atlas_dir, may_resume, progress)
+    resume_edit = resume and not (clip_atlas and clip_atlas.resumes)  # else the fit, and it begins
+    open_run_folder(folder, overwrite, resume_edit, [source])
+    if clip_atlas:
+        clip_atlas.read()
+    below = clip_atlas.layers_of(Path(onto), folder) if clip_atlas and onto else []
     prepare(device)
     precision = choose_precision(settings.precision, device)
     for note in read.notes:
@@ -133,25 +133,26 @@ def edit_video(
     guide = load_guide(clip, Path(clip_weights) if clip_weights else None, progress)
     guide.to(device)
     size = training_size(read, settings)
-    shown = _middle_frame(read, found.fitted if found else None, size, device)
+    shown = _middle_frame(read, clip_atlas.fitted if clip_atlas else None, size, device)
     prompts = edit_run.resolve_prompts(prompt, roi, screen, also, keep, guide, shown, progress)
     fit = {"masks": masks, "box": box, "foreground": foreground}
     scene: AtlasScene | FramesScene
     told = list(read.notes)
-    if found is None:
+    if clip_atlas is None:
         _tell_not_needed({"atlas-dir": atlas_dir, **fit}, progress)
         scene = prepare_frames_scene(read, settings, device, progress)
     else:
         hint = prompts.roi if side == "foreground" else None
         encoder = {"clip": clip, "clip_weights": clip_weights, "device": settings.device}
-        fitted = found.complete(fit, hint, encoder, progress)
-        for note in found.uncovered():
+        fitted = clip_atlas.complete(fit, hint, encoder, progress)
+        uncovered = tell_uncovered(read, fitted)
+        for note in uncovered:
             progress.message(note)
-        told += found.uncovered()
+        told += uncovered
         scene = prepare_atlas_scene(
             read, fitted, side, settings, device, progress, below, baseline == "atlas"
         )
-    checkpoint = Checkpoint.read(folder / CHECKPOINT) if resume and not begins else None
+    checkpoint = Checkpoint.read(folder / CHECKPOINT) if resume_edit else None
     with run_folder(folder):
         trainer = edit_run.make_trainer(
             guide, prompts, scene.renderer(settings), settings, device, precision, VIEWS
@@ -159,7 +160,7 @@ def edit_video(
         inputs = {
             "input": read.sha256,
             "atlas": atlas,
-            "fit": fit_digest(found.folder) if found else None,
+            "fit": fit_digest(clip_atlas.folder) if clip_atlas else None,
             "baseline": baseline,
         }
         job = edit_run.describe_job(inputs, prompts, trainer, guide)
@@ -185,8 +186,8 @@ def edit_video(
             "edit-video", facts, trainer, guide, prompts, folder, timings, _unchanged(edit), job
         )
         made["onto"] = os.path.relpath(onto, folder) if onto else None
-        if found and isinstance(edit, AtlasEdit):
-            made["layer"] = {"atlas": str(found.folder), **write_atlas_layer(folder, edit)}
+        if clip_atlas and isinstance(edit, AtlasEdit):
+            made["layer"] = {"atlas": str(clip_atlas.folder), **write_atlas_layer(folder, edit)}
         write_report(folder, read, edit, made, told)
         record.write_record(folder, made)
     return VideoResult(folder, made["interrupted"], made)

@@ -40,7 +40,7 @@ def paint_landscape(
     view = _view(rng, height, width, open_above=landscape.sky is not None)
     layers: list[tuple[Region, Layer]] = []
     for name, region in landscape.parts.items():
-        part = np.random.default_rng(int(rng.integers(2**62)))  # no part moves another
+        part = np.random.default_rng(int(rng.integers(2**62)))  # another look moves nothing else
         layers.append((region, _PAINTERS[name](region, part, view, landscape)))
     return layers
 

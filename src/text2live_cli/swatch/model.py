@@ -13,6 +13,7 @@ from open_clip.model import CLIP, CLIPTextCfg, CLIPVisionCfg
 from safetensors import safe_open
 from torch import nn
 
+from text2live_cli.errors import Text2LiveError
 from text2live_cli.swatch.tokenizer import PADDING, SwatchTokenizer
 
 WEIGHTS = Path(__file__).with_name("swatch.safetensors")
@@ -69,6 +70,8 @@ def load_swatch(path: Path = WEIGHTS) -> tuple[CLIP, SwatchTokenizer, dict[str, 
     with safe_open(path, framework="pt") as file:
         metadata = dict(file.metadata() or {})
         state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    if "words" not in metadata:
+        raise Text2LiveError(f"{path}: its metadata do not say which words it can read")
     tokenizer = SwatchTokenizer(json.loads(metadata["words"]))
     width, embedding = state["visual.proj"].shape
     settings = ModelSettings(width, state["token_embedding.weight"].shape[1], embedding)

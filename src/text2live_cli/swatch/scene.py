@@ -18,12 +18,13 @@ class PainterSettings:
     """What a training set is made of, as shares; the defaults are those of `swatch`."""
 
     landscapes: float = 0.35
-    """Scenes that are landscapes; the other shares are of those that are not."""
+    """Scenes that are landscapes; `counts`, `crowded` and `backgrounds` are of the others."""
     counts: tuple[float, ...] = (0.1, 0.6, 0.22, 0.08)
     """Scenes of 0, 1, 2 and 3 objects."""
     crowded: float = 0.3
     """Scenes whose objects stand close and hide parts of one another."""
     screens: float = 0.17
+    """Scenes before the green screen (of landscapes: one part alone)."""
     backgrounds: float = 0.4
     """Places that are a mere background, of which half are plain."""
     plain: float = 0.3
@@ -109,7 +110,7 @@ class Scene:
     def regions(self) -> tuple[Region, ...]:
         """The place (label 0), the objects (labels 1, 2, ...), the rest of a landscape."""
         parts = self.landscape.parts.values() if self.landscape else ()
-        return (self.place, *self.objects, *(part for part in parts if part is not self.place))
+        return (self.place, *self.objects, *(part for part in parts if part != self.place))
 
 
 def left_out(thing: str, look: str) -> bool:
@@ -169,7 +170,7 @@ def _random_landscape(rng: Rng, settings: PainterSettings) -> Scene:
 
 
 def _part(rng: Rng, settings: PainterSettings, share: float, thing: str) -> Region | None:
-    """A part of a landscape, if there is one: two thirds look as in nature, and one as anything."""
+    """A part of a landscape, if there is one: mostly as in nature, a third in any look."""
     if rng.random() >= share:
         return None
     looks = _IN_NATURE[thing]

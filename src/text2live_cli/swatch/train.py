@@ -100,6 +100,8 @@ class Store:
             name: np.lib.format.open_memmap(folder / f"{name}.npy", mode, dtype, shape)
             for name, (shape, dtype) in shapes.items()
         }
+        if any(maps[name].shape != shape for name, (shape, _) in shapes.items()):
+            raise ValueError(f"{folder}: painted by another version; choose another --work")
         return cls(**maps)
 
     def batch(self, rows: np.ndarray) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
@@ -125,6 +127,7 @@ class Trainer:
     def __init__(self, settings: Settings, rank: int = 0) -> None:
         torch.manual_seed(settings.seed)
         self.settings, self.rank, self.step, self.seconds = settings, rank, 0, 0.0
+        self.start = _digest(settings.start) if settings.start else "random"
         self.tokenizer = SwatchTokenizer()
         self.model: CLIP = build_model(self.tokenizer, settings.model)
         if settings.start:
@@ -175,7 +178,8 @@ class Trainer:
             tensors |= {f"optimizer.{i}.{k}": v for k, v in state.items()}
         part = path.with_suffix(".part")
         tensors = {k: v.contiguous() for k, v in tensors.items()}
-        save_file(tensors, part, {"step": str(self.step), "seconds": str(self.seconds)})
+        metadata = {"step": self.step, "seconds": self.seconds, "start": self.start}
+        save_file(tensors, part, {name: str(value) for name, value in metadata.items()})
         part.replace(path)
 
     def load_checkpoint(self, path: Path) -> None:
@@ -183,6 +187,7 @@ class Trainer:
         with safe_open(path, "pt") as file:
             metadata = file.metadata()
         self.step, self.seconds = int(metadata["step"]), float(metadata["seconds"])
+        self.start = metadata["start"]
         model: dict[str, torch.Tensor] = {}
         state: dict[int, dict[str, torch.Tensor]] = {}
         for name, tensor in load_file(path).items():
@@ -291,7 +296,7 @@ def save_weights(trainer: Trainer, commit: str) -> None:
         "threads": settings.workers, "hours": round(hours, 3),
         "scenes": settings.scenes, "passes": trainer.step * settings.batch * settings.workers,
         "relevancy": RELEVANCY, "words": json.dumps(trainer.tokenizer.words),
-        "start": _digest(settings.start) if settings.start else "random",
+        "start": trainer.start,
     }  # fmt: skip
     save_file(state, settings.out, {k: str(v) for k, v in metadata.items()})
 
@@ -329,7 +334,11 @@ def main() -> None:
     parser.add_argument("--learning-rate", type=float, default=Settings.learning_rate)
     parser.add_argument("--device", default=Settings.device, help="cpu, or cuda with --workers 1")
     arguments = vars(parser.parse_args())
-    judge = arguments.pop("judge")
+    judge, start = arguments.pop("judge"), arguments["start"]
+    if judge and start:
+        parser.error("--start: the judge begins at random")
+    if start and not start.is_file():
+        parser.error(f"--start {start}: there is no such file")
     arguments["work"] = arguments["work"] or Path(tempfile.mkdtemp(prefix="swatch-"))
     settings = Settings(**arguments)
     settings = settings.for_judge() if judge else settings
