@@ -221,23 +221,16 @@ class TestPainter:
         assert min(change) == 0 and 2 < max(change) < 40
 
 
+def _landscape(*looks: str) -> Landscape:
+    things = ("sky", "mountain", "tree", "grass", "road")
+    return Landscape(*(Region(*pair) for pair in zip(things, looks, strict=True)))
+
+
 class TestLandscapes:
-    WHOLE = Landscape(
-        sky=Region("sky", "blue"),
-        mountains=Region("mountain", "grey"),
-        trees=Region("tree", "green"),
-        ground=Region("grass", "green"),
-        road=Region("road", "grey"),
-    )
+    WHOLE = _landscape("blue", "grey", "green", "green", "grey")
 
     def test_labels_are_where_the_colours_of_their_parts_are(self):
-        plain = Landscape(
-            sky=Region("sky", "starry"),
-            mountains=Region("mountain", "red"),
-            trees=Region("tree", "purple"),
-            ground=Region("grass", "yellow"),
-            road=Region("road", "black"),
-        )
+        plain = _landscape("starry", "red", "purple", "yellow", "black")
         colours = np.zeros((6, 3))
         for seed in range(12):
             rgb, labels = paint(self._scene(plain, seed), 60, 90)

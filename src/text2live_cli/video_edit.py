@@ -120,7 +120,8 @@ def edit_video(
     clip_atlas = None
     if baseline != "frames":
         clip_atlas = ClipAtlas.locate(read, atlas_dir, may_resume, progress)
-    resume_edit = resume and not (clip_atlas and clip_atlas.resumes)  # else the fit, and it begins
+    # Where a stopped fit goes on, the edit after it begins anew.
+    resume_edit = resume and not (clip_atlas and clip_atlas.resumes)
     open_run_folder(folder, overwrite, resume_edit, [source])
     if clip_atlas:
         clip_atlas.read()

@@ -17,7 +17,7 @@ from text2live_cli.swatch.scene import MIX, Scene, left_out
 from text2live_cli.swatch.vocabulary import APPEARANCES, OBJECTS, THINGS
 
 ANY, NOTHING = -1, -2
-MAX_REGIONS = 7
+MAX_REGIONS = 7  # a landscape of five parts with two objects
 SceneCode = NDArray[np.int16]
 Rng = np.random.Generator
 

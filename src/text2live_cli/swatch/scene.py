@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 from text2live_cli.swatch.fields import Rng
 from text2live_cli.swatch.vocabulary import APPEARANCES, COLOURS, LOOKS, OBJECTS
@@ -86,10 +86,7 @@ class Landscape:
     @property
     def parts(self) -> dict[str, Region]:
         """The parts that there are, by name, back to front."""
-        named = {
-            "sky": self.sky, "mountains": self.mountains, "trees": self.trees,
-            "ground": self.ground, "road": self.road,
-        }  # fmt: skip
+        named = {field.name: getattr(self, field.name) for field in fields(self)}
         return {name: region for name, region in named.items() if region}
 
 
