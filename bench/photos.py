@@ -53,6 +53,9 @@ COLUMNS = {
 }
 
 
+_SHARES = ("refused", "visible", "judge rises")
+
+
 @dataclass(frozen=True)
 class Outcome:
     """One line, one way: source and result (H, W, 3) uint8, region and alpha (H, W) uint8.
@@ -204,7 +207,10 @@ def _shown(name: str, value: float) -> str:
 
 
 def print_medians(rows: Sequence[dict[str, Any]]) -> None:
-    """The medians for each way: all lines, each half, known words; and how many are visible."""
+    """The medians for each way: all lines, each half, known words; and the shares and counts.
+
+    A refused edit counts as one that changed nothing: look at their number first.
+    """
     groups: dict[str, Callable[[dict[str, Any]], bool]] = {
         "all": lambda row: True,
         "choose": lambda row: row["half"] == "choose",
@@ -212,8 +218,10 @@ def print_medians(rows: Sequence[dict[str, Any]]) -> None:
         "known words": lambda row: row["known"],
         "report, known words": lambda row: row["half"] == "report" and row["known"],
     }
-    print("\n| way | lines | n | " + " | ".join(COLUMNS.values()) + " | visible | judge rises |")
-    print("| --- | --- | ---: |" + " ---: |" * (len(COLUMNS) + 2))
+    print(
+        "\n| way | lines | n | " + " | ".join(COLUMNS.values()) + " | " + " | ".join(_SHARES) + " |"
+    )
+    print("| --- | --- | ---: |" + " ---: |" * (len(COLUMNS) + len(_SHARES)))
     for way in WAYS:
         for title, belongs in groups.items():
             group = [row for row in rows if row["way"] == way and belongs(row)]
@@ -225,6 +233,7 @@ def _medians(group: Sequence[dict[str, Any]]) -> Iterator[str]:
     for name in COLUMNS:
         values = [row[name] for row in group if not np.isnan(row[name])]
         yield _shown(name, float(np.median(values)) if values else _NOTHING)
+    yield str(sum(bool(row["failure"]) for row in group))
     edited = [row for row in group if not np.isnan(row["inside"])]
     if not edited:
         yield from ("–", "–")
@@ -269,13 +278,13 @@ def report(options: argparse.Namespace) -> None:
             outcomes = list(pool.map(work, tasks))
     judge = None if options.regions_only else Judge()
     rows = [measure(outcome, outlines[outcome.line, outcome.way], judge) for outcome in outcomes]
-    print_rows(rows)
-    print_medians(rows)
     if options.json:
         clean = [{k: None if v != v else v for k, v in row.items()} for row in rows]  # NaN != NaN
         options.json.write_text(json.dumps(clean, indent=1, ensure_ascii=False) + "\n")
     if options.sheet:
         save_sheet(outcomes, outlines, options.sheet)
+    print_rows(rows)
+    print_medians(rows)
 
 
 def main() -> None:
