@@ -478,7 +478,7 @@ def test_a_box_finds_the_object(
     y, x = np.nonzero(moving.masks[8 if at else 0])
     box = f"{x.min() - 2},{y.min() - 2},{np.ptp(x) + 5},{np.ptp(y) + 5}{at}"
     result = passed(fit(moving.clip, "-o", "out", "--box", box, "--steps", 1))
-    assert record_of("out")["foreground"]["source"] == "box"
+    assert record_of("out")["foreground"]["source"] == "hints"
     atlas = read_atlas(Path("out"))
     assert overlap(lambda t: atlas.locate(t, (96, 160)), moving.masks) > 0.8, result.stderr
 

@@ -15,6 +15,7 @@ from .errors import UsageError
 DEVICES = ("auto", "cuda", "mps", "cpu")
 PRECISIONS = ("auto", "fp32", "bf16", "fp16")
 TEXT_DISTANCES = ("spherical", "cosine")
+REGIONS = ("auto", "paper")
 _LAMBDA = "lambda_"
 MIN_SIZE, MAX_SIZE = 192, 4096
 """Smallest working size: crops of 85 % at 0.8 of the scale must keep the generator's 129 px."""
@@ -47,6 +48,7 @@ class LossWeights:
     direction: float = 1.0  # inside L_comp, weight 1 in the paper
     screen: float = 1.0
     structure: float = 2.0
+    form: float = 0.0  # not in the paper: brightness keeps the source's shading
     sparsity: float = 0.06  # paper: 0.05
     sparsity_l1: float = 1.0  # γ, weight of mean |α| against Ψ₀ inside the sparsity; paper: 2
     bootstrap: float = 10.0
@@ -106,6 +108,7 @@ class EditSettings:
     weights: LossWeights = LossWeights()
     text_distance: str = "spherical"  # paper: cosine
     internal_dataset: bool = True
+    region: str = "paper"  # or "auto": found once, cut out along edges, in place of per example
     dataset: DatasetSettings = DatasetSettings()
     schedule: Schedule = Schedule()
     clip: str = "ViT-B-32-quickgelu/openai"
@@ -125,15 +128,17 @@ class EditSettings:
             flag = "--lambda-" + field.name.replace("_", "-")
             _require(0 <= value < float("inf"), f"{flag} {value}: must be 0 or more")
         require_one_of("--text-distance", self.text_distance, TEXT_DISTANCES)
+        require_one_of("--region", self.region, REGIONS)
         require_one_of("--precision", self.precision, PRECISIONS)
         require_one_of("--device", self.device, DEVICES)
 
 
 PRESETS = {
     "paper": EditSettings(),
-    "standard": EditSettings(preset="standard", size=320, views=8, steps=400),
+    "standard": EditSettings(preset="standard", size=320, views=8, steps=400, region="auto"),
     "draft": EditSettings(
         preset="draft",
+        region="auto",
         size=192,
         channels=32,
         views=6,
@@ -148,9 +153,9 @@ VIDEO_WEIGHTS = LossWeights(structure=3.0, sparsity=5e-4, sparsity_l1=2.0)
 VIDEO_SCHEDULE = Schedule(decay=0.999, decay_steps=3000, bootstrap_fades=False)
 VIDEO_PRESETS = {
     "paper": EditSettings(size=432, views=6, steps=3000),
-    "standard": EditSettings(preset="standard", size=320, views=4, steps=600),
+    "standard": EditSettings(preset="standard", size=320, views=4, steps=600, region="auto"),
     "draft": EditSettings(
-        preset="draft", size=192, channels=32, views=3, steps=240, alpha_cut=0.06
+        preset="draft", region="auto", size=192, channels=32, views=3, steps=240, alpha_cut=0.06
     ),
 }
 

@@ -58,26 +58,39 @@ class AtlasScene:
     """Layers of earlier results, to be rendered with the edit."""
     as_picture: bool = False
     """The paper's baseline "atlas": it is trained on as if it were a photo (§5)."""
+    region: Example | None = None
+    """The working atlas with the region of the edit, unless that is looked for in every example."""
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Height and width of the frames that are trained on."""
+        return self.frames.shape[1], self.frames.shape[2]
 
     def renderer(self, settings: EditSettings) -> Renderer:
         """Crops of the atlas seen in three frames; in the baseline, crops of the atlas alone."""
         augment = settings.internal_dataset
         if self.as_picture:
-            return InternalDataset(Example(self.working.color, None), DatasetSettings(), augment)
-        size = (self.frames.shape[1], self.frames.shape[2])
+            whole = self.region or Example(self.working.color)
+            return InternalDataset(whole, DatasetSettings(), augment)
         numbers = self.atlas.frames
         footage = gather_footage(
-            self.side, self.working, self.frames, lambda t: self.atlas.locate(numbers[t], size)
+            self.side, self.working, self.frames, lambda t: self.atlas.locate(numbers[t], self.size)
         )
         height, width = training_size(self.clip, settings)
         limit = None if settings.preset == "paper" else round(_ATLAS_CROP * height * width)
-        return AtlasDataset(footage, settings.dataset, augment, limit)
+        return AtlasDataset(footage, settings.dataset, augment, limit, self.region)
 
     def edit(self, trainer: Trainer) -> AtlasEdit:
         """The layer on the whole atlas, as it is saved."""
         source = self.working.finer(self.picture)
         with trainer.precision.autocast(trainer.device):
-            made = atlas_layer(trainer.generator, self.working, source, trainer.settings.alpha_cut)
+            made = atlas_layer(
+                trainer.generator,
+                self.working,
+                source,
+                trainer.settings.alpha_cut,
+                self.region.limit if self.region else None,
+            )
         height, width = made.rgba.shape[:2]
         covered = cv2.resize(
             self.picture.rgba[..., 3], (width, height), interpolation=cv2.INTER_NEAREST

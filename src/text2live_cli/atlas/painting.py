@@ -310,7 +310,7 @@ def carry(rgba: Tensor, maps: Maps, reach: int, sides: Sequence[Side] = SIDES) -
         uv = getattr(maps, side)
         take = (takes[side] | (left & (shares[side] >= 0.5))) & uv.isfinite().all(-1)
         if take.any():
-            layers[side] = _splat(rgba, take, shares[side], uv)
+            layers[side] = splat(rgba, take, shares[side], uv)
     return layers
 
 
@@ -323,10 +323,11 @@ def _belongs(painted: Tensor, share: Tensor, reach: int) -> Tensor:
     return sure | (near & painted & (share > 0))
 
 
-def _splat(rgba: Tensor, take: Tensor, share: Tensor, uv: Tensor) -> Layer:
-    """Normalised splats of the pixels that `take` names, beside the unpainted ones around them.
+def splat(rgba: Tensor, take: Tensor, share: Tensor, uv: Tensor) -> Layer:
+    """Normalised splats, on the atlas, of the pixels (h, w, C + 1), alpha last, that `take` names.
 
-    Each counts by its `share` in the layer. Holes between splats are filled, and only those.
+    They lie beside the unpainted ones around them. Each counts by its `share` in the layer. Holes
+    between splats are filled, and only those.
     """
     low = uv[take].amin(0).floor() - 1
     extent = uv[take].amax(0).ceil() + 1 - low
@@ -335,8 +336,8 @@ def _splat(rgba: Tensor, take: Tensor, share: Tensor, uv: Tensor) -> Layer:
     width, height = (int(n) for n in (extent * scale).ceil().clamp(min=2))
     at = (uv - low) * scale - 0.5
     here = ((at > -1) & (at < torch.tensor([width, height]))).all(-1) & (share > 0)
-    alpha = (rgba[..., 3] * take)[here][:, None]
-    values = torch.cat([rgba[here][:, :3] * alpha, alpha, torch.ones_like(alpha)], dim=1)
+    alpha = (rgba[..., -1] * take)[here][:, None]
+    values = torch.cat([rgba[here][:, :-1] * alpha, alpha, torch.ones_like(alpha)], dim=1)
     sums = _scatter(values * share[here][:, None], at[here], (height, width))
     return Layer(_filled(sums), float(low[0]), float(low[1]), scale)
 
