@@ -25,8 +25,10 @@ import numpy as np
 from av.video.reformatter import ColorRange, Interpolation, VideoReformatter
 
 from .atomic import atomic_path
+from .clip_clock import keeps_rate
+from .clip_decoding import decoded_frames, demuxed_packets, open_container
 from .errors import Text2LiveError, UsageError
-from .video import Clip, decoded_frames, demuxed_packets, keeps_rate, open_container
+from .video import Clip
 from .video_color import SCALING, ColorTags, matrix_for
 
 _FINE_TIME_BASE = Fraction(1, 90_000)
@@ -456,7 +458,7 @@ class _AudioTrack:
             yield packet
 
     def _encoded(self) -> Iterator[Any]:
-        for frame in decoded_frames(self._container, self._source):
+        for frame in decoded_frames(self._source, demuxed_packets(self._container, self._source)):
             if frame is None or frame.pts is None:
                 continue
             frame.pts -= round(self._start / frame.time_base)
