@@ -92,6 +92,11 @@ class Clip:
     interlacing: str | None = None
     """How a file's fields are found: by marks of the frames, "tff" or "bff"; None: progressive."""
 
+    @property
+    def is_file(self) -> bool:
+        """Whether it is a video file, which may hold more than its pictures."""
+        return not self.pictures and self.animation is None
+
     def frames(
         self,
         start: int = 0,
