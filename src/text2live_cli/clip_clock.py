@@ -93,7 +93,7 @@ def read_clock(
         times = tuple(index / rate for index in range(len(stamps)))
         notes = (f"{path.name}: no usable timestamps; {float(rate):g} frames a second assumed",)
     durations = [stamp.duration * base for stamp in stamps]
-    rate, variable = nominal_rate(times, declared, durations[-1])
+    rate, variable = nominal_rate(times, declared, durations[-1], base)
     told = _told_end(container, stream) - start if is_whole else Fraction(0)
     hold = told - times[-1] if told > times[-1] else _last_duration(times, durations)
     if hold <= 0 or abs(hold - 1 / rate) <= JITTER:
@@ -154,22 +154,22 @@ def mend_stamps(stamps: Sequence[int | None]) -> tuple[list[Fraction], int] | No
 
 
 def _longest_increase(stamps: Sequence[int | None]) -> dict[int, Fraction]:
-    """The longest increasing selection, by index; of equal stamps the first."""
+    """The longest increasing selection, by index; where there are several, what comes first."""
     tails: list[int] = []  # the lowest stamp that ends a selection of each length
-    ends: list[int] = []  # its index
-    before: dict[int, int] = {}
+    levels: list[list[tuple[int, int]]] = []  # (index, stamp) of all that do
     for index, stamp in enumerate(stamps):
-        if stamp is None:
-            continue
-        length = bisect.bisect_left(tails, stamp)
-        if length < len(tails) and tails[length] == stamp:
-            continue
-        tails[length : length + 1], ends[length : length + 1] = [stamp], [index]
-        before[index] = ends[length - 1] if length else -1
-    kept = ends[-1:]
-    while kept and before[kept[-1]] >= 0:
-        kept.append(before[kept[-1]])
-    return {index: Fraction(stamps[index] or 0) for index in reversed(kept)}
+        if stamp is not None:
+            length = bisect.bisect_left(tails, stamp)
+            if length == len(tails):
+                levels.append([])
+            tails[length : length + 1] = [stamp]
+            levels[length].append((index, stamp))
+    chosen: list[tuple[int, int]] = []
+    for level in reversed(levels):
+        after = chosen[-1] if chosen else (len(stamps), tails[-1] + 1)
+        fitting = (one for one in level if one[0] < after[0] and one[1] < after[1])
+        chosen.append(next(fitting) if chosen else level[0])
+    return {index: Fraction(stamp) for index, stamp in reversed(chosen)}
 
 
 def declared_rates(stream: Any) -> list[Fraction]:
@@ -184,11 +184,16 @@ def _true_rate(rate: Fraction) -> Fraction:
 
 
 def nominal_rate(
-    times: Sequence[Fraction], declared: Sequence[Fraction], hold: Fraction = Fraction(0)
+    times: Sequence[Fraction],
+    declared: Sequence[Fraction],
+    hold: Fraction = Fraction(0),
+    tick: Fraction = JITTER,
 ) -> tuple[Fraction, bool]:
     """The declared rate that the times keep, else their mean; and whether they vary.
 
-    A single frame has the first rate that is not absurd, or stands for `hold` seconds.
+    Times in fine ticks (seconds) tell 59.94 from 60 in a short clip; the rate that they keep within
+    these comes first. A single frame has the first rate that is not absurd, or stands for `hold`
+    seconds.
     """
     if len(times) == 1:
         rate = next((rate for rate in declared if rate <= MAX_RATE), None)
@@ -196,15 +201,16 @@ def nominal_rate(
     mean = (len(times) - 1) / times[-1]
     mean = mean.limit_denominator(1001) or mean
     rates = [*declared, _true_rate(mean), mean]
-    for rate in rates:
-        if keeps_rate(times, rate):
-            return rate, False
+    for tolerance in (min(2 * tick, JITTER), JITTER):
+        for rate in rates:
+            if keeps_rate(times, rate, tolerance):
+                return rate, False
     return rates[-1], True
 
 
-def keeps_rate(times: Sequence[Fraction], rate: Fraction) -> bool:
+def keeps_rate(times: Sequence[Fraction], rate: Fraction, tolerance: Fraction = JITTER) -> bool:
     """Whether `times`, seconds from the first frame, are those of a constant `rate`."""
-    return all(abs(time - index / rate) <= JITTER for index, time in enumerate(times))
+    return all(abs(time - index / rate) <= tolerance for index, time in enumerate(times))
 
 
 def refuse_absurd(path: Path, times: Sequence[Fraction], end: Fraction, rate: Fraction) -> None:

@@ -32,6 +32,14 @@ _DATE = re.compile(r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d.*")
 _TIMECODE = re.compile(r"\d\d:\d\d:\d\d([:;.])\d\d")
 _DROP_RATES = (Fraction(30_000, 1001), Fraction(60_000, 1001))  # that ";" and "." are for
 
+# FFmpeg writes MOV's own list of languages, which has these under their older codes.
+_MOV_LANGUAGES = {
+    "deu": "ger", "nld": "dut", "swe": "sve", "ell": "gre", "isl": "ice", "zho": "chi",
+    "fre": "fra", "rum": "ron", "cze": "ces", "slo": "slk", "sqi": "alb", "mkd": "mac",
+    "hye": "arm", "kat": "geo", "bod": "tib", "mya": "bur", "msa": "may", "cym": "wel",
+    "eus": "baq", "hrv": "hr ", "srp": "sr ", "fao": "fo ", "pan": "pa ", "fas": "iri",
+}  # fmt: skip
+
 _TEXTS = frozenset({"subrip", "ass", "ssa", "webvtt", "mov_text", "text"})
 # An encoder of MOV texts asks for what an ASS file begins with.
 _ASS_HEADER = b"""[Script Info]
@@ -46,6 +54,7 @@ Style: Default,Arial,16,&Hffffff,&Hffffff,&H0,&H0,0,0,0,0,100,100,0,0,1,1,0,2,10
 [Events]
 Format: Layer, Start, End, Style, Name, MarginL, MarginR, MarginV, Effect, Text
 """
+_STYLES = re.compile(rb"\{\\[^}]*\}")  # of ASS, in the midst of the text
 _TICK = Fraction(1, 1000)  # of subtitles and chapters
 
 # Layouts that the encoders take; the speakers at the side and at the back are the same to players.
@@ -126,7 +135,7 @@ class CarriedStreams:
         if track is None:
             self._tell_left_out(stream)
             return
-        track.stream.metadata.update(_track_tags(stream))
+        track.stream.metadata.update(self._track_tags(stream))
         track.stream.disposition = int(stream.disposition)
         self._tracks[stream.index] = track
 
@@ -173,7 +182,8 @@ class CarriedStreams:
         return _Text(added, stream, text == "mov_text")
 
     def _tell_left_out(self, stream: Any) -> None:
-        name = stream.codec_context.name if stream.codec_context else stream.name
+        context = stream.codec_context
+        name = context.codec.canonical_name if context else stream.name
         if stream.type == "data":
             tags = {key.lower() for key in stream.metadata}
             if "timecode" in tags or (name == "bin_data" and self._container.chapters()):
@@ -194,7 +204,7 @@ class CarriedStreams:
             value = next((told[key] for key in keys if told.get(key)), None)
             if value and (name != "creation_time" or _DATE.fullmatch(value)):
                 self._output.metadata[name] = value
-        video.metadata.update(_track_tags(pictures))
+        video.metadata.update(self._track_tags(pictures))
         streams = [pictures, *self._container.streams]
         tags = [_lower(stream.metadata) for stream in streams] + [told]
         code = next((tag["timecode"] for tag in tags if tag.get("timecode")), None)
@@ -208,16 +218,18 @@ class CarriedStreams:
         if chapters:
             self._output.set_chapters(chapters)
 
+    def _track_tags(self, stream: Any) -> dict[str, str]:
+        """Language and title of a track; MP4 calls the title a name."""
+        tags = _lower(stream.metadata)
+        language, title = tags.get("language"), tags.get("title") or tags.get("name")
+        if language and self._kind.format == "mov":
+            language = _MOV_LANGUAGES.get(language, language)
+        kept = {"language": language, "title": title}
+        return {name: value for name, value in kept.items() if value}
+
 
 def _lower(tags: dict[str, str]) -> dict[str, str]:
     return {name.lower(): value for name, value in tags.items()}
-
-
-def _track_tags(stream: Any) -> dict[str, str]:
-    """Language and title of a track; MP4 calls the title a name."""
-    tags = _lower(stream.metadata)
-    kept = {"language": tags.get("language"), "title": tags.get("title") or tags.get("name")}
-    return {name: value for name, value in kept.items() if value}
 
 
 def _layout_name(stream: Any) -> str:
@@ -376,4 +388,5 @@ class _Text:
     def _lines(self, packet: Any) -> Iterator[bytes]:
         with contextlib.suppress(*DECODER_ERRORS):
             for part in self._source.decode(packet):
-                yield getattr(part, "dialogue", b"").strip()
+                spoken = _STYLES.sub(b"", getattr(part, "dialogue", b"").replace(b"\\N", b"\n"))
+                yield spoken.strip()

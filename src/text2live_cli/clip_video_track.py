@@ -62,12 +62,16 @@ class VideoTrack:
         self._given = "rgba" if kind.pixels.startswith("yuva") else "rgb24"
         self._reformatter = VideoReformatter()
         self._output = output
+        options = kind.encoder_options
+        if self._times is not None and kind.encoder == "libx264":
+            # MP4 has durations in the order of decoding: the last shown must be the last decoded.
+            options = {**options, "bf": "0"}
         self.stream = add_stream(
             output,
             kind.encoder,
             kind.instead,
             rate=rate,
-            options=kind.encoder_options,
+            options=options,
             width=width + self.padding[1],
             height=height + self.padding[0],
             pix_fmt=kind.pixels,
