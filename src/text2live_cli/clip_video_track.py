@@ -9,18 +9,17 @@ from typing import Any
 
 import av
 import numpy as np
-from av.video.reformatter import ColorRange, Interpolation, VideoReformatter
+from av.video.reformatter import ColorRange, VideoReformatter
 
 from .clip_clock import JITTER, keeps_rate
 from .clip_kinds import Kind, add_stream
 from .clip_streams import CarriedStreams
 from .video import Clip
-from .video_color import SCALING, ColorTags, matrix_for
+from .video_color import CHROMA_OF_ALL_PIXELS, SCALING, ColorTags, matrix_for
 
 _FINE_TIME_BASE = Fraction(1, 90_000)
 _LIMITED_RANGE = 1
 _FULL_RANGE = 2
-_CHROMA_OF_ALL_PIXELS = int(Interpolation.FULL_CHR_H_INP)
 
 
 class VideoTrack:
@@ -144,7 +143,7 @@ class VideoTrack:
             format=self._pixels,
             dst_colorspace=matrix_for(self._tags.matrix, array.shape[0]),
             dst_color_range=ColorRange.JPEG if full else ColorRange.MPEG,
-            interpolation=SCALING | _CHROMA_OF_ALL_PIXELS,
+            interpolation=SCALING | CHROMA_OF_ALL_PIXELS,
         )
         frame.colorspace, frame.color_range = self._tags.matrix, self._tags.range
         frame.color_primaries, frame.color_trc = self._tags.primaries, self._tags.transfer
