@@ -344,10 +344,19 @@ def test_timecode_date_and_place_are_kept(tmp_path: Path) -> None:
             assert value in said
 
 
-def test_a_timecode_that_cannot_count_is_told(tmp_path: Path) -> None:
-    source = save_streams(tmp_path / "a.mkv", video_tags={"timecode": "01:02:03;04"})
+@pytest.mark.parametrize("code", ["01:02:03;04", "01:02:03:25", "99:99:99:99", "noon"])
+def test_a_timecode_that_cannot_count_is_told(tmp_path: Path, code: str) -> None:
+    source = save_streams(tmp_path / "a.mkv", video_tags={"timecode": code})
     (note,) = rewritten(open_clip(source), tmp_path / "out.mp4")
-    assert note.endswith("for want of a place in the file: its timecode (01:02:03;04)")
+    assert note.endswith(f"for want of a place in the file: its timecode ({code})")
+
+
+@pytest.mark.parametrize("ending", [".mp4", ".mov", ".webm"])
+def test_tags_that_say_nothing_do_no_harm(tmp_path: Path, ending: str) -> None:
+    tags = {"creation_time": "the day before", "location": "here\n" * 9, "title": "\u202e" * 999}
+    source = save_streams(tmp_path / "a.mkv", video_tags={"language": "klingon"}, tags=tags)
+    assert rewritten(open_clip(source), tmp_path / f"out{ending}") == ()
+    assert open_clip(tmp_path / f"out{ending}").count == 20
 
 
 @pytest.mark.parametrize("ending", [".mp4", ".mov", ".mkv", ".webm"])

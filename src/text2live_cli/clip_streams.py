@@ -29,7 +29,7 @@ _TAGS = {
     "model": ("model", "com.apple.quicktime.model"),
 }
 _DATE = re.compile(r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d.*")
-_TIMECODE = re.compile(r"\d\d:\d\d:\d\d([:;.])\d\d")
+_TIMECODE = re.compile(r"(?:[01]\d|2[0-3]):[0-5]\d:[0-5]\d([:;.])(\d\d)")
 _DROP_RATES = (Fraction(30_000, 1001), Fraction(60_000, 1001))  # that ";" and "." are for
 
 # FFmpeg writes MOV's own list of languages, which has these under their older codes.
@@ -243,7 +243,7 @@ def _layout_name(stream: Any) -> str:
 def _fits(code: str, clip: Clip) -> bool:
     """Whether a timecode can count the frames of a clip."""
     parts = _TIMECODE.fullmatch(code)
-    if parts is None or clip.variable or not 1 <= round(clip.rate) <= 120:
+    if parts is None or clip.variable or int(parts[2]) >= round(clip.rate):
         return False
     return parts[1] == ":" or clip.rate in _DROP_RATES
 
