@@ -25,7 +25,7 @@ from tests.browser import SEEKED, TIMES, Outline, assert_self_contained, open_br
 from tests.clips import NTSC, audio_packets, save_frames
 from tests.commands import StopAt, assert_interrupted_well, one_line, passed, run
 from tests.moving_truth import offset, paint_closed, true_model
-from text2live_cli import UsageError, atomic, video_writing
+from text2live_cli import UsageError, atomic, clip_kinds, video_writing
 from text2live_cli.atlas.discretise import discretise
 from text2live_cli.atlas.grid import GridModel, Texture
 from text2live_cli.atlas.grid import Mapping as GridMapping
@@ -769,9 +769,9 @@ def test_no_room_for_the_checkpoint_leaves_nothing(
 @pytest.mark.parametrize(
     ("kinds", "ending", "encoder", "instead"),
     [
-        ("_LAYER_KINDS", ".mov", "prores_ks", "write the layer as .webm or PNG frames"),
-        ("_LAYER_KINDS", ".webm", "libvpx-vp9", "write the layer as .mov or PNG frames"),
-        ("_KINDS", ".mp4", "libx264", "install the wheel of av"),
+        ("LAYER_KINDS", ".mov", "prores_ks", "write the layer as .webm or PNG frames"),
+        ("LAYER_KINDS", ".webm", "libvpx-vp9", "write the layer as .mov or PNG frames"),
+        ("KINDS", ".mp4", "libx264", "install the wheel of av"),
     ],
 )
 def test_a_missing_encoder_is_named_with_what_else_there_is(
@@ -783,11 +783,11 @@ def test_a_missing_encoder_is_named_with_what_else_there_is(
     here: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    table = getattr(video_writing, kinds)
+    table = getattr(clip_kinds, kinds)
     missing = table[ending]._replace(encoder=f"{encoder}-not-here")
     with monkeypatch.context() as during:
         during.setitem(table, ending, missing)
-        layer = ("--layer-format", ending[1:]) if kinds == "_LAYER_KINDS" else NO_LAYER
+        layer = ("--layer-format", ending[1:]) if kinds == "LAYER_KINDS" else NO_LAYER
         result = edit(painted.clip, "-o", "out", *layer)
     refused(result, 1, f"the encoder {encoder}-not-here is missing", instead)
     assert names(here) == set(), "known before any work is done"

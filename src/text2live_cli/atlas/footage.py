@@ -49,16 +49,17 @@ def tell_uncovered(clip: Clip, atlas: Atlas) -> tuple[str, ...]:
 
 
 def composited(
-    clip: Clip, atlas: Atlas, stack: Stack, progress: Progress
+    clip: Clip, atlas: Atlas, stack: Stack, progress: Progress, alpha: bool = False
 ) -> Iterator[NDArray[np.uint8]]:
-    """The clip's frames (h, w, 3) under the layers."""
+    """The clip's frames (h, w, 3) under the layers; with `alpha` (h, w, 4), the clip's own."""
     progress.stage("compositing", clip.count, "frame")
-    for number, frame in enumerate(clip.frames()):
+    for number, stored in enumerate(clip.frames(alpha=alpha)):
+        frame = stored[..., :3]
         if stack and atlas.covers(number):
             maps = atlas.locate(number, (clip.height, clip.width))
             for layers in stack:
                 frame = lay_over_frame(frame, maps, layers)
-        yield frame
+        yield np.dstack([frame, stored[..., 3]]) if alpha else frame
         progress.advance(number + 1)
 
 
