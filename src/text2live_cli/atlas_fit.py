@@ -27,7 +27,7 @@ from .atlas.settings import FitSettings, Span, choose_span
 from .atlas.showing import REPORT, write_pictures, write_report, write_videos
 from .atlas.store import ATLAS, AtlasFacts, read_atlas, write_atlas
 from .checkpoint_files import sha256_of
-from .device import FP32, choose_device, choose_precision, explain_out_of_memory, prepare
+from .device import choose_device, explain_out_of_memory, prepare
 from .errors import UsageError
 from .progress import Progress, Silent
 from .run_folder import CHECKPOINT, RECORD, explained, run_folder
@@ -205,12 +205,7 @@ def _fit(
     if settings.import_nla is not None:
         return _imported(settings.import_nla, material), 0, False
     problem = _problem(material, settings, device)
-    precision = FP32
-    if settings.model == "nla":
-        precision = choose_precision(settings.precision, device)
-    elif settings.precision not in ("auto", "fp32"):
-        progress.message(f"--precision {settings.precision}: the grid model computes in fp32")
-    fitter = Fitter(problem, settings.resolved().steps, settings.seed, device, precision)
+    fitter = Fitter(problem, settings.resolved().steps, settings.seed, device)
     path = folder / CHECKPOINT
     with catch_interrupt() as stopped:
         if resume:

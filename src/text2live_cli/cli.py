@@ -337,7 +337,6 @@ def fit_atlas_command(
     steps: Annotated[int | None, typer.Option(help="Steps of the fit.")] = None,
     seed: Annotated[int, typer.Option(help="Same seed, same result.")] = 0,
     device: Annotated[str, typer.Option(help="auto, cuda, mps or cpu.")] = "auto",
-    precision: Annotated[str, typer.Option(help="auto, fp32, bf16 or fp16.")] = "auto",
     overwrite: Overwrite = False,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with a stopped fit.")] = False,
     quiet: Quiet = False,
@@ -373,7 +372,6 @@ def fit_atlas_command(
             steps=steps,
             seed=seed,
             device=device,
-            precision=precision,
         )
         if as_json:
             _print_json(result.record)
