@@ -6,7 +6,7 @@ import contextlib
 import ctypes
 import functools
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -90,6 +90,19 @@ def _keep_freed_memory() -> None:
 def constant(values: tuple[float, ...], device: torch.device) -> torch.Tensor:
     """A small fixed vector on `device`, sent there once: sending makes a GPU wait."""
     return torch.tensor(values, device=device)
+
+
+def upload(values: torch.Tensor, device: torch.device) -> torch.Tensor:
+    """What was drawn on the CPU, on `device`: at most 64 KiB, which a GPU takes without waiting."""
+    return values.to(device, non_blocking=device.type == "cuda")
+
+
+def vector(values: Sequence[float], like: torch.Tensor) -> torch.Tensor:
+    """A small vector that changes from step to step, with the device and dtype of `like`.
+
+    It is written on the device: sending it would make a GPU wait.
+    """
+    return torch.cat([like.new_full((1,), value) for value in values])
 
 
 def peak_memory_mib(device: torch.device) -> float | None:

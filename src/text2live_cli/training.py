@@ -112,7 +112,7 @@ class Trainer:
     ) -> None:
         """Train to the end, or until `stopped` says so; both are asked after every step."""
         progress.stage("training", self.settings.steps)
-        every = _READ_EVERY if self.device.type == "cuda" else 1
+        every = 1 if self.device.type == "cpu" else _READ_EVERY
         while self.done < self.settings.steps and not stopped():
             self.step()
             if self.done % every == 0 or self.done == self.settings.steps:
@@ -140,8 +140,12 @@ class Trainer:
 
     def read(self) -> None:
         """Fetch the figures of the steps since the last look into the history."""
-        for values, taken, weights in self._unread:
-            row = dict(zip(weights, values.tolist(), strict=True))
+        rows = [torch.cat([values, taken[None]]) for values, taken, _ in self._unread]
+        flat = torch.cat(rows).tolist() if rows else []  # one look at the device for all
+        for _, _, weights in self._unread:
+            *figures, taken = flat[: len(weights) + 1]
+            del flat[: len(weights) + 1]
+            row = dict(zip(weights, figures, strict=True))
             self.history.terms.append(row)
             self.history.weighted.append({k: weights[k] * v for k, v in row.items()})
             self.history.skipped += not bool(taken)

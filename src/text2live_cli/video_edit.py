@@ -151,7 +151,7 @@ def edit_video(
             progress.message(note)
         told += uncovered
         scene = prepare_atlas_scene(
-            read, fitted, side, settings, device, progress, below, baseline == "atlas"
+            read, fitted.on(device), side, settings, device, progress, below, baseline == "atlas"
         )
     checkpoint = Checkpoint.read(folder / CHECKPOINT) if resume_edit else None
     with run_folder(folder):

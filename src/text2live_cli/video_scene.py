@@ -167,7 +167,7 @@ def _enlarged(size: tuple[int, int], clip: Clip, maps: list[Maps]) -> tuple[int,
 
     A crop has `MIN_SIDE` px at least; around a smaller foreground, most of it would be black.
     """
-    boxes = [mask_box(one.opacity.numpy() > OPAQUE, least=1) for one in maps]
+    boxes = [mask_box(one.opacity.cpu().numpy() > OPAQUE, least=1) for one in maps]
     sides = [min(box.height, box.width) for box in boxes if box is not None]
     if not sides:
         return size
