@@ -31,6 +31,7 @@ from .device import choose_device, explain_out_of_memory, prepare
 from .errors import UsageError
 from .progress import Progress, Silent
 from .run_folder import CHECKPOINT, RECORD, explained, run_folder
+from .self_test import fit_step
 from .training import catch_interrupt
 from .video import Clip, open_clip
 
@@ -70,7 +71,7 @@ def fit_atlas(
     for note in clip.notes:
         progress.message(note)
     span = choose_span(settings, clip)
-    device = choose_device(settings.device)
+    device = choose_device(settings.device, fit_step, progress)
     size = working_size(clip, settings, device)
     folder = Path(output) if output else default_folder(clip.path, progress)
     if folder.resolve() == clip.path.resolve():

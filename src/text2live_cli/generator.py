@@ -26,8 +26,10 @@ class Generator(nn.Module):
     the method), so keep it in train mode.
     """
 
-    def __init__(self, channels: int = 128) -> None:
+    def __init__(self, channels: int = 128, channels_last: bool = True) -> None:
+        """`channels_last` is the order in memory, which changes no more than speed and rounding."""
         super().__init__()
+        self.memory_format = torch.channels_last if channels_last else torch.contiguous_format
         widths = [3, *[channels] * LEVELS]
         self.skips = nn.ModuleList(Skip(width) for width in widths[:-1])
         self.downs = nn.ModuleList(Down(width, channels) for width in widths[:-1])
@@ -36,7 +38,7 @@ class Generator(nn.Module):
 
     def forward(self, picture: Tensor) -> Tensor:
         """The edit layer of `picture`; sizes are equal."""
-        skipped, x = [], picture.contiguous(memory_format=torch.channels_last)
+        skipped, x = [], picture.contiguous(memory_format=self.memory_format)
         for skip, down in zip(self.skips, self.downs, strict=True):
             skipped.append(skip(x))
             x = down(x)

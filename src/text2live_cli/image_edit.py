@@ -40,6 +40,7 @@ from .run_folder import (
     open_run_folder,
     run_folder,
 )
+from .self_test import edit_step
 from .training import Trainer
 from .upsampling import render_at, snap_alpha
 
@@ -112,7 +113,7 @@ def edit_image(
     begin = time.monotonic()
     progress = progress or Silent()
     source = Path(source)
-    device = choose_device(overrides.get("device") or "auto")
+    device = choose_device(overrides.get("device") or "auto", edit_step, progress)
     chosen = preset or ("draft" if device.type == "cpu" else "paper")
     settings = resolve_settings(chosen, clip, **overrides)
     edit_run.check_limits(minutes, save_every, overrides.get("steps"))
@@ -122,11 +123,12 @@ def edit_image(
     for note in picture.notes:
         progress.message(f"{source.name}: {note}")
     prepare(device)
-    precision = choose_precision(settings.precision, device)
+    precision = choose_precision(settings.precision, device, progress)
     reason = "" if preset else (": no GPU here" if device.type == "cpu" else ": there is a GPU")
     progress.message(f"preset {chosen}{reason}; on {device.type} in {precision.name}")
     scene = prepare_scene(picture, Path(mask) if mask else None, settings, device, progress)
     checkpoint = Checkpoint.read(folder / CHECKPOINT) if resume else None
+    settings = edit_run.with_layout(settings, device, precision, checkpoint, progress)
     with run_folder(folder):
         guide = load_guide(clip, Path(clip_weights) if clip_weights else None, progress)
         guide.to(device)

@@ -19,7 +19,7 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from .config import EditSettings
+from .config import PLAIN, EditSettings
 from .device import FP32, Precision
 from .errors import Text2LiveError
 from .generator import Generator
@@ -78,8 +78,9 @@ class Trainer:
         """A fresh generator; the same seed gives the same weights on every device."""
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(self.settings.seed)
-            generator = Generator(self.settings.channels)
-        self.generator = generator.to(memory_format=torch.channels_last).to(self.device).train()
+            generator = Generator(self.settings.channels, self.settings.layout != PLAIN)
+        generator = generator.to(memory_format=generator.memory_format)
+        self.generator = generator.to(self.device).train()
         self.optimizer = FlatMadgrad(self.generator, self.settings.schedule)
         self.history = History()
         self.done = 0

@@ -27,6 +27,7 @@ from .errors import UsageError
 from .progress import Progress, Silent
 from .prompts import slug
 from .run_folder import CHECKPOINT, discard_former_run, explained, open_run_folder, run_folder
+from .self_test import edit_step
 from .video import Clip, open_clip
 from .video_atlas import ClipAtlas
 from .video_result import (
@@ -108,7 +109,7 @@ def edit_video(
     progress = progress or Silent()
     side = _check_choices(atlas, layer_formats, baseline, onto)
     source = Path(source)
-    device = choose_device(overrides.get("device") or "auto")
+    device = choose_device(overrides.get("device") or "auto", edit_step, progress)
     chosen = preset or ("draft" if device.type == "cpu" else "paper")
     settings = resolve_video_settings(chosen, clip, side == "foreground", **overrides)
     edit_run.check_limits(minutes, save_every, overrides.get("steps"))
@@ -127,7 +128,7 @@ def edit_video(
         clip_atlas.read()
     below = clip_atlas.layers_of(Path(onto), folder) if clip_atlas and onto else []
     prepare(device)
-    precision = choose_precision(settings.precision, device)
+    precision = choose_precision(settings.precision, device, progress)
     for note in read.notes:
         progress.message(note)
     progress.message(f"preset {chosen}; on {device.type} in {precision.name}")
@@ -154,6 +155,7 @@ def edit_video(
             read, fitted.on(device), side, settings, device, progress, below, baseline == "atlas"
         )
     checkpoint = Checkpoint.read(folder / CHECKPOINT) if resume_edit else None
+    settings = edit_run.with_layout(settings, device, precision, checkpoint, progress)
     with run_folder(folder):
         trainer = edit_run.make_trainer(
             guide, prompts, scene.renderer(settings), settings, device, precision, VIEWS
