@@ -76,9 +76,8 @@ class Trainer:
 
     def start(self) -> None:
         """A fresh generator; the same seed gives the same weights on every device."""
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(self.settings.seed)
-            generator = Generator(self.settings.channels, self.settings.layout != PLAIN)
+        rng = torch.Generator().manual_seed(self.settings.seed)
+        generator = Generator(self.settings.channels, self.settings.layout != PLAIN, rng)
         generator = generator.to(memory_format=generator.memory_format)
         self.generator = generator.to(self.device).train()
         self.optimizer = FlatMadgrad(self.generator, self.settings.schedule)

@@ -15,6 +15,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
+from ..initial import draw_weights
 from .coordinates import centres, clip_to_unit
 from .layers import Maps, Side
 
@@ -223,9 +224,15 @@ def in_chunks(function: Callable[[Tensor], Tensor], points: Tensor) -> Tensor:
     return torch.cat(parts).unflatten(0, points.shape[:2])
 
 
-def new_networks(width: int = WIDTH) -> dict[str, Imlp]:
-    """The published networks, freshly drawn from torch's global random numbers."""
-    return {name: Imlp(shape, width) for name, shape in PUBLISHED.items()}
+def new_networks(width: int = WIDTH, rng: torch.Generator | None = None) -> dict[str, Imlp]:
+    """The published networks, freshly drawn from `rng` (None: the process's random numbers)."""
+    networks = {}
+    for name, shape in PUBLISHED.items():
+        with torch.device("meta"):
+            network = Imlp(shape, width)
+        networks[name] = network.to_empty(device="cpu")
+        draw_weights(networks[name], rng)
+    return networks
 
 
 def network_of(name: str, state: Mapping[str, Tensor]) -> Imlp:

@@ -146,9 +146,7 @@ class NlaProblem:
     ) -> None:
         """`frames` (T, h, w, 3); rough foreground `masks` (T, h, w) in [0, 1]; `flow` between
         neighbouring frames. The same seed gives the same fit, drawn alike on every device."""
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed)
-            networks = new_networks(settings.width)
+        networks = new_networks(settings.width, torch.Generator().manual_seed(seed))
         count, height, width = masks.shape
         self.model = NlaModel(networks, (height, width), count, settings.resolution).to(device)
         self.settings = settings
