@@ -12,12 +12,23 @@ import torch
 from tests.commands import StopAt, one_line, run
 from text2live_cli import device, edit_image, layout, self_test
 from text2live_cli.atlas import grid_fit
-from text2live_cli.config import CHANNELS_LAST, PLAIN
-from text2live_cli.device import BF16, FP32, choose_device, choose_precision, prepare
+from text2live_cli.clip_guide import load_guide
+from text2live_cli.config import CHANNELS_LAST, PLAIN, resolve_settings
+from text2live_cli.device import (
+    BF16,
+    FP32,
+    choose_device,
+    choose_precision,
+    here_or_on_cpu,
+    prepare,
+)
+from text2live_cli.edit_run import make_trainer
 from text2live_cli.errors import Text2LiveError
 from text2live_cli.generator import Generator
+from text2live_cli.internal_dataset import Example, InternalDataset
 from text2live_cli.media import write_picture
 from text2live_cli.progress import Silent
+from text2live_cli.prompts import Prompts
 from text2live_cli.swatch.painter import paint_scene
 
 CPU = torch.device("cpu")
@@ -248,3 +259,70 @@ def test_the_layout_is_told_and_a_resumed_run_takes_that_of_the_run(
     bad = run("edit-image", cup, "golden cup", "--clip", "swatch", "--layout", "plane")
     assert bad.exit_code == 2
     assert "did you mean plain?" in one_line(bad)
+
+
+# Memory
+
+
+def exhausted(*given: object) -> None:
+    raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
+
+
+def test_a_result_that_finds_no_memory_blames_no_setting_and_can_be_made_later(
+    cup: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = edit_image(cup, "golden cup", output="whole", steps=2, **QUICK)
+    with monkeypatch.context() as patched:
+        patched.setattr("text2live_cli.image_edit.render_at", exhausted)
+        with pytest.raises(Text2LiveError, match="out of memory: the training is done") as told:
+            edit_image(cup, "golden cup", output="parts", steps=2, **QUICK)
+    assert "--resume" in str(told.value)
+    assert "--size" not in str(told.value)
+    assert "--views" not in str(told.value)
+    resumed = edit_image(cup, "golden cup", output="parts", steps=2, resume=True, **QUICK)
+    assert resumed.layer.read_bytes() == whole.layer.read_bytes()
+
+
+def test_a_training_that_finds_no_memory_says_what_to_lower(
+    cup: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("text2live_cli.internal_dataset.render", exhausted)
+    with pytest.raises(Text2LiveError, match="out of memory: lower --size or --views"):
+        edit_image(cup, "golden cup", steps=2, **QUICK)
+
+
+def test_what_does_not_fit_on_the_device_is_made_on_the_cpu() -> None:
+    heard = Heard()
+    tried: list[str] = []
+
+    def work(where: torch.device) -> str:
+        tried.append(where.type)
+        if where.type != "cpu":
+            exhausted()
+        return where.type
+
+    assert here_or_on_cpu(work, torch.device("cuda"), heard) == "cpu"
+    assert tried == ["cuda", "cpu"]
+    assert heard.messages == ["the memory of cuda does not suffice for the result: on the CPU"]
+    assert here_or_on_cpu(work, CPU, heard) == "cpu"
+    with pytest.raises(torch.OutOfMemoryError):
+        here_or_on_cpu(exhausted, CPU, heard)
+    with pytest.raises(NotImplementedError):
+        here_or_on_cpu(refuse, torch.device("cuda"), heard)
+    assert len(heard.messages) == 1
+
+
+def test_the_generator_on_another_device_is_the_same() -> None:
+    picture = Example(torch.rand(1, 3, 192, 200), None)
+    settings = resolve_settings("draft", "swatch", channels=4, views=2)
+    dataset = InternalDataset(picture, settings.dataset, True)
+    guide = load_guide("swatch", None, Silent())
+    trainer = make_trainer(guide, Prompts("a", "b", "c"), dataset, settings, CPU, BF16)
+    trainer.step()
+    assert trainer.generator_on(CPU) == (trainer.generator, BF16)
+    trainer.device = torch.device("cuda")
+    copied, precision = trainer.generator_on(CPU)
+    assert copied is not trainer.generator
+    assert precision is FP32
+    with torch.no_grad():
+        assert torch.equal(copied(picture.picture), trainer.generator(picture.picture))

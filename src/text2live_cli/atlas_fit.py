@@ -27,7 +27,7 @@ from .atlas.settings import FitSettings, Span, choose_span
 from .atlas.showing import REPORT, write_pictures, write_report, write_videos
 from .atlas.store import ATLAS, AtlasFacts, read_atlas, write_atlas
 from .checkpoint_files import sha256_of
-from .device import choose_device, explain_out_of_memory, prepare
+from .device import IN_FIT, choose_device, explain_out_of_memory, prepare
 from .errors import UsageError
 from .progress import Progress, Silent
 from .run_folder import CHECKPOINT, RECORD, explained, run_folder
@@ -46,7 +46,7 @@ class AtlasResult:
     record: dict[str, Any]
 
 
-@explain_out_of_memory()
+@explain_out_of_memory(IN_FIT)
 def fit_atlas(
     source: Path | str,
     *,

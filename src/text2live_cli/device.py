@@ -8,6 +8,7 @@ import functools
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 import torch
 
@@ -15,6 +16,7 @@ from .config import DEVICES
 from .errors import Text2LiveError, UsageError
 from .progress import Progress, Silent
 
+Result = TypeVar("Result")
 FP16_LOSS_SCALE = 1024.0
 _MALLOC_TRIM_THRESHOLD, _MALLOC_MMAP_MAX = -1, -4
 
@@ -161,17 +163,46 @@ def peak_memory_mib(device: torch.device) -> float | None:
     return peak / 2**20 if sys.platform == "darwin" else peak / 2**10
 
 
+IN_TRAINING = (
+    "lower --size or --views, or use --precision bf16;"
+    " a checkpoint that was written is kept (--resume needs the same settings)"
+)
+IN_FIT = "lower --size, or fit fewer frames: --frames A:B, --every N"
+IN_DELIVERY = (
+    "the training is done and kept, only its result could not be made: close other programs, and"
+    " the same command with --resume makes it"
+)
+
+
 @contextlib.contextmanager
-def explain_out_of_memory() -> Iterator[None]:
-    """Say what to lower when memory runs out."""
+def explain_out_of_memory(advice: str = IN_TRAINING) -> Iterator[None]:
+    """Say what to do when memory runs out."""
     try:
         yield
     except (MemoryError, RuntimeError) as error:
-        text = str(error).lower()
-        exhausted = isinstance(error, (MemoryError, torch.OutOfMemoryError))
-        if not exhausted and "can't allocate memory" not in text and "out of memory" not in text:
+        if not is_out_of_memory(error):
             raise
-        raise Text2LiveError(
-            "out of memory: lower --size or --views, or use --precision bf16;"
-            " a checkpoint that was written is kept (--resume needs the same settings)"
-        ) from error
+        raise Text2LiveError(f"out of memory: {advice}") from error
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether memory ran out, of the device or of the machine."""
+    text = str(error).lower()
+    exhausted = isinstance(error, (MemoryError, torch.OutOfMemoryError))
+    return exhausted or "can't allocate memory" in text or "out of memory" in text
+
+
+def here_or_on_cpu(
+    work: Callable[[torch.device], Result], device: torch.device, progress: Progress
+) -> Result:
+    """`work` on `device`, or, where its memory does not suffice, on the CPU."""
+    try:
+        return work(device)
+    except RuntimeError as error:
+        if device.type == "cpu" or not is_out_of_memory(error):
+            raise
+    # Not within the handler, whose traceback holds on to what fills the memory.
+    progress.message(f"the memory of {device.type} does not suffice for the result: on the CPU")
+    if device.type == "cuda":
+        torch.cuda.empty_cache()
+    return work(torch.device("cpu"))

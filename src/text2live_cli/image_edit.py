@@ -21,13 +21,15 @@ from .clip_guide import ClipGuide, load_guide
 from .compositing import lay_over
 from .config import MIN_SIZE, EditSettings, resolve_settings
 from .device import (
+    IN_DELIVERY,
     Precision,
     choose_device,
     choose_precision,
     explain_out_of_memory,
+    here_or_on_cpu,
     prepare,
 )
-from .edit_layer import GREEN_SCREEN
+from .edit_layer import GREEN_SCREEN, EditLayer
 from .errors import UsageError
 from .internal_dataset import Example, InternalDataset, render
 from .media import Picture, read_mask, read_picture, to_uint, to_unit, write_picture
@@ -148,7 +150,8 @@ def edit_image(
         trained = time.monotonic()
         progress.stage("writing the result")
         saver.save()
-        unchanged = _write_result(folder, trainer, scene, guide, prompts)
+        with explain_out_of_memory(IN_DELIVERY):
+            unchanged = _write_result(folder, trainer, scene, guide, prompts, progress)
         timings = {
             "preparation": prepared - begin,
             "training": trained - prepared,
@@ -238,11 +241,16 @@ def _preview(trainer: Trainer, scene: Scene) -> np.ndarray:
 
 
 def _write_result(
-    folder: Path, trainer: Trainer, scene: Scene, guide: ClipGuide, prompts: Prompts
+    folder: Path,
+    trainer: Trainer,
+    scene: Scene,
+    guide: ClipGuide,
+    prompts: Prompts,
+    progress: Progress,
 ) -> float:
     """Write all pictures of the result; returns the share of pixels that stay untouched."""
     picture, profile = scene.picture, scene.picture.icc_profile
-    layer = _render_layer(trainer, scene)
+    layer = _render_layer(trainer, scene, progress)
     color, alpha = layer[..., :3], layer[..., 3]
     composite = lay_over(picture.color, layer)
     green = np.broadcast_to(to_uint(np.array(GREEN_SCREEN), 255), color.shape)
@@ -257,10 +265,15 @@ def _write_result(
     return float(np.mean(alpha == 0))
 
 
-def _render_layer(trainer: Trainer, scene: Scene) -> np.ndarray:
+def _render_layer(trainer: Trainer, scene: Scene, progress: Progress) -> np.ndarray:
     """The layer as it is saved: (H, W, 4) uint8 at the size of the source, alpha snapped."""
-    with torch.no_grad(), trainer.precision.autocast(trainer.device):
-        layer = render_at(trainer.generator, scene.source, scene.working)
+
+    def render_on(device: torch.device) -> EditLayer:
+        generator, precision = trainer.generator_on(device)
+        with torch.no_grad(), precision.autocast(device):
+            return render_at(generator, scene.source.to(device), scene.working.to(device))
+
+    layer = here_or_on_cpu(render_on, trainer.device, progress)
     alpha = _to_array(snap_alpha(layer.alpha, trainer.settings.alpha_cut))[..., 0]
     if scene.mask is not None:
         alpha = alpha * scene.mask

@@ -86,6 +86,15 @@ class Trainer:
         self._skipped_in_a_row = 0
         self._unread: list[tuple[Tensor, Tensor, dict[str, float]]] = []
 
+    def generator_on(self, device: torch.device) -> tuple[Generator, Precision]:
+        """The generator for a result that is made on `device`, and in which precision there."""
+        if device == self.device:
+            return self.generator, self.precision
+        copied = Generator(self.settings.channels, self.settings.layout != PLAIN, torch.Generator())
+        copied.load_state_dict(self.generator.state_dict())
+        copied = copied.to(memory_format=copied.memory_format)
+        return copied.to(device).train(), FP32
+
     def fit_to(self, minutes: float, progress: Progress, stopped: Callable[[], bool]) -> None:
         """Fix the number of steps by the median pace of ten, which are then taken back.
 

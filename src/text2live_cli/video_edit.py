@@ -22,7 +22,13 @@ from .charts import write_loss_chart
 from .checkpoint import Checkpoint
 from .clip_guide import load_guide
 from .config import resolve_video_settings
-from .device import choose_device, choose_precision, explain_out_of_memory, prepare
+from .device import (
+    IN_DELIVERY,
+    choose_device,
+    choose_precision,
+    explain_out_of_memory,
+    prepare,
+)
 from .errors import UsageError
 from .progress import Progress, Silent
 from .prompts import slug
@@ -175,8 +181,9 @@ def edit_video(
         pace = edit_run.resume_or_begin(checkpoint, saver, minutes, progress)
         trained = time.monotonic()
         saver.save()
-        edit = scene.edit(trainer)
-        told += write_videos(folder, read, edit, layer_formats, progress)
+        with explain_out_of_memory(IN_DELIVERY):
+            edit = scene.edit(trainer, progress)
+            told += write_videos(folder, read, edit, layer_formats, progress)
         write_loss_chart(folder / "loss.png", trainer.history)
         timings = {
             "preparation": prepared - begin,
