@@ -108,7 +108,6 @@ def _share(value: float | None) -> str:
 def render(folder: Path, device: str) -> str:
     """Frames per second of an atlas in `folder`, with every pixel of both layers half painted."""
     import numpy as np
-    import torch
 
     from text2live_cli.atlas.discretise import discretise
     from text2live_cli.atlas.layers import SIDES
@@ -123,9 +122,8 @@ def render(folder: Path, device: str) -> str:
         picture = discretise(atlas.model, side)
         if picture is not None:
             picture.rgba[..., 3] //= 2
-            layers[side] = Layer.of(picture)
-    assert isinstance(atlas.model, torch.nn.Module)
-    atlas.model.to(where)
+            layers[side] = Layer.of(picture).on(where)
+    atlas = atlas.on(where)
     numbers = [n for n in range(atlas.facts.first, 1_000_000) if atlas.covers(n)]
     lines = []
     for size in RENDERED.get(where.type, RENDERED["cpu"]):
