@@ -27,10 +27,11 @@ from .atlas.settings import FitSettings, Span, choose_span
 from .atlas.showing import REPORT, write_pictures, write_report, write_videos
 from .atlas.store import ATLAS, AtlasFacts, read_atlas, write_atlas
 from .checkpoint_files import sha256_of
-from .device import FP32, choose_device, choose_precision, explain_out_of_memory, prepare
+from .device import IN_FIT, choose_device, explain_out_of_memory, prepare
 from .errors import UsageError
 from .progress import Progress, Silent
 from .run_folder import CHECKPOINT, RECORD, explained, run_folder
+from .self_test import fit_step
 from .training import catch_interrupt
 from .video import Clip, open_clip
 
@@ -45,7 +46,7 @@ class AtlasResult:
     record: dict[str, Any]
 
 
-@explain_out_of_memory()
+@explain_out_of_memory(IN_FIT)
 def fit_atlas(
     source: Path | str,
     *,
@@ -70,7 +71,7 @@ def fit_atlas(
     for note in clip.notes:
         progress.message(note)
     span = choose_span(settings, clip)
-    device = choose_device(settings.device)
+    device = choose_device(settings.device, fit_step, progress)
     size = working_size(clip, settings, device)
     folder = Path(output) if output else default_folder(clip.path, progress)
     if folder.resolve() == clip.path.resolve():
@@ -206,12 +207,7 @@ def _fit(
     if settings.import_nla is not None:
         return _imported(settings.import_nla, material), 0, False
     problem = _problem(material, settings, device)
-    precision = FP32
-    if settings.model == "nla":
-        precision = choose_precision(settings.precision, device)
-    elif settings.precision not in ("auto", "fp32"):
-        progress.message(f"--precision {settings.precision}: the grid model computes in fp32")
-    fitter = Fitter(problem, settings.resolved().steps, settings.seed, device, precision)
+    fitter = Fitter(problem, settings.resolved().steps, settings.seed, device)
     path = folder / CHECKPOINT
     with catch_interrupt() as stopped:
         if resume:

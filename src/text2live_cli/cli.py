@@ -73,6 +73,13 @@ ViewCount = Annotated[int | None, typer.Option(help="Views that CLIP sees of eac
 Seed = Annotated[int | None, typer.Option(help="Same seed, same result. Default: 0.")]
 Device = Annotated[str | None, typer.Option(help="auto, cuda, mps or cpu.")]
 PrecisionName = Annotated[str | None, typer.Option(help="auto, fp32, bf16 or fp16.")]
+Layout = Annotated[
+    str | None,
+    typer.Option(
+        help="Of the generator in memory: plain, channels-last, or auto, the faster one here.",
+        rich_help_panel="Method",
+    ),
+]
 SaveEvery = Annotated[int | None, typer.Option(help="Keep a preview of every so many steps.")]
 TextDistance = Annotated[
     str | None,
@@ -151,9 +158,8 @@ FitNotPoints = Annotated[
 # Options that `edit-image` and `edit-video` hand on as they are.
 _SHARED = (
     *("roi", "screen", "preset", "clip", "clip_weights", "output", "overwrite", "resume"),
-    "region",
-    *("size", "steps", "minutes", "views", "seed", "device", "precision", "save_every"),
-    *("text_distance", "lambda_composition", "lambda_screen", "lambda_structure"),
+    *("region", "size", "steps", "minutes", "views", "seed", "device", "precision", "layout"),
+    *("save_every", "text_distance", "lambda_composition", "lambda_screen", "lambda_structure"),
     *("lambda_sparsity", "lambda_bootstrap", "lambda_direction", "lambda_keep"),
 )
 
@@ -203,6 +209,7 @@ def edit_image_command(
     seed: Seed = None,
     device: Device = None,
     precision: PrecisionName = None,
+    layout: Layout = None,
     save_every: SaveEvery = None,
     text_distance: TextDistance = None,
     lambda_composition: Lambda = None,
@@ -339,6 +346,7 @@ def edit_video_command(
     seed: Seed = None,
     device: Device = None,
     precision: PrecisionName = None,
+    layout: Layout = None,
     save_every: SaveEvery = None,
     text_distance: TextDistance = None,
     lambda_composition: Lambda = None,
@@ -465,7 +473,6 @@ def fit_atlas_command(
     steps: Annotated[int | None, typer.Option(help="Steps of the fit.")] = None,
     seed: Annotated[int, typer.Option(help="Same seed, same result.")] = 0,
     device: Annotated[str, typer.Option(help="auto, cuda, mps or cpu.")] = "auto",
-    precision: Annotated[str, typer.Option(help="auto, fp32, bf16 or fp16.")] = "auto",
     overwrite: Overwrite = False,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with a stopped fit.")] = False,
     quiet: Quiet = False,
@@ -503,7 +510,6 @@ def fit_atlas_command(
             steps=steps,
             seed=seed,
             device=device,
-            precision=precision,
         )
         if as_json:
             _print_json(result.record)

@@ -14,6 +14,8 @@ from .errors import UsageError
 
 DEVICES = ("auto", "cuda", "mps", "cpu")
 PRECISIONS = ("auto", "fp32", "bf16", "fp16")
+PLAIN, CHANNELS_LAST = "plain", "channels-last"
+LAYOUTS = ("auto", PLAIN, CHANNELS_LAST)
 TEXT_DISTANCES = ("spherical", "cosine")
 REGIONS = ("auto", "paper")
 _LAMBDA = "lambda_"
@@ -114,6 +116,7 @@ class EditSettings:
     clip: str = "ViT-B-32-quickgelu/openai"
     precision: str = "auto"
     device: str = "auto"
+    layout: str = "auto"  # of the generator in memory; measured by `layout.choose_layout`
 
     def __post_init__(self) -> None:
         """Raise UsageError, naming the flag, where a value cannot work."""
@@ -131,6 +134,7 @@ class EditSettings:
         require_one_of("--region", self.region, REGIONS)
         require_one_of("--precision", self.precision, PRECISIONS)
         require_one_of("--device", self.device, DEVICES)
+        require_one_of("--layout", self.layout, LAYOUTS)
 
 
 PRESETS = {

@@ -23,13 +23,15 @@ from .clip_guide import ClipGuide, load_guide
 from .compositing import lay_over
 from .config import MIN_SIZE, EditSettings, resolve_settings
 from .device import (
+    IN_DELIVERY,
     Precision,
     choose_device,
     choose_precision,
     explain_out_of_memory,
+    here_or_on_cpu,
     prepare,
 )
-from .edit_layer import GREEN_SCREEN
+from .edit_layer import GREEN_SCREEN, EditLayer
 from .errors import UsageError
 from .hints import Hints, parse_hints
 from .image_region import (
@@ -51,6 +53,7 @@ from .run_folder import (
     open_run_folder,
     run_folder,
 )
+from .self_test import edit_step
 from .training import Trainer
 from .upsampling import render_at, snap_alpha
 
@@ -129,7 +132,7 @@ def edit_image(
     begin = time.monotonic()
     progress = progress or Silent()
     source = Path(source)
-    device = choose_device(overrides.get("device") or "auto")
+    device = choose_device(overrides.get("device") or "auto", edit_step, progress)
     chosen = preset or ("draft" if device.type == "cpu" else "paper")
     settings = resolve_settings(chosen, clip, **overrides)
     edit_run.check_limits(minutes, save_every, overrides.get("steps"))
@@ -139,7 +142,7 @@ def edit_image(
     for note in picture.notes:
         progress.message(f"{source.name}: {note}")
     prepare(device)
-    precision = choose_precision(settings.precision, device)
+    precision = choose_precision(settings.precision, device, progress)
     reason = "" if preset else (": no GPU here" if device.type == "cpu" else ": there is a GPU")
     progress.message(f"preset {chosen}{reason}; on {device.type} in {precision.name}")
     size = picture.height, picture.width
@@ -147,6 +150,7 @@ def edit_image(
     drawn = read_mask(Path(mask), size) if mask else None
     scene = prepare_scene(picture, settings, device, progress)
     checkpoint = Checkpoint.read(folder / CHECKPOINT) if resume else None
+    settings = edit_run.with_layout(settings, device, precision, checkpoint, progress)
     with run_folder(folder):
         guide = load_guide(clip, Path(clip_weights) if clip_weights else None, progress)
         guide.to(device)
@@ -173,7 +177,8 @@ def edit_image(
         trained = time.monotonic()
         progress.stage("writing the result")
         saver.save()
-        unchanged = _write_result(folder, trainer, scene)
+        with explain_out_of_memory(IN_DELIVERY):
+            unchanged = _write_result(folder, trainer, scene, progress)
         timings = {
             "preparation": prepared - begin,
             "training": trained - prepared,
@@ -300,10 +305,10 @@ def _preview(trainer: Trainer, scene: Scene) -> np.ndarray:
     return to_uint(_to_array(composite), 255)
 
 
-def _write_result(folder: Path, trainer: Trainer, scene: Scene) -> float:
+def _write_result(folder: Path, trainer: Trainer, scene: Scene, progress: Progress) -> float:
     """Write all pictures of the result; returns the share of pixels that stay untouched."""
     picture, profile = scene.picture, scene.picture.icc_profile
-    layer = _render_layer(trainer, scene)
+    layer = _render_layer(trainer, scene, progress)
     color, alpha = layer[..., :3], layer[..., 3]
     composite = lay_over(picture.color, layer)
     green = np.broadcast_to(to_uint(np.array(GREEN_SCREEN), 255), color.shape)
@@ -315,10 +320,15 @@ def _write_result(folder: Path, trainer: Trainer, scene: Scene) -> float:
     return float(np.mean(alpha == 0))
 
 
-def _render_layer(trainer: Trainer, scene: Scene) -> np.ndarray:
+def _render_layer(trainer: Trainer, scene: Scene, progress: Progress) -> np.ndarray:
     """The layer as it is saved: (H, W, 4) uint8 at the size of the source, alpha snapped."""
-    with torch.no_grad(), trainer.precision.autocast(trainer.device):
-        layer = render_at(trainer.generator, scene.source, scene.working)
+
+    def render_on(device: torch.device) -> EditLayer:
+        generator, precision = trainer.generator_on(device)
+        with torch.no_grad(), precision.autocast(device):
+            return render_at(generator, scene.source.to(device), scene.working.to(device))
+
+    layer = here_or_on_cpu(render_on, trainer.device, progress)
     alpha = _to_array(snap_alpha(layer.alpha, trainer.settings.alpha_cut))[..., 0]
     if scene.region is not None and scene.region.matte is not None:
         alpha = alpha * scene.region.matte

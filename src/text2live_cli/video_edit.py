@@ -22,12 +22,19 @@ from .charts import write_loss_chart
 from .checkpoint import Checkpoint
 from .clip_guide import load_guide
 from .config import resolve_video_settings
-from .device import choose_device, choose_precision, explain_out_of_memory, prepare
+from .device import (
+    IN_DELIVERY,
+    choose_device,
+    choose_precision,
+    explain_out_of_memory,
+    prepare,
+)
 from .errors import UsageError
 from .image_region import describe_region, write_region
 from .progress import Progress, Silent
 from .prompts import slug
 from .run_folder import CHECKPOINT, discard_former_run, explained, open_run_folder, run_folder
+from .self_test import edit_step
 from .video import Clip, open_clip
 from .video_atlas import ClipAtlas
 from .video_region import Shown, find_atlas_region, read_pointed
@@ -115,7 +122,7 @@ def edit_video(
     progress = progress or Silent()
     side = _check_choices(atlas, layer_formats, baseline, onto)
     source = Path(source)
-    device = choose_device(overrides.get("device") or "auto")
+    device = choose_device(overrides.get("device") or "auto", edit_step, progress)
     chosen = preset or ("draft" if device.type == "cpu" else "paper")
     settings = resolve_video_settings(chosen, clip, side == "foreground", **overrides)
     edit_run.check_limits(minutes, save_every, overrides.get("steps"))
@@ -137,7 +144,7 @@ def edit_video(
         clip_atlas.read()
     below = clip_atlas.layers_of(Path(onto), folder) if clip_atlas and onto else []
     prepare(device)
-    precision = choose_precision(settings.precision, device)
+    precision = choose_precision(settings.precision, device, progress)
     for note in read.notes:
         progress.message(note)
     progress.message(f"preset {chosen}; on {device.type} in {precision.name}")
@@ -162,10 +169,11 @@ def edit_video(
             progress.message(note)
         told += uncovered
         scene = prepare_atlas_scene(
-            read, fitted, side, settings, device, progress, below, baseline == "atlas"
+            read, fitted.on(device), side, settings, device, progress, below, baseline == "atlas"
         )
         scene, shown = find_atlas_region(scene, guide, prompts, pointed, settings.region, progress)
     checkpoint = Checkpoint.read(folder / CHECKPOINT) if resume_edit else None
+    settings = edit_run.with_layout(settings, device, precision, checkpoint, progress)
     with run_folder(folder):
         trainer = edit_run.make_trainer(
             guide, prompts, scene.renderer(settings), settings, device, precision, VIEWS
@@ -191,8 +199,9 @@ def edit_video(
         pace = edit_run.resume_or_begin(checkpoint, saver, minutes, progress)
         trained = time.monotonic()
         saver.save()
-        edit = scene.edit(trainer)
-        told += write_videos(folder, read, edit, layer_formats, progress)
+        with explain_out_of_memory(IN_DELIVERY):
+            edit = scene.edit(trainer, progress)
+            told += write_videos(folder, read, edit, layer_formats, progress)
         write_loss_chart(folder / "loss.png", trainer.history)
         timings = {
             "preparation": prepared - begin,

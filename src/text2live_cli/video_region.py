@@ -201,8 +201,8 @@ def carried(
     total: Tensor | float = 0.0
     for number, shown in values.items():
         maps = atlas.locate(number, (shown.shape[0], shown.shape[1]))
-        share = maps.opacity if side == "foreground" else 1 - maps.opacity
-        uv = getattr(maps, side)
+        opacity, uv = maps.opacity.cpu(), getattr(maps, side).cpu()
+        share = opacity if side == "foreground" else 1 - opacity
         take = (share > _SEEN) & uv.isfinite().all(-1)
         if take.any():
             told = torch.from_numpy(np.dstack([shown, np.ones(shown.shape[:2], np.float32)]))

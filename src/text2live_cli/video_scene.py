@@ -26,11 +26,12 @@ from .atlas.render import Layer
 from .atlas.store import Atlas
 from .compositing import lay_over
 from .config import DatasetSettings, EditSettings
+from .device import here_or_on_cpu
 from .errors import UsageError
 from .generator import MIN_SIDE
 from .internal_dataset import Example, InternalDataset
 from .media import to_uint
-from .progress import Progress
+from .progress import Progress, Silent
 from .training import Renderer, Trainer
 from .video import Clip
 from .video_result import AtlasEdit, FramesEdit
@@ -80,17 +81,20 @@ class AtlasScene:
         limit = None if settings.preset == "paper" else round(_ATLAS_CROP * height * width)
         return AtlasDataset(footage, settings.dataset, augment, limit, self.region)
 
-    def edit(self, trainer: Trainer) -> AtlasEdit:
+    def edit(self, trainer: Trainer, progress: Progress | None = None) -> AtlasEdit:
         """The layer on the whole atlas, as it is saved."""
-        source = self.working.finer(self.picture)
-        with trainer.precision.autocast(trainer.device):
-            made = atlas_layer(
-                trainer.generator,
-                self.working,
-                source,
-                trainer.settings.alpha_cut,
-                self.region.limit if self.region else None,
-            )
+
+        def painted_on(device: torch.device) -> tuple[WorkingAtlas, AtlasPicture]:
+            generator, precision = trainer.generator_on(device)
+            working, cut = self.working.on(device), trainer.settings.alpha_cut
+            source = working.finer(self.picture)
+            limit = None
+            if self.region is not None and self.region.limit is not None:
+                limit = self.region.limit.to(device)
+            with precision.autocast(device):
+                return source, atlas_layer(generator, working, source, cut, limit)
+
+        source, made = here_or_on_cpu(painted_on, trainer.device, progress or Silent())
         height, width = made.rgba.shape[:2]
         covered = cv2.resize(
             self.picture.rgba[..., 3], (width, height), interpolation=cv2.INTER_NEAREST
@@ -116,7 +120,7 @@ class FramesScene:
         """All frames as one internal dataset."""
         return FramesDataset(self.frames, DatasetSettings(), settings.internal_dataset, self.device)
 
-    def edit(self, trainer: Trainer) -> FramesEdit:
+    def edit(self, trainer: Trainer, progress: Progress | None = None) -> FramesEdit:
         """The generator, run frame by frame."""
         return FramesEdit(self.clip, trainer, (self.frames.shape[1], self.frames.shape[2]))
 
@@ -180,7 +184,7 @@ def _enlarged(size: tuple[int, int], clip: Clip, maps: list[Maps]) -> tuple[int,
 
     A crop has `MIN_SIDE` px at least; around a smaller foreground, most of it would be black.
     """
-    boxes = [mask_box(one.opacity.numpy() > OPAQUE, least=1) for one in maps]
+    boxes = [mask_box(one.opacity.cpu().numpy() > OPAQUE, least=1) for one in maps]
     sides = [min(box.height, box.width) for box in boxes if box is not None]
     if not sides:
         return size

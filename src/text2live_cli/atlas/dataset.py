@@ -75,6 +75,10 @@ class WorkingAtlas(NamedTuple):
         size = max(MIN_SIDE, math.ceil(height * scale)), max(MIN_SIDE, math.ceil(width * scale))
         return cls(_resized(picture, scale, size).to(device), picture.left, picture.top, scale)
 
+    def on(self, device: torch.device) -> WorkingAtlas:
+        """The same on `device`."""
+        return self._replace(color=self.color.to(device))
+
     def finer(self, picture: AtlasPicture) -> WorkingAtlas:
         """The same part of the atlas at its own resolution or a little over, if this is coarser.
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..config import DEVICES, PRECISIONS, require_one_of
+from ..config import DEVICES, require_one_of
 from ..errors import UsageError
 from ..hints import Hints, parse_hints
 from ..video import Clip
@@ -43,7 +43,6 @@ class FitSettings:
     steps: int | None = None
     seed: int = 0
     device: str = "auto"
-    precision: str = "auto"
 
     def __post_init__(self) -> None:
         """Raise UsageError, naming the option, where a value cannot work."""
@@ -57,7 +56,6 @@ class FitSettings:
         require_one_of("--model", self.model, MODELS)
         require_one_of("--flow", self.flow, FLOWS)
         require_one_of("--device", self.device, DEVICES)
-        require_one_of("--precision", self.precision, PRECISIONS)
         for flag, value in (("--every", self.every), ("--steps", self.steps)):
             if value is not None and value < 1:
                 raise UsageError(f"{flag} {value}: must be at least 1")
