@@ -159,7 +159,14 @@ FitNotPoints = Annotated[
 _SHARED = (
     *("roi", "screen", "preset", "clip", "clip_weights", "output", "overwrite", "resume"),
     *("region", "size", "steps", "minutes", "views", "seed", "device", "precision", "layout"),
-    *("save_every", "text_distance", "lambda_composition", "lambda_screen", "lambda_structure"),
+    *(
+        "save_every",
+        "text_distance",
+        "lambda_composition",
+        "lambda_screen",
+        "lambda_structure",
+        "lambda_form",
+    ),
     *("lambda_sparsity", "lambda_bootstrap", "lambda_direction", "lambda_keep"),
 )
 
@@ -215,6 +222,7 @@ def edit_image_command(
     lambda_composition: Lambda = None,
     lambda_screen: Lambda = None,
     lambda_structure: Lambda = None,
+    lambda_form: Lambda = None,
     lambda_sparsity: Lambda = None,
     lambda_bootstrap: Lambda = None,
     lambda_direction: Lambda = None,
@@ -352,6 +360,7 @@ def edit_video_command(
     lambda_composition: Lambda = None,
     lambda_screen: Lambda = None,
     lambda_structure: Lambda = None,
+    lambda_form: Lambda = None,
     lambda_sparsity: Lambda = None,
     lambda_bootstrap: Lambda = None,
     lambda_direction: Lambda = None,

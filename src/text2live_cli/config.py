@@ -163,16 +163,11 @@ VIDEO_PRESETS = {
     ),
 }
 
-# For the embedded encoder, measured on painted scenes (docs/swatch.md). MADGRAD's steps shrink with
-# all gradients so far: after a strong bootstrapping, at the paper's learning rate, the colours of a
-# draft hardly moved.
-SWATCH_WEIGHTS = LossWeights(screen=1.5, structure=1.0, sparsity=0.2, bootstrap=4.0)
-SWATCH_SCHEDULE = Schedule(learning_rate=0.03, decay_steps=150)
-# In a clip the opacity keeps an edit within the foreground, so it may cover more of it.
-SWATCH_FOREGROUND_WEIGHTS = dataclasses.replace(SWATCH_WEIGHTS, sparsity=0.05)
-# Nothing keeps an edit of the background in its place but this pull; where it faded, snow on a
-# meadow at times went over to the road (docs/tried.md).
-SWATCH_BACKGROUND_SCHEDULE = dataclasses.replace(SWATCH_SCHEDULE, bootstrap_fades=False)
+# For the embedded encoder, pictures and clips alike; chosen on photos (docs/region.md). The target is
+# a region with edges, so it pulls to the end, and sparsity has little left to do. MADGRAD's steps
+# shrink with all gradients so far: at the paper's learning rate a draft's colours hardly moved.
+SWATCH_WEIGHTS = LossWeights(screen=1.5, structure=1.0, form=3.0, sparsity=0.05, bootstrap=10.0)
+SWATCH_SCHEDULE = Schedule(learning_rate=0.03, decay_steps=150, bootstrap_fades=False)
 
 
 def resolve_settings(preset: str, clip: str, **overrides: Any) -> EditSettings:
@@ -200,8 +195,7 @@ def resolve_video_settings(
     require_one_of("--preset", preset, tuple(VIDEO_PRESETS))
     weights, schedule = VIDEO_WEIGHTS, VIDEO_SCHEDULE
     if clip == "swatch":
-        weights = SWATCH_FOREGROUND_WEIGHTS if foreground else SWATCH_WEIGHTS
-        schedule = SWATCH_SCHEDULE if foreground else SWATCH_BACKGROUND_SCHEDULE
+        weights, schedule = SWATCH_WEIGHTS, SWATCH_SCHEDULE
     elif not foreground:
         weights = dataclasses.replace(weights, bootstrap=0.0)
     settings = dataclasses.replace(
