@@ -7,6 +7,7 @@ import hashlib
 import json
 import os
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ from . import record
 from .atlas.discretise import discretise
 from .atlas.fitting import Fitter, Problem, require_checkpoint, require_job
 from .atlas.grid_fit import GridProblem, GridSettings
-from .atlas.inputs import Material, read_material, working_size
+from .atlas.inputs import FLOW, Material, read_material, working_size
 from .atlas.layers import SIDES, AtlasModel
 from .atlas.measure import Quality, measure, verdict
 from .atlas.nla import NlaModel
@@ -29,8 +30,9 @@ from .atlas.store import ATLAS, AtlasFacts, read_atlas, write_atlas
 from .checkpoint_files import sha256_of
 from .device import FP32, choose_device, choose_precision, explain_out_of_memory, prepare
 from .errors import UsageError
+from .outside import refuse_own_inputs, require_regular
 from .progress import Progress, Silent
-from .run_folder import CHECKPOINT, RECORD, explained, run_folder
+from .run_folder import CHECKPOINT, FIT_ATLAS, RECORD, claim_folder
 from .training import catch_interrupt
 from .video import Clip, open_clip
 
@@ -76,19 +78,27 @@ def fit_atlas(
     if folder.resolve() == clip.path.resolve():
         raise UsageError(f"{folder} is the clip itself: choose another -o DIR")
     job = _describe_job(clip, span, size, settings, device)
-    former = _former(folder, job, overwrite, resume)
-    if former is not None:
-        progress.message(f"{folder}: already done")
-        if settings.export_nla is not None:
-            _export_again(settings.export_nla, folder, former)
-        return AtlasResult(folder, False, True, former)
-    prepare(device)
-    shown = f"{len(span.numbers)} frames of {size[1]}×{size[0]}"
-    progress.message(f"{shown}, model {settings.model}, on {device.type}")
-    with run_folder(folder):
-        material = read_material(clip, span, settings, size, folder, device, progress)
+    used = [clip.path, settings.masks, settings.flow_dir, settings.import_nla]
+    used.append(settings.clip_weights)
+    _check_export(settings.export_nla, folder, used, overwrite or resume)
+    with claim_folder(folder, FIT_ATLAS, used) as run:
+        former = None if overwrite or resume else _former(folder, job)
+        if former is not None:
+            progress.message(f"{folder}: already done")
+            if settings.export_nla is not None:
+                _export_again(settings.export_nla, folder, former)
+            return AtlasResult(folder, False, True, former)
+        run.open(overwrite, resume)
+        if resume:
+            require_checkpoint(run.work / CHECKPOINT, job)
+        else:
+            run.begin(progress, keep=(FLOW,))
+        prepare(device)
+        shown = f"{len(span.numbers)} frames of {size[1]}×{size[0]}"
+        progress.message(f"{shown}, model {settings.model}, on {device.type}")
+        material = read_material(clip, span, settings, size, run.work, device, progress)
         ready = time.monotonic()
-        model, done, interrupted = _fit(material, settings, device, folder, job, resume, progress)
+        model, done, interrupted = _fit(material, settings, device, run.work, job, resume, progress)
         fitted = time.monotonic()
         quality = measure(model, material.frames, material.foreground.masks, progress)
         words = verdict(quality, span.numbers, settings.masks is not None)
@@ -96,16 +106,31 @@ def fit_atlas(
         made = _record(clip, span, size, settings, device, job, material, quality, words, done)
         made["interrupted"] = interrupted
         _write_result(
-            folder, model, clip, span, settings, material, quality, words, seconds, progress
+            run.work, model, clip, span, settings, material, quality, words, seconds, progress
         )
         made["seconds"] = {**seconds, "result": time.monotonic() - fitted}
         made["output"] = str(folder)
-        record.write_record(folder, made)
+        record.write_record(run.work, made)
         if not interrupted:
-            (folder / CHECKPOINT).unlink(missing_ok=True)
+            (run.work / CHECKPOINT).unlink(missing_ok=True)
+        delivered = run.deliver(not interrupted, progress)
     for line in (*words[0], *words[1]):
         progress.message(line)
-    return AtlasResult(folder, interrupted, False, made)
+    return AtlasResult(delivered, interrupted, False, made)
+
+
+def _check_export(
+    path: Path | None, folder: Path, inputs: Sequence[Path | None], replace: bool
+) -> None:
+    """Raise UsageError where `--export-nla` names an input, a part of the result, or any file."""
+    if path is None:
+        return
+    require_regular(path, "--export-nla")
+    refuse_own_inputs([path], inputs)
+    if path.is_dir() or (FIT_ATLAS.holds(path.name) and path.parent.resolve() == folder.resolve()):
+        raise UsageError(f"--export-nla {path}: choose another name for the checkpoint")
+    if path.exists() and not replace:
+        raise UsageError(f"--export-nla {path} exists: add --overwrite, or choose another name")
 
 
 def default_folder(source: Path, progress: Progress) -> Path:
@@ -157,19 +182,9 @@ def _digest(path: Path) -> str:
     return digest.hexdigest()
 
 
-def _former(
-    folder: Path, job: dict[str, Any], overwrite: bool, resume: bool
-) -> dict[str, Any] | None:
-    """The record of a finished fit of the same job; None where there is work to do."""
-    with explained(folder):
-        if folder.exists() and not folder.is_dir():
-            raise UsageError(f"{folder} is a file: name a folder with -o")
-    if resume:
-        if not (folder / CHECKPOINT).exists():
-            raise UsageError(f"{folder}: no checkpoint to resume; run without --resume")
-        require_checkpoint(folder / CHECKPOINT, job)
-        return None
-    if overwrite or not any((folder / name).exists() for name in (ATLAS, RECORD, CHECKPOINT)):
+def _former(folder: Path, job: dict[str, Any]) -> dict[str, Any] | None:
+    """The record of a finished fit of the same job; None where no fit stands there."""
+    if not any((folder / name).exists() for name in (ATLAS, RECORD, CHECKPOINT)):
         return None
     try:
         former = json.loads((folder / RECORD).read_text("utf-8"))

@@ -34,12 +34,7 @@ from .media import Picture, read_mask, read_picture, to_uint, to_unit, write_pic
 from .progress import Progress, Silent
 from .prompts import Prompts, slug
 from .relevancy import relevancy_map
-from .run_folder import (
-    CHECKPOINT,
-    discard_former_run,
-    open_run_folder,
-    run_folder,
-)
+from .run_folder import CHECKPOINT, EDIT_IMAGE, claim_folder
 from .training import Trainer
 from .upsampling import render_at, snap_alpha
 
@@ -117,17 +112,17 @@ def edit_image(
     settings = resolve_settings(chosen, clip, **overrides)
     edit_run.check_limits(minutes, save_every, overrides.get("steps"))
     folder = Path(output) if output else Path(f"{source.stem}.{slug(prompt)}")
-    open_run_folder(folder, overwrite, resume, [source, *([Path(mask)] if mask else [])])
-    picture = read_picture(source)
-    for note in picture.notes:
-        progress.message(f"{source.name}: {note}")
-    prepare(device)
-    precision = choose_precision(settings.precision, device)
-    reason = "" if preset else (": no GPU here" if device.type == "cpu" else ": there is a GPU")
-    progress.message(f"preset {chosen}{reason}; on {device.type} in {precision.name}")
-    scene = prepare_scene(picture, Path(mask) if mask else None, settings, device, progress)
-    checkpoint = Checkpoint.read(folder / CHECKPOINT) if resume else None
-    with run_folder(folder):
+    with claim_folder(folder, EDIT_IMAGE, [source, mask, clip_weights]) as run:
+        run.open(overwrite, resume)
+        picture = read_picture(source)
+        for note in picture.notes:
+            progress.message(f"{source.name}: {note}")
+        prepare(device)
+        precision = choose_precision(settings.precision, device)
+        reason = "" if preset else (": no GPU here" if device.type == "cpu" else ": there is a GPU")
+        progress.message(f"preset {chosen}{reason}; on {device.type} in {precision.name}")
+        scene = prepare_scene(picture, Path(mask) if mask else None, settings, device, progress)
+        checkpoint = Checkpoint.read(run.work / CHECKPOINT) if resume else None
         guide = load_guide(clip, Path(clip_weights) if clip_weights else None, progress)
         guide.to(device)
         prompts = edit_run.resolve_prompts(
@@ -138,15 +133,15 @@ def edit_image(
         inputs = {"input": picture.sha256, "mask": mask_hash}
         job = edit_run.describe_job(inputs, prompts, trainer, guide)
         preview = partial(_preview, trainer, scene)
-        saver = edit_run.Saver(folder, trainer, job, preview, save_every, progress)
-        if overwrite:
-            discard_former_run(folder)
+        saver = edit_run.Saver(run.work, trainer, job, preview, save_every, progress)
+        if not resume:
+            run.begin(progress)
         prepared = time.monotonic()
         pace = edit_run.resume_or_begin(checkpoint, saver, minutes, progress)
         trained = time.monotonic()
         progress.stage("writing the result")
         saver.save()
-        unchanged = _write_result(folder, trainer, scene, guide, prompts)
+        unchanged = _write_result(run.work, trainer, scene, guide, prompts)
         timings = {
             "preparation": prepared - begin,
             "training": trained - prepared,
@@ -165,8 +160,9 @@ def edit_image(
             unchanged,
             job,
         )
-        record.write_record(folder, made)
-    return EditResult(folder, made["interrupted"], made)
+        record.write_record(run.work, made)
+        delivered = run.deliver(not made["interrupted"], progress)
+    return EditResult(delivered, made["interrupted"], made)
 
 
 def prepare_scene(

@@ -26,7 +26,7 @@ from .device import choose_device, choose_precision, explain_out_of_memory, prep
 from .errors import UsageError
 from .progress import Progress, Silent
 from .prompts import slug
-from .run_folder import CHECKPOINT, discard_former_run, explained, open_run_folder, run_folder
+from .run_folder import CHECKPOINT, EDIT_VIDEO, claim_folder, explained
 from .video import Clip, open_clip
 from .video_atlas import ClipAtlas
 from .video_result import (
@@ -122,39 +122,39 @@ def edit_video(
         clip_atlas = ClipAtlas.locate(read, atlas_dir, may_resume, progress)
     # Where a stopped fit goes on, the edit after it begins anew.
     resume_edit = resume and not (clip_atlas and clip_atlas.resumes)
-    open_run_folder(folder, overwrite, resume_edit, [source])
-    if clip_atlas:
-        clip_atlas.read()
-    below = clip_atlas.layers_of(Path(onto), folder) if clip_atlas and onto else []
-    prepare(device)
-    precision = choose_precision(settings.precision, device)
-    for note in read.notes:
-        progress.message(note)
-    progress.message(f"preset {chosen}; on {device.type} in {precision.name}")
-    guide = load_guide(clip, Path(clip_weights) if clip_weights else None, progress)
-    guide.to(device)
-    size = training_size(read, settings)
-    shown = _middle_frame(read, clip_atlas.fitted if clip_atlas else None, size, device)
-    prompts = edit_run.resolve_prompts(prompt, roi, screen, also, keep, guide, shown, progress)
-    fit = {"masks": masks, "box": box, "foreground": foreground}
-    scene: AtlasScene | FramesScene
-    told = list(read.notes)
-    if clip_atlas is None:
-        _tell_not_needed({"atlas-dir": atlas_dir, **fit}, progress)
-        scene = prepare_frames_scene(read, settings, device, progress)
-    else:
-        hint = prompts.roi if side == "foreground" else None
-        encoder = {"clip": clip, "clip_weights": clip_weights, "device": settings.device}
-        fitted = clip_atlas.complete(fit, hint, encoder, progress)
-        uncovered = tell_uncovered(read, fitted)
-        for note in uncovered:
+    with claim_folder(folder, EDIT_VIDEO, [source, masks, atlas_dir, clip_weights]) as run:
+        run.open(overwrite, resume_edit)
+        if clip_atlas:
+            clip_atlas.read()
+        below = clip_atlas.layers_of(Path(onto), folder) if clip_atlas and onto else []
+        prepare(device)
+        precision = choose_precision(settings.precision, device)
+        for note in read.notes:
             progress.message(note)
-        told += uncovered
-        scene = prepare_atlas_scene(
-            read, fitted, side, settings, device, progress, below, baseline == "atlas"
-        )
-    checkpoint = Checkpoint.read(folder / CHECKPOINT) if resume_edit else None
-    with run_folder(folder):
+        progress.message(f"preset {chosen}; on {device.type} in {precision.name}")
+        guide = load_guide(clip, Path(clip_weights) if clip_weights else None, progress)
+        guide.to(device)
+        size = training_size(read, settings)
+        shown = _middle_frame(read, clip_atlas.fitted if clip_atlas else None, size, device)
+        prompts = edit_run.resolve_prompts(prompt, roi, screen, also, keep, guide, shown, progress)
+        fit = {"masks": masks, "box": box, "foreground": foreground}
+        scene: AtlasScene | FramesScene
+        told = list(read.notes)
+        if clip_atlas is None:
+            _tell_not_needed({"atlas-dir": atlas_dir, **fit}, progress)
+            scene = prepare_frames_scene(read, settings, device, progress)
+        else:
+            hint = prompts.roi if side == "foreground" else None
+            encoder = {"clip": clip, "clip_weights": clip_weights, "device": settings.device}
+            fitted = clip_atlas.complete(fit, hint, encoder, progress)
+            uncovered = tell_uncovered(read, fitted)
+            for note in uncovered:
+                progress.message(note)
+            told += uncovered
+            scene = prepare_atlas_scene(
+                read, fitted, side, settings, device, progress, below, baseline == "atlas"
+            )
+        checkpoint = Checkpoint.read(run.work / CHECKPOINT) if resume_edit else None
         trainer = edit_run.make_trainer(
             guide, prompts, scene.renderer(settings), settings, device, precision, VIEWS
         )
@@ -166,16 +166,16 @@ def edit_video(
         }
         job = edit_run.describe_job(inputs, prompts, trainer, guide)
         preview = partial(scene.preview, trainer)
-        saver = edit_run.Saver(folder, trainer, job, preview, save_every, progress)
-        if overwrite:
-            discard_former_run(folder)
+        saver = edit_run.Saver(run.work, trainer, job, preview, save_every, progress)
+        if not resume_edit:
+            run.begin(progress)
         prepared = time.monotonic()
         pace = edit_run.resume_or_begin(checkpoint, saver, minutes, progress)
         trained = time.monotonic()
         saver.save()
         edit = scene.edit(trainer)
-        told += write_videos(folder, read, edit, layer_formats, progress)
-        write_loss_chart(folder / "loss.png", trainer.history)
+        told += write_videos(run.work, read, edit, layer_formats, progress)
+        write_loss_chart(run.work / "loss.png", trainer.history)
         timings = {
             "preparation": prepared - begin,
             "training": trained - prepared,
@@ -188,10 +188,11 @@ def edit_video(
         )
         made["onto"] = os.path.relpath(onto, folder) if onto else None
         if clip_atlas and isinstance(edit, AtlasEdit):
-            made["layer"] = {"atlas": str(clip_atlas.folder), **write_atlas_layer(folder, edit)}
-        write_report(folder, read, edit, made, told)
-        record.write_record(folder, made)
-    return VideoResult(folder, made["interrupted"], made)
+            made["layer"] = {"atlas": str(clip_atlas.folder), **write_atlas_layer(run.work, edit)}
+        write_report(run.work, read, edit, made, told)
+        record.write_record(run.work, made)
+        delivered = run.deliver(not made["interrupted"], progress)
+    return VideoResult(delivered, made["interrupted"], made)
 
 
 def _check_choices(

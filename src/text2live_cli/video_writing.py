@@ -11,7 +11,6 @@ import contextlib
 import errno
 import itertools
 import os
-import secrets
 import shutil
 from collections.abc import Iterable, Iterator, Sequence
 from fractions import Fraction
@@ -24,7 +23,7 @@ import imagecodecs
 import numpy as np
 from av.video.reformatter import ColorRange, Interpolation, VideoReformatter
 
-from .atomic import atomic_path
+from .atomic import atomic_path, temporary_beside
 from .errors import Text2LiveError, UsageError
 from .video import Clip, decoded_frames, demuxed_packets, keeps_rate, open_container
 from .video_color import SCALING, ColorTags, matrix_for
@@ -228,7 +227,7 @@ def _kind(path: Path, kinds: dict[str, _Kind]) -> _Kind:
 @contextlib.contextmanager
 def _pictures_at_once(folder: Path) -> Iterator[Path]:
     """A folder whose files replace the numbered PNGs of `folder` when the block ends well."""
-    temporary = folder.with_name(f".{secrets.token_hex(6)}")
+    temporary = temporary_beside(folder)
     try:
         if folder.exists() and not folder.is_dir():
             raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR))

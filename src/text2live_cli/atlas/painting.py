@@ -18,6 +18,7 @@ from torch import Tensor
 from ..errors import Text2LiveError, UsageError
 from ..media import Picture, read_picture, to_uint, to_unit, write_picture
 from ..progress import Progress, Silent
+from ..run_folder import check_output
 from ..video import Clip, open_clip
 from ..video_writing import write_video
 from .discretise import AtlasPicture, discretise
@@ -79,9 +80,13 @@ def composite_clip(
         )
     if not 0 <= opacity <= 1:
         raise UsageError(f"--opacity {opacity}: must be from 0 to 1")
-    _check_output(source, output, is_folder, overwrite)
-    clip = open_clip(source)
     found = Path(atlas_dir) if atlas_dir is not None else find_atlas(source)
+    painted_frames = [text.partition(":")[2] for text in frame_edits]
+    inputs = [source, found, fg_layer, bg_layer, *painted_frames, *results]
+    if output.exists() and source.exists() and output.samefile(source):
+        raise UsageError(f"{output} is the clip itself: choose another -o OUT")
+    check_output(output, inputs, overwrite, "folder" if is_folder else "file")
+    clip = open_clip(source)
     if found is None:
         raise UsageError(f"{source}: no atlas of it; run text2live fit-atlas, or give --atlas-dir")
     folder = found
@@ -105,19 +110,6 @@ def composite_clip(
     for note in notes:
         progress.message(note)
     return output
-
-
-def _check_output(source: Path, output: Path, is_folder: bool, overwrite: bool) -> None:
-    try:
-        exists = output.exists()
-        if exists and source.exists() and output.samefile(source):
-            raise UsageError(f"{output} is the clip itself: choose another -o OUT")
-        if is_folder and exists and output.is_dir():
-            exists = any(output.iterdir())
-    except OSError as error:
-        raise Text2LiveError(f"{output}: cannot be read ({error.strerror})") from error
-    if exists and not overwrite:
-        raise UsageError(f"{output} exists: add --overwrite, or another -o OUT")
 
 
 def _faded(layer: Layer, opacity: float) -> Layer:
