@@ -14,6 +14,7 @@ import typer
 
 from .console import ConsoleProgress
 from .errors import Text2LiveError, UsageError
+from .texts import visible
 
 app = typer.Typer(
     name="text2live",
@@ -477,7 +478,7 @@ def weights_list(as_json: Json = False, debug: Debug = False) -> None:
                 if row.cached
                 else "         -"
             )
-            typer.echo(f"{row.name:34} {state}  {row.where}")
+            typer.echo(visible(f"{row.name:34} {state}  {row.where}"))
         typer.echo("\n`swatch` is small and knows only these words (and their synonyms):")
         for group, concepts in words.items():
             typer.echo(f"  {group}: {', '.join(concepts)}")
@@ -508,12 +509,12 @@ def weights_path(
         from .weights import cache_folder, cached
 
         if name is None:
-            typer.echo(cache_folder())
+            typer.echo(visible(str(cache_folder())))
             return
         found = cached(name)
         if found is None:
             raise Text2LiveError(f"{name} is not here yet: text2live weights fetch {name}")
-        typer.echo(found.path)
+        typer.echo(visible(str(found.path)))
 
 
 @weights_app.command("verify")
