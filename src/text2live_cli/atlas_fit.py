@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-import json
 import os
 import time
 from collections.abc import Sequence
@@ -24,15 +23,22 @@ from .atlas.measure import Quality, measure, verdict
 from .atlas.nla import NlaModel
 from .atlas.nla_files import MIN_PSNR, check_import, read_published, write_published
 from .atlas.nla_losses import NlaProblem
-from .atlas.settings import FitSettings, Span, choose_span
+from .atlas.settings import FILE_OPTIONS, FitSettings, Span, choose_span
 from .atlas.showing import REPORT, write_pictures, write_report, write_videos
 from .atlas.store import ATLAS, AtlasFacts, read_atlas, write_atlas
 from .checkpoint_files import sha256_of
 from .device import FP32, choose_device, choose_precision, explain_out_of_memory, prepare
-from .errors import UsageError
-from .outside import refuse_own_inputs, require_regular
+from .errors import Text2LiveError, UsageError
+from .outside import (
+    RECORD_ERRORS,
+    read_record,
+    refuse_own_inputs,
+    require_regular,
+    whole_number,
+)
 from .progress import Progress, Silent
 from .run_folder import CHECKPOINT, FIT_ATLAS, RECORD, claim_folder
+from .texts import shown_path
 from .training import catch_interrupt
 from .video import Clip, open_clip
 
@@ -109,7 +115,7 @@ def fit_atlas(
             run.work, model, clip, span, settings, material, quality, words, seconds, progress
         )
         made["seconds"] = {**seconds, "result": time.monotonic() - fitted}
-        made["output"] = str(folder)
+        made["output"] = shown_path(folder)
         record.write_record(run.work, made)
         if not interrupted:
             (run.work / CHECKPOINT).unlink(missing_ok=True)
@@ -146,12 +152,19 @@ def default_folder(source: Path, progress: Progress) -> Path:
 
 
 def begun_with(folder: Path) -> dict[str, Any] | None:
-    """The options that a stopped fit was begun with; None where its record was not written yet."""
+    """The options that a stopped fit was begun with, but for files, which are to be named again.
+
+    None where its record was not written yet.
+    """
     try:
-        told = json.loads((folder / RECORD).read_text("utf-8"))["settings"]
-        return {field.name: told[field.name] for field in dataclasses.fields(FitSettings)}
-    except (OSError, ValueError, LookupError, TypeError):
+        told = read_record(folder / RECORD)["settings"]
+        names = [field.name for field in dataclasses.fields(FitSettings)]
+        # Paths are not taken from a record, which may have come from elsewhere.
+        values: dict[str, Any] = {n: None if n in FILE_OPTIONS else told[n] for n in names}
+        FitSettings(**values)
+    except (*RECORD_ERRORS, Text2LiveError):
         return None
+    return values
 
 
 def _describe_job(
@@ -164,7 +177,7 @@ def _describe_job(
         if field.name not in ("frames", "export_nla"):
             job[field.name.replace("_", "-")] = str(value) if isinstance(value, Path) else value
     job.update(size=f"{size[1]}×{size[0]}", device=device.type, steps=settings.resolved().steps)
-    for name in ("masks", "flow-dir", "import-nla"):
+    for name in ("masks", "flow-dir", "import-nla", "clip-weights"):
         if job[name] is not None:  # the same files under another name are the same
             job[name] = _digest(Path(job[name]))
     return job
@@ -187,10 +200,11 @@ def _former(folder: Path, job: dict[str, Any]) -> dict[str, Any] | None:
     if not any((folder / name).exists() for name in (ATLAS, RECORD, CHECKPOINT)):
         return None
     try:
-        former = json.loads((folder / RECORD).read_text("utf-8"))
-        finished = (folder / ATLAS).exists() and not former["interrupted"]
+        former = read_record(folder / RECORD)
+        finished = (folder / ATLAS).exists() and former["interrupted"] is False
+        whole_number(former["steps_done"], 0, 2**40)
         known = dict(former["job"])
-    except (OSError, ValueError, LookupError, TypeError) as error:
+    except RECORD_ERRORS as error:
         raise UsageError(
             f"{folder} holds an unfinished fit: add --resume to go on, or --overwrite"
         ) from error
@@ -311,7 +325,7 @@ def _write_result(
 
 
 def _settings_json(settings: FitSettings) -> dict[str, Any]:
-    values = {name: str(v) if isinstance(v, Path) else v for name, v in vars(settings).items()}
+    values = {n: shown_path(v) if isinstance(v, Path) else v for n, v in vars(settings).items()}
     return {**values, settings.model: dataclasses.asdict(settings.resolved())}
 
 

@@ -106,6 +106,7 @@ def edit_image(
     """
     begin = time.monotonic()
     progress = progress or Silent()
+    edit_run.check_texts(prompt, roi, screen, also, keep)
     source = Path(source)
     device = choose_device(overrides.get("device") or "auto")
     chosen = preset or ("draft" if device.type == "cpu" else "paper")

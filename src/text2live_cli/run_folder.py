@@ -209,7 +209,7 @@ def check_output(
     with explained(output):
         exists = os.path.lexists(output)
         if exists and not (output.is_dir() if kind == "folder" else output.is_file()):
-            raise UsageError(f"{output} is no {kind}: choose another -o OUT")
+            raise UsageError(f"{output} cannot be made a {kind}: choose another -o OUT")
         inner = list(output.iterdir()) if exists and kind == "folder" else []
         refuse_own_inputs([output, *inner], inputs)
         if exists and not overwrite and (kind == "file" or inner):

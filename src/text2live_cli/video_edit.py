@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from . import edit_run, record, weights
-from .atlas.footage import fit_digest, tell_uncovered
+from .atlas.footage import tell_uncovered
 from .atlas.layers import Side
 from .atlas.store import ATLAS, Atlas
 from .charts import write_loss_chart
@@ -27,6 +27,7 @@ from .errors import UsageError
 from .progress import Progress, Silent
 from .prompts import slug
 from .run_folder import CHECKPOINT, EDIT_VIDEO, claim_folder, explained
+from .texts import require_text, shown_path
 from .video import Clip, open_clip
 from .video_atlas import ClipAtlas
 from .video_result import (
@@ -106,6 +107,8 @@ def edit_video(
     """
     begin = time.monotonic()
     progress = progress or Silent()
+    edit_run.check_texts(prompt, roi, screen, also, keep)
+    require_text("--foreground", foreground)
     side = _check_choices(atlas, layer_formats, baseline, onto)
     source = Path(source)
     device = choose_device(overrides.get("device") or "auto")
@@ -161,7 +164,7 @@ def edit_video(
         inputs = {
             "input": read.sha256,
             "atlas": atlas,
-            "fit": fit_digest(clip_atlas.folder) if clip_atlas else None,
+            "fit": clip_atlas.fitted.digest if clip_atlas and clip_atlas.fitted else None,
             "baseline": baseline,
         }
         job = edit_run.describe_job(inputs, prompts, trainer, guide)
@@ -175,6 +178,9 @@ def edit_video(
         saver.save()
         edit = scene.edit(trainer)
         told += write_videos(run.work, read, edit, layer_formats, progress)
+        for note in clip_atlas.changed() if clip_atlas else ():
+            progress.warning(note)
+            told.append(note)
         write_loss_chart(run.work / "loss.png", trainer.history)
         timings = {
             "preparation": prepared - begin,
@@ -188,7 +194,10 @@ def edit_video(
         )
         made["onto"] = os.path.relpath(onto, folder) if onto else None
         if clip_atlas and isinstance(edit, AtlasEdit):
-            made["layer"] = {"atlas": str(clip_atlas.folder), **write_atlas_layer(run.work, edit)}
+            made["layer"] = {
+                "atlas": shown_path(clip_atlas.folder),
+                **write_atlas_layer(run.work, edit),
+            }
         write_report(run.work, read, edit, made, told)
         record.write_record(run.work, made)
         delivered = run.deliver(not made["interrupted"], progress)

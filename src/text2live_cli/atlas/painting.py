@@ -22,7 +22,7 @@ from ..run_folder import check_output
 from ..video import Clip, open_clip
 from ..video_writing import write_video
 from .discretise import AtlasPicture, discretise
-from .footage import composited, find_atlas, fit_digest, result_layers, stacked, tell_uncovered
+from .footage import composited, find_atlas, result_layers, stacked, tell_uncovered
 from .layers import SIDES, Maps, Side
 from .render import Layer
 from .store import PICTURES, Atlas, read_atlas
@@ -96,8 +96,7 @@ def composite_clip(
         progress.message(note)
     files: dict[Side, Path | str | None] = {"foreground": fg_layer, "background": bg_layer}
     painted = {s: _atlas_layer(Path(p), s, atlas, folder, progress) for s, p in files.items() if p}
-    digest = fit_digest(folder) if results else ""
-    edited = result_layers([Path(result) for result in results], clip, digest)
+    edited = result_layers([Path(result) for result in results], clip, atlas.digest)
     stack = list(stacked(edited))
     stack.append({side: layer for side, layer in painted.items() if layer is not None})
     stack += [_frame_edit(text, clip, atlas, progress) for text in frame_edits]
