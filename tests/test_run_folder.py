@@ -37,6 +37,7 @@ from text2live_cli.swatch.moving import paint_clip
 from text2live_cli.swatch.painter import paint_scene
 
 OUTPUTS = Outputs((RECORD, CHECKPOINT, "a.txt", "b.txt"), ("layer",))
+OURS = '{"command": "edit-image"}'
 SETTINGS = {"clip": "swatch", "preset": "draft", "views": 1, "steps": 2}
 QUICK = [text for name, value in SETTINGS.items() for text in (f"--{name}", str(value))]
 posix = pytest.mark.skipif(os.name != "posix", reason="pipes, links and signals as POSIX has them")
@@ -88,7 +89,7 @@ def make(*, overwrite: bool = True, whole: bool = True, **files: str) -> Path:
     with claim_folder(Path("out"), OUTPUTS, []) as claimed:
         claimed.open(overwrite, False)
         claimed.begin(Silent())
-        write(Path("out"), claimed, run_json="{}", **files)
+        write(Path("out"), claimed, run_json=OURS, **files)
         return claimed.deliver(whole, Silent())
 
 
@@ -198,7 +199,7 @@ def test_a_whole_result_takes_the_place_of_the_former(here: Path) -> None:
     Path("out/layer/mine.png").write_text("mine")
     assert make(a_txt="2", layer__2_png="2") == Path("out")
     assert contents("out") == {
-        RECORD: b"{}",
+        RECORD: OURS.encode(),
         "a.txt": b"2",
         "layer/2.png": b"2",
         "notes.txt": b"mine",
@@ -207,11 +208,14 @@ def test_a_whole_result_takes_the_place_of_the_former(here: Path) -> None:
     assert [path.name for path in here.iterdir()] == ["out"]
 
 
-def test_in_a_folder_that_is_not_ours_nothing_is_removed(here: Path) -> None:
+@pytest.mark.parametrize("record", [None, "{}", '{"command": "other"}', "[]", "no JSON"])
+def test_in_a_folder_that_is_not_ours_nothing_is_removed(here: Path, record: str | None) -> None:
     Path("out").mkdir()
     Path("out/b.txt").write_text("mine")
+    if record is not None:
+        Path("out", RECORD).write_text(record)
     make(a_txt="1")
-    assert contents("out") == {RECORD: b"{}", "a.txt": b"1", "b.txt": b"mine"}
+    assert contents("out") == {RECORD: OURS.encode(), "a.txt": b"1", "b.txt": b"mine"}
 
 
 def test_a_run_that_fails_leaves_the_former_result(here: Path) -> None:
@@ -221,7 +225,7 @@ def test_a_run_that_fails_leaves_the_former_result(here: Path) -> None:
         claimed.open(True, False)
         claimed.begin(Silent())
         write(Path("out"), claimed, a_txt="2")
-        assert contents("out") == {RECORD: b"{}", "a.txt": b"1"}
+        assert contents("out") == {RECORD: OURS.encode(), "a.txt": b"1"}
         raise RuntimeError
     assert contents(".") == before
 
@@ -263,7 +267,7 @@ def test_a_delivery_that_was_killed_is_finished_by_the_next_run(
             assert moves < 2
     with claim_folder(Path("out"), OUTPUTS, []):
         pass
-    assert contents("out") == {RECORD: b"{}", "a.txt": b"2", CHECKPOINT: b"whole"}
+    assert contents("out") == {RECORD: OURS.encode(), "a.txt": b"2", CHECKPOINT: b"whole"}
     assert [path.name for path in here.iterdir()] == ["out"]
 
 

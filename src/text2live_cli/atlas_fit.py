@@ -26,6 +26,7 @@ from .atlas.nla_losses import NlaProblem
 from .atlas.settings import FILE_OPTIONS, FitSettings, Span, choose_span
 from .atlas.showing import REPORT, write_pictures, write_report, write_videos
 from .atlas.store import ATLAS, AtlasFacts, read_atlas, write_atlas
+from .atomic import sweep
 from .checkpoint_files import sha256_of
 from .device import FP32, choose_device, choose_precision, explain_out_of_memory, prepare
 from .errors import Text2LiveError, UsageError
@@ -132,6 +133,7 @@ def _check_export(
     if path is None:
         return
     require_regular(path, "--export-nla")
+    sweep(path.parent)
     refuse_own_inputs([path], inputs)
     if path.is_dir() or (FIT_ATLAS.holds(path.name) and path.parent.resolve() == folder.resolve()):
         raise UsageError(f"--export-nla {path}: choose another name for the checkpoint")

@@ -14,7 +14,7 @@ import typer
 
 from .console import ConsoleProgress
 from .errors import Text2LiveError, UsageError
-from .texts import visible
+from .texts import check_texts, visible
 
 app = typer.Typer(
     name="text2live",
@@ -167,6 +167,7 @@ def edit_image_command(
     """
     options = _edit_options(locals())
     with _reporting(quiet or as_json, debug) as progress:
+        check_texts(prompt, roi, screen, also or (), keep or ())
         from .image_edit import edit_image
 
         result = edit_image(source, prompt, mask=mask, progress=progress, **options)
@@ -243,6 +244,7 @@ def edit_video_command(
     """
     options = _edit_options(locals())
     with _reporting(quiet or as_json, debug) as progress:
+        check_texts(prompt, roi, screen, also or (), keep or ())
         from .video_edit import edit_video
 
         result = edit_video(

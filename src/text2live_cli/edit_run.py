@@ -22,12 +22,10 @@ from .objective import Objective
 from .progress import Progress
 from .prompts import Prompts, check_text, choose_roi, embed_prompts
 from .run_folder import CHECKPOINT, preview_path
-from .texts import require_text
 from .training import Renderer, Trainer, catch_interrupt
 from .views import ViewSettings
 
 _CHECKPOINT_SECONDS = 60.0
-_MAX_TEXTS = 64  # of an edit: each is encoded in 14 templates
 
 
 def check_limits(minutes: float | None, save_every: int | None, steps: int | None) -> None:
@@ -38,22 +36,6 @@ def check_limits(minutes: float | None, save_every: int | None, steps: int | Non
         raise UsageError(f"--minutes {minutes}: must be more than 0")
     if save_every is not None and save_every < 1:
         raise UsageError(f"--save-every {save_every}: must be at least 1")
-
-
-def check_texts(
-    prompt: str,
-    roi: str | None,
-    screen: str | None,
-    also: Sequence[str],
-    keep: Sequence[str],
-) -> None:
-    """Refuse texts that no encoder should see, before anything else is done."""
-    texts = [("PROMPT", prompt), ("--roi", roi), ("--screen", screen)]
-    texts += [("--also", text) for text in also] + [("--keep", text) for text in keep]
-    for option, text in texts:
-        require_text(option, text)
-    if len(texts) > _MAX_TEXTS:
-        raise UsageError(f"--also and --keep: {len(texts)} texts are too many (limit {_MAX_TEXTS})")
 
 
 def resolve_prompts(

@@ -35,6 +35,7 @@ from .progress import Progress, Silent
 from .prompts import Prompts, slug
 from .relevancy import relevancy_map
 from .run_folder import CHECKPOINT, EDIT_IMAGE, claim_folder
+from .texts import check_texts
 from .training import Trainer
 from .upsampling import render_at, snap_alpha
 
@@ -106,7 +107,7 @@ def edit_image(
     """
     begin = time.monotonic()
     progress = progress or Silent()
-    edit_run.check_texts(prompt, roi, screen, also, keep)
+    check_texts(prompt, roi, screen, also, keep)
     source = Path(source)
     device = choose_device(overrides.get("device") or "auto")
     chosen = preset or ("draft" if device.type == "cpu" else "paper")

@@ -14,7 +14,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from .atomic import sweep, write_json_atomic
+from .atomic import sweep, temporary_beside, write_json_atomic
 from .errors import Text2LiveError, UsageError
 from .folder_lock import LockedError, held
 from .outside import RECORD_ERRORS, read_record, refuse_own_inputs
@@ -26,6 +26,7 @@ PREVIEWS = "previews"
 LAYER = "layer"
 _DELIVERY = "delivery.json"
 """In a folder of work: all of the result is there, and how it goes to its place."""
+_COMMANDS = ("edit-image", "edit-video", "fit-atlas")  # as records name them
 _LONGEST_NAME = 200  # bytes of a file name, which end at 255: room for what is added
 
 
@@ -142,9 +143,8 @@ class RunFolder:
             progress.warning(f"{self.folder} is as it was; what there is so far is in {self.work}")
             return self.work
         with explained(self.folder):
-            ours = any((self.folder / name).is_file() for name in (RECORD, CHECKPOINT))
-            new = self._names(self.work)
-            stale = [name for name in self._names(self.folder) if ours and name not in new]
+            new, former = self._names(self.work), self._names(self.folder)
+            stale = [name for name in former if name not in new] if _is_ours(self.folder) else []
             write_json_atomic(self.work / _DELIVERY, {"files": new, "stale": stale})
         self.finish_delivery()
         return self.folder
@@ -237,6 +237,15 @@ def beside(folder: Path, kind: str) -> Path:
     return shown.with_name(f".{name}.{kind}")
 
 
+def _is_ours(folder: Path) -> bool:
+    """Whether a result of this program stands there, so that all of its files are ours."""
+    try:
+        ours = read_record(folder / RECORD).get("command") in _COMMANDS
+    except RECORD_ERRORS:
+        ours = False
+    return ours or (folder / CHECKPOINT).is_file()
+
+
 def _refuse_special(outputs: Outputs, folder: Path) -> None:
     """Refuse what is no file in the place of a file, and a link in that of a folder."""
     for path in outputs.standing(folder):
@@ -294,7 +303,7 @@ def _made(folder: Path) -> Iterator[None]:
         missing = [path for path in (folder, *folder.parents) if not path.exists()]
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            probe = folder / ".writable"
+            probe = temporary_beside(folder / "probe")
             probe.touch()
             probe.unlink()
         except OSError:

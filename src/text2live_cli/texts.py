@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import unicodedata
+from collections.abc import Sequence
 from pathlib import Path
 
 from .errors import UsageError
 
 MAX_TEXT = 1000
 """Characters of a prompt: the encoders read some 77 tokens of it."""
+
+MAX_TEXTS = 64
+"""Texts of one edit: each is encoded in 14 templates."""
 
 _TURNING = frozenset({"LRE", "RLE", "LRO", "RLO", "PDF", "LRI", "RLI", "FSI", "PDI"})
 
@@ -43,6 +47,25 @@ def require_text(option: str, text: str | None) -> None:
         if is_unfit(char):
             kind = "no UTF-8" if unicodedata.category(char) == "Cs" else "a control character"
             raise UsageError(f"{option} holds {_escaped(char)}, {kind}: write it as plain text")
+
+
+def check_texts(
+    prompt: str,
+    roi: str | None,
+    screen: str | None,
+    also: Sequence[str],
+    keep: Sequence[str],
+) -> None:
+    """Raise UsageError for texts of an edit that no encoder should see, naming the option.
+
+    Before anything else is done, torch imported included.
+    """
+    texts = [("PROMPT", prompt), ("--roi", roi), ("--screen", screen)]
+    texts += [("--also", text) for text in also] + [("--keep", text) for text in keep]
+    for option, text in texts:
+        require_text(option, text)
+    if len(texts) > MAX_TEXTS:
+        raise UsageError(f"--also and --keep: {len(texts)} texts are too many (limit {MAX_TEXTS})")
 
 
 def _escaped(char: str) -> str:

@@ -27,7 +27,7 @@ from .errors import UsageError
 from .progress import Progress, Silent
 from .prompts import slug
 from .run_folder import CHECKPOINT, EDIT_VIDEO, claim_folder, explained
-from .texts import require_text, shown_path
+from .texts import check_texts, require_text, shown_path
 from .video import Clip, open_clip
 from .video_atlas import ClipAtlas
 from .video_result import (
@@ -107,7 +107,7 @@ def edit_video(
     """
     begin = time.monotonic()
     progress = progress or Silent()
-    edit_run.check_texts(prompt, roi, screen, also, keep)
+    check_texts(prompt, roi, screen, also, keep)
     require_text("--foreground", foreground)
     side = _check_choices(atlas, layer_formats, baseline, onto)
     source = Path(source)

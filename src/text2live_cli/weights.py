@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import platformdirs
 
 from . import checkpoint_files, hub_download
-from .atomic import write_json_atomic
+from .atomic import sweep, write_json_atomic
 from .checkpoint_files import OPENAI_FILES, OPENAI_MARKS, sha256_of
 from .errors import Text2LiveError, UsageError
 from .outside import RECORD_ERRORS, plain_text, read_record, require_regular, whole_number
@@ -394,6 +394,7 @@ def _is_of_the_hub(path: Path) -> bool:
 def _write_record(record: _Record) -> None:
     path = _record_path(record.name)
     path.parent.mkdir(parents=True, exist_ok=True)
+    sweep(path.parent)
     write_json_atomic(path, asdict(record))
 
 

@@ -16,11 +16,11 @@ from PIL import Image
 from torch import Tensor
 
 from ..errors import Text2LiveError, UsageError
-from ..media import Picture, read_picture, to_uint, to_unit, write_picture
+from ..media import Picture, read_picture, to_uint, to_unit
 from ..progress import Progress, Silent
 from ..run_folder import check_output
 from ..video import Clip, open_clip
-from ..video_writing import write_video
+from ..video_writing import write_layer_frames, write_video
 from .discretise import AtlasPicture, discretise
 from .footage import composited, find_atlas, result_layers, stacked, tell_uncovered
 from .layers import SIDES, Maps, Side
@@ -117,11 +117,10 @@ def _faded(layer: Layer, opacity: float) -> Layer:
 
 def _write_frames(folder: Path, frames: Iterator[NDArray[np.uint8]]) -> None:
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        folder.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise Text2LiveError(f"{folder}: cannot be made a folder ({error.strerror})") from error
-    for number, frame in enumerate(frames):
-        write_picture(folder / f"{number:05d}.png", frame)
+    write_layer_frames(folder, frames)
 
 
 # Paint on an atlas
