@@ -183,7 +183,8 @@ def claim_folder(
     with explained(folder):
         if folder.exists() and not folder.is_dir():
             raise UsageError(f"{folder} is a file: name a folder with -o")
-    with _made(folder), _alone(folder):
+    with _made(folder.absolute().parent), _alone(folder), _made(folder):
+        _require_writable(folder)
         work = beside(folder, "partial")
         for place in (folder, work, *(folder / name for name in outputs.numbered)):
             sweep(place)
@@ -303,9 +304,6 @@ def _made(folder: Path) -> Iterator[None]:
         missing = [path for path in (folder, *folder.parents) if not path.exists()]
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            probe = temporary_beside(folder / "probe")
-            probe.touch()
-            probe.unlink()
         except OSError:
             _remove_empty(missing)
             raise
@@ -313,6 +311,13 @@ def _made(folder: Path) -> Iterator[None]:
         yield
     finally:
         _remove_empty(missing)
+
+
+def _require_writable(folder: Path) -> None:
+    with explained(folder):
+        probe = temporary_beside(folder / "probe")
+        probe.touch()
+        probe.unlink()
 
 
 @contextlib.contextmanager
