@@ -28,7 +28,7 @@ from .atlas.showing import REPORT, write_pictures, write_report, write_videos
 from .atlas.store import ATLAS, AtlasFacts, read_atlas, write_atlas
 from .atomic import sweep
 from .checkpoint_files import sha256_of
-from .device import FP32, choose_device, choose_precision, explain_out_of_memory, prepare
+from .device import IN_FIT, choose_device, explain_out_of_memory, prepare
 from .errors import Text2LiveError, UsageError
 from .outside import (
     RECORD_ERRORS,
@@ -39,6 +39,7 @@ from .outside import (
 )
 from .progress import Progress, Silent
 from .run_folder import CHECKPOINT, FIT_ATLAS, RECORD, claim_folder
+from .self_test import fit_step
 from .texts import shown_path
 from .training import catch_interrupt
 from .video import Clip, open_clip
@@ -54,7 +55,7 @@ class AtlasResult:
     record: dict[str, Any]
 
 
-@explain_out_of_memory()
+@explain_out_of_memory(IN_FIT)
 def fit_atlas(
     source: Path | str,
     *,
@@ -79,7 +80,7 @@ def fit_atlas(
     for note in clip.notes:
         progress.message(note)
     span = choose_span(settings, clip)
-    device = choose_device(settings.device)
+    device = choose_device(settings.device, fit_step, progress)
     size = working_size(clip, settings, device)
     folder = Path(output) if output else default_folder(clip.path, progress)
     if folder.resolve() == clip.path.resolve():
@@ -177,6 +178,7 @@ def _describe_job(
     for field in dataclasses.fields(settings):
         value = getattr(settings, field.name)
         if field.name not in ("frames", "export_nla"):
+            value = list(value) if isinstance(value, tuple) else value
             job[field.name.replace("_", "-")] = str(value) if isinstance(value, Path) else value
     job.update(size=f"{size[1]}×{size[0]}", device=device.type, steps=settings.resolved().steps)
     for name in ("masks", "flow-dir", "import-nla", "clip-weights"):
@@ -236,12 +238,7 @@ def _fit(
     if settings.import_nla is not None:
         return _imported(settings.import_nla, material), 0, False
     problem = _problem(material, settings, device)
-    precision = FP32
-    if settings.model == "nla":
-        precision = choose_precision(settings.precision, device)
-    elif settings.precision not in ("auto", "fp32"):
-        progress.message(f"--precision {settings.precision}: the grid model computes in fp32")
-    fitter = Fitter(problem, settings.resolved().steps, settings.seed, device, precision)
+    fitter = Fitter(problem, settings.resolved().steps, settings.seed, device)
     path = folder / CHECKPOINT
     with catch_interrupt() as stopped:
         if resume:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,6 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import torch
 import torch.nn.functional as F
@@ -21,20 +23,32 @@ from .clip_guide import ClipGuide, load_guide
 from .compositing import lay_over
 from .config import MIN_SIZE, EditSettings, resolve_settings
 from .device import (
+    IN_DELIVERY,
     Precision,
     choose_device,
     choose_precision,
     explain_out_of_memory,
+    here_or_on_cpu,
     prepare,
 )
-from .edit_layer import GREEN_SCREEN
+from .edit_layer import GREEN_SCREEN, EditLayer
 from .errors import UsageError
+from .hints import Hints, parse_hints
+from .image_region import (
+    describe_region,
+    keep_maps,
+    resolve_region,
+    seen_colors,
+    text_map,
+    write_region,
+)
 from .internal_dataset import Example, InternalDataset, render
 from .media import Picture, read_mask, read_picture, to_uint, to_unit, write_picture
 from .progress import Progress, Silent
-from .prompts import Prompts, slug
-from .relevancy import relevancy_map
+from .prompts import Prompts, knows, slug
+from .region import Region
 from .run_folder import CHECKPOINT, EDIT_IMAGE, claim_folder
+from .self_test import edit_step
 from .texts import check_texts
 from .training import Trainer
 from .upsampling import render_at, snap_alpha
@@ -69,8 +83,9 @@ class Scene:
     picture: Picture
     source: Tensor
     working: Tensor
-    mask: np.ndarray | None  # (H, W) at the size of the source
-    working_mask: Tensor | None
+    example: Example  # the working picture, and its region at that size
+    relevancy: np.ndarray | None = None  # the map of the ROI's text, (h, w) in [0, 1]
+    region: Region | None = None  # at the size of the source
 
 
 @explain_out_of_memory()
@@ -83,6 +98,9 @@ def edit_image(
     also: Sequence[str] = (),
     keep: Sequence[str] = (),
     mask: Path | str | None = None,
+    box: str | None = None,
+    points: Sequence[str] = (),
+    not_points: Sequence[str] = (),
     preset: str | None = None,
     clip: str = weights.DEFAULT_CLIP,
     clip_weights: Path | str | None = None,
@@ -97,10 +115,12 @@ def edit_image(
     """Edit the picture `source` so that it fits `prompt`; results go to a folder of their own.
 
     `roi` names what is in the picture now (default: taken from the prompt), `screen` the edit by
-    itself, `also` holds further prompts for the same edit, `keep` what must stay, `mask` is a
-    picture of the source's size, white where it may change. `preset` is "paper", "standard" or
-    "draft" (default: "paper" on a GPU, else "draft"); `overrides` are fields of `EditSettings`, and
-    those of `LossWeights` after "lambda_". `minutes` fixes the number of steps by their pace.
+    itself, `also` holds further prompts for the same edit, `keep` what must stay. Where it is to be
+    is said by `mask` (of the source's size, white where it may change), `box` ("X,Y,W,H"), `points`
+    and `not_points` ("X,Y", on the object and beside it), in pixels or per cent. `preset` is
+    "paper", "standard" or "draft" (default: "paper" on a GPU, else "draft"); `overrides` are fields
+    of `EditSettings`, and those of `LossWeights` after "lambda_". `minutes` fixes the number of
+    steps by their pace.
     Ctrl-C ends the run after the step at hand; its result is written, and `resume=True` goes on.
 
     Raises UsageError for what cannot be asked for, Text2LiveError for what goes wrong.
@@ -109,7 +129,7 @@ def edit_image(
     progress = progress or Silent()
     check_texts(prompt, roi, screen, also, keep)
     source = Path(source)
-    device = choose_device(overrides.get("device") or "auto")
+    device = choose_device(overrides.get("device") or "auto", edit_step, progress)
     chosen = preset or ("draft" if device.type == "cpu" else "paper")
     settings = resolve_settings(chosen, clip, **overrides)
     edit_run.check_limits(minutes, save_every, overrides.get("steps"))
@@ -120,30 +140,42 @@ def edit_image(
         for note in picture.notes:
             progress.message(f"{source.name}: {note}")
         prepare(device)
-        precision = choose_precision(settings.precision, device)
+        precision = choose_precision(settings.precision, device, progress)
         reason = "" if preset else (": no GPU here" if device.type == "cpu" else ": there is a GPU")
         progress.message(f"preset {chosen}{reason}; on {device.type} in {precision.name}")
-        scene = prepare_scene(picture, Path(mask) if mask else None, settings, device, progress)
+        size = picture.height, picture.width
+        hints = parse_hints(size, box, points, not_points)
+        drawn = read_mask(Path(mask), size) if mask else None
+        scene = prepare_scene(picture, settings, device, progress)
         checkpoint = Checkpoint.read(run.work / CHECKPOINT) if resume else None
+        settings = edit_run.with_layout(settings, device, precision, checkpoint, progress)
         guide = load_guide(clip, Path(clip_weights) if clip_weights else None, progress)
         guide.to(device)
         prompts = edit_run.resolve_prompts(
             prompt, roi, screen, also, keep, guide, scene.working, progress
         )
+        scene = with_region(scene, guide, prompts, settings, hints, drawn, progress)
         trainer = make_trainer(guide, prompts, scene, settings, device, precision)
-        mask_hash = None if scene.mask is None else record.hash_array(scene.mask)
-        inputs = {"input": picture.sha256, "mask": mask_hash}
+        inputs = {
+            "input": picture.sha256,
+            "mask": None if drawn is None else record.hash_array(drawn),
+            "box": box,
+            "points": list(points),
+            "not": list(not_points),
+        }
         job = edit_run.describe_job(inputs, prompts, trainer, guide)
         preview = partial(_preview, trainer, scene)
         saver = edit_run.Saver(run.work, trainer, job, preview, save_every, progress)
         if not resume:
             run.begin(progress)
+            _write_sight(run.work, scene)
         prepared = time.monotonic()
         pace = edit_run.resume_or_begin(checkpoint, saver, minutes, progress)
         trained = time.monotonic()
         progress.stage("writing the result")
         saver.save()
-        unchanged = _write_result(run.work, trainer, scene, guide, prompts)
+        with explain_out_of_memory(IN_DELIVERY):
+            unchanged = _write_result(run.work, trainer, scene, progress)
         timings = {
             "preparation": prepared - begin,
             "training": trained - prepared,
@@ -162,29 +194,69 @@ def edit_image(
             unchanged,
             job,
         )
+        made["region"] = describe_region(scene.region) if scene.region else None
         record.write_record(run.work, made)
         delivered = run.deliver(not made["interrupted"], progress)
     return EditResult(delivered, made["interrupted"], made)
 
 
 def prepare_scene(
-    picture: Picture,
-    mask: Path | None,
-    settings: EditSettings,
-    device: torch.device,
-    progress: Progress,
+    picture: Picture, settings: EditSettings, device: torch.device, progress: Progress
 ) -> Scene:
-    """The picture and its mask on `device`, as read and resized for the training."""
+    """The picture on `device`, as read and resized for the training; its region is not known."""
     source = _to_tensor(to_unit(picture.color), device)
     if picture.alpha is not None:  # the encoder sees what is transparent as white
         opacity = _to_tensor(to_unit(picture.alpha)[..., None], device)
         source = torch.lerp(torch.ones_like(source), source, opacity)
     size = _working_size(picture, settings.size, progress)
-    limit = read_mask(mask, (picture.height, picture.width)) if mask else None
-    working_mask = None
-    if limit is not None:
-        working_mask = _resize(_to_tensor(limit[..., None], device), size)
-    return Scene(picture, source, _resize(source, size), limit, working_mask)
+    working = _resize(source, size)
+    return Scene(picture, source, working, Example(working))
+
+
+def with_region(
+    scene: Scene,
+    guide: ClipGuide,
+    prompts: Prompts,
+    settings: EditSettings,
+    hints: Hints,
+    mask: np.ndarray | None,
+    progress: Progress,
+) -> Scene:
+    """The scene with its text's map, and the region unless that is looked for in every example."""
+    colors = seen_colors(scene.picture)
+    relevancy = text_map(guide, colors, prompts.roi)
+    scene = dataclasses.replace(scene, relevancy=relevancy)
+    pointed = hints.given or mask is not None
+    if settings.region == "paper" and not pointed:
+        return scene
+    told = relevancy if knows(guide, prompts.roi) or not pointed else None
+    region = resolve_region(colors, told, hints, mask, progress)
+    keep = None
+    if settings.region == "auto" and prompts.keep:
+        keep = np.dstack(keep_maps(guide, colors, prompts.keep))
+    maps = (region.limit, region.target, keep)
+    example = Example(scene.working, *(_working_map(scene, x) for x in maps))
+    return dataclasses.replace(scene, region=region, example=example)
+
+
+def _working_map(scene: Scene, values: np.ndarray | None) -> Tensor | None:
+    """A map (H, W) or (H, W, K) at the size of the source → (1, K, h, w) at the working size."""
+    if values is None:
+        return None
+    values = values.reshape(*values.shape[:2], -1)
+    size = scene.working.shape[2], scene.working.shape[3]
+    return _resize(_to_tensor(values, scene.working.device), size)
+
+
+def _write_sight(folder: Path, scene: Scene) -> None:
+    """Write relevancy.png, and what is known of the region, so that it can be seen at once."""
+    assert scene.relevancy is not None
+    size = scene.picture.width, scene.picture.height
+    relevancy = cv2.resize(scene.relevancy, size, interpolation=cv2.INTER_LINEAR)
+    write_picture(folder / "relevancy.png", to_uint(relevancy, 255))
+    if scene.region is not None:
+        colors = seen_colors(scene.picture)
+        write_region(folder / "region.png", folder / "mask.png", colors, scene.region)
 
 
 def _working_size(picture: Picture, short: int, progress: Progress) -> tuple[int, int]:
@@ -220,25 +292,21 @@ def make_trainer(
     precision: Precision,
 ) -> Trainer:
     """The trainer of one picture and its prompts."""
-    whole = Example(scene.working, scene.working_mask)
-    dataset = InternalDataset(whole, settings.dataset, settings.internal_dataset)
+    dataset = InternalDataset(scene.example, settings.dataset, settings.internal_dataset)
     return edit_run.make_trainer(guide, prompts, dataset, settings, device, precision)
 
 
 def _preview(trainer: Trainer, scene: Scene) -> np.ndarray:
     """The composite at the working size, (h, w, 3) uint8."""
-    example = Example(scene.working, scene.working_mask)
     with torch.no_grad(), trainer.precision.autocast(trainer.device):
-        composite = render(trainer.generator, example).composite
+        composite = render(trainer.generator, scene.example).composite
     return to_uint(_to_array(composite), 255)
 
 
-def _write_result(
-    folder: Path, trainer: Trainer, scene: Scene, guide: ClipGuide, prompts: Prompts
-) -> float:
+def _write_result(folder: Path, trainer: Trainer, scene: Scene, progress: Progress) -> float:
     """Write all pictures of the result; returns the share of pixels that stay untouched."""
     picture, profile = scene.picture, scene.picture.icc_profile
-    layer = _render_layer(trainer, scene)
+    layer = _render_layer(trainer, scene, progress)
     color, alpha = layer[..., :3], layer[..., 3]
     composite = lay_over(picture.color, layer)
     green = np.broadcast_to(to_uint(np.array(GREEN_SCREEN), 255), color.shape)
@@ -246,20 +314,22 @@ def _write_result(
     write_picture(folder / "composite.png", composite, picture.alpha, profile)
     write_picture(folder / "alpha.png", alpha)
     write_picture(folder / "screen.png", lay_over(green, layer))
-    found = relevancy_map(guide, scene.working, [trainer.objective.texts.roi_query])
-    found = F.interpolate(found, scene.source.shape[2:], mode="bilinear", align_corners=False)
-    write_picture(folder / "relevancy.png", to_uint(_to_array(found)[..., 0], 255))
     write_loss_chart(folder / "loss.png", trainer.history)
     return float(np.mean(alpha == 0))
 
 
-def _render_layer(trainer: Trainer, scene: Scene) -> np.ndarray:
+def _render_layer(trainer: Trainer, scene: Scene, progress: Progress) -> np.ndarray:
     """The layer as it is saved: (H, W, 4) uint8 at the size of the source, alpha snapped."""
-    with torch.no_grad(), trainer.precision.autocast(trainer.device):
-        layer = render_at(trainer.generator, scene.source, scene.working)
+
+    def render_on(device: torch.device) -> EditLayer:
+        generator, precision = trainer.generator_on(device)
+        with torch.no_grad(), precision.autocast(device):
+            return render_at(generator, scene.source.to(device), scene.working.to(device))
+
+    layer = here_or_on_cpu(render_on, trainer.device, progress)
     alpha = _to_array(snap_alpha(layer.alpha, trainer.settings.alpha_cut))[..., 0]
-    if scene.mask is not None:
-        alpha = alpha * scene.mask
+    if scene.region is not None and scene.region.matte is not None:
+        alpha = alpha * scene.region.matte
     if scene.picture.alpha is not None:  # what is transparent stays transparent
         alpha = alpha * (scene.picture.alpha > 0)
     return np.dstack([to_uint(_to_array(layer.color), 255), to_uint(alpha, 255)])

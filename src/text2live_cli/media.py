@@ -14,6 +14,7 @@ import math
 import re
 import stat
 import struct
+import threading
 import warnings
 import zlib
 from collections.abc import Callable, Iterator
@@ -42,6 +43,7 @@ MAX_FILE_BYTES = 2**30
 """Larger files are refused unread; 100 megapixels of 16-bit RGBA are 0.8e9 bytes."""
 
 _READ_FORMATS = ("JPEG", "PNG", "WEBP", "TIFF", "GIF", "BMP")
+_pillow_limit = threading.Lock()  # Pillow's limit is one for all threads
 _TIFF_STARTS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 _UNSUPPORTED_MODES = frozenset({"I", "F", "I;16", "I;16B", "I;16L", "LAB", "HSV"})
 
@@ -332,11 +334,12 @@ def _is_raw(page: tifffile.TiffPage) -> bool:
 
 def _open_with_pillow(data: bytes) -> Image.Image:
     """Read the header only. Pillow's own limit is lifted here: it would hide the size from us."""
-    pillow_limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
-    try:
-        image = Image.open(BytesIO(data), formats=_READ_FORMATS)
-    finally:
-        Image.MAX_IMAGE_PIXELS = pillow_limit
+    with _pillow_limit:
+        limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
+        try:
+            image = Image.open(BytesIO(data), formats=_READ_FORMATS)
+        finally:
+            Image.MAX_IMAGE_PIXELS = limit
     _check_size(*image.size)
     return image
 

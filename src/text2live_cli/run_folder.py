@@ -58,14 +58,14 @@ class Outputs:
 EDIT_IMAGE = Outputs(
     (
         *(RECORD, CHECKPOINT, "layer.png", "composite.png", "alpha.png", "screen.png"),
-        *("relevancy.png", "loss.png"),
+        *("relevancy.png", "region.png", "mask.png", "loss.png"),
     ),
     (PREVIEWS,),
 )
 EDIT_VIDEO = Outputs(
     (
         *(RECORD, CHECKPOINT, "composite.mp4", "screen.mp4", "layer.mov", "layer.webm"),
-        *("atlas-layer.png", "loss.png", "report.html"),
+        *("atlas-layer.png", "region.png", "mask.png", "loss.png", "report.html"),
     ),
     (PREVIEWS, LAYER),
 )

@@ -2,8 +2,8 @@
 
 Up to 1.2 times the trained size the generator itself is run there. Above, the layer is upsampled
 along the source's edges, by a guided filter (He, Sun and Tang 2010; its coefficients upsampled, as
-in the "fast guided filter", He and Sun 2015). What either loses against the trained layer is added
-back.
+in the "fast guided filter", He and Sun 2015), in strips, so that the memory it takes hardly grows.
+What either loses against the trained layer is added back.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from torch import Tensor
 
 from .edit_layer import EditLayer
 from .generator import Generator
+from .resampling import enlarged_rows, shrunk, strips
 
 MAX_DIRECT_SCALE = 1.2
 """The generator has seen its picture at up to this scale, and can be run there."""
@@ -53,15 +54,22 @@ def snap_alpha(alpha: Tensor, cut: float) -> Tensor:
 
 def _guided(values: Tensor, small: Tensor, large: Tensor) -> Tensor:
     """Guided upsampling of (1, C, h, w), held between the local extremes of the small values."""
-    size = large.shape[2:]
-    low = _bilinear(-F.max_pool2d(-values, 3, 1, 1), size)
-    high = _bilinear(F.max_pool2d(values, 3, 1, 1), size)
+    size = large.shape[2], large.shape[3]
+    low, high = -F.max_pool2d(-values, 3, 1, 1), F.max_pool2d(values, 3, 1, 1)
     slope, offset = _local_linear(values, small)
-    result = _apply_linear(slope, offset, large)
-    result = torch.minimum(torch.maximum(result, low), high)
+
+    def held(part: Tensor, rows: slice) -> Tensor:
+        above = torch.maximum(part, enlarged_rows(low, size, rows))
+        return torch.minimum(above, enlarged_rows(high, size, rows))
+
+    result = large.new_empty(1, values.shape[1], *size)
+    for rows in strips(size):
+        result[:, :, rows] = held(_apply_linear(slope, offset, large, rows), rows)
     for _ in range(_CORRECTIONS):
-        result = _corrected(result, values)
-        result = torch.minimum(torch.maximum(result, low), high)
+        lacking = values - shrunk(result, (values.shape[2], values.shape[3]))
+        for rows in strips(size):
+            better = result[:, :, rows] + enlarged_rows(lacking, size, rows)
+            result[:, :, rows] = held(better, rows)
     return result
 
 
@@ -87,13 +95,12 @@ def _local_linear(values: Tensor, guide: Tensor) -> tuple[Tensor, Tensor]:
     return smooth.view(channels, 3, height, width), _window_mean(offset)
 
 
-def _apply_linear(slope: Tensor, offset: Tensor, guide: Tensor) -> Tensor:
-    """slope · guide + offset at the size of the guide; channel by channel, to spare memory."""
-    size = guide.shape[2:]
-    result = _bilinear(offset, size)
-    for channel, slopes in enumerate(slope):
-        for axis, plane in enumerate(slopes):
-            result[0, channel] += _bilinear(plane[None, None], size)[0, 0] * guide[0, axis]
+def _apply_linear(slope: Tensor, offset: Tensor, guide: Tensor, rows: slice) -> Tensor:
+    """slope · guide + offset at some rows of the guide; axis by axis, to spare memory."""
+    size = guide.shape[2], guide.shape[3]
+    result = enlarged_rows(offset, size, rows)
+    for axis, planes in enumerate(slope.unbind(1)):
+        result += enlarged_rows(planes[None], size, rows) * guide[:, axis : axis + 1, rows]
     return result
 
 

@@ -22,14 +22,23 @@ from .charts import write_loss_chart
 from .checkpoint import Checkpoint
 from .clip_guide import load_guide
 from .config import resolve_video_settings
-from .device import choose_device, choose_precision, explain_out_of_memory, prepare
+from .device import (
+    IN_DELIVERY,
+    choose_device,
+    choose_precision,
+    explain_out_of_memory,
+    prepare,
+)
 from .errors import UsageError
+from .image_region import describe_region, write_region
 from .progress import Progress, Silent
 from .prompts import slug
 from .run_folder import CHECKPOINT, EDIT_VIDEO, claim_folder, explained
+from .self_test import edit_step
 from .texts import check_texts, require_text, shown_path
 from .video import Clip, open_clip
 from .video_atlas import ClipAtlas
+from .video_region import Shown, find_atlas_region, read_pointed
 from .video_result import (
     LAYER_FORMATS,
     AtlasEdit,
@@ -75,8 +84,11 @@ def edit_video(
     atlas: str = "fg",
     atlas_dir: Path | str | None = None,
     masks: Path | str | None = None,
-    box: str | None = None,
     foreground: str | None = None,
+    mask: Path | str | None = None,
+    box: str | None = None,
+    points: Sequence[str] = (),
+    not_points: Sequence[str] = (),
     onto: Path | str | None = None,
     layer_formats: Sequence[str] = ("mov",),
     baseline: str | None = None,
@@ -98,7 +110,9 @@ def edit_video(
     """Edit the layer `atlas` ("fg" or "bg") of a clip so that it fits `prompt`.
 
     The clip's atlas is that in `atlas_dir`, or where `fit_atlas` puts it, or is fitted now, with
-    `masks`, `box` or `foreground` as there. `onto` is an earlier result on the same atlas: both are
+    `masks` or `foreground` as there. `mask`, `box`, `points` and `not_points` say where the edit is
+    to be, as for a picture, on one frame: each may end in "@FRAME" (from 0; default: the first that
+    was fitted). `onto` is an earlier result on the same atlas: both are
     rendered together. `layer_formats` are "mov" (ProRes 4444), "webm" (VP9) and "png", or "none".
     `baseline` is one of the paper's comparisons: "atlas" trains on the atlas as if it were a
     picture, "frames" on the frames, without an atlas. All else is as in `edit_image`.
@@ -111,7 +125,7 @@ def edit_video(
     require_text("--foreground", foreground)
     side = _check_choices(atlas, layer_formats, baseline, onto)
     source = Path(source)
-    device = choose_device(overrides.get("device") or "auto")
+    device = choose_device(overrides.get("device") or "auto", edit_step, progress)
     chosen = preset or ("draft" if device.type == "cpu" else "paper")
     settings = resolve_video_settings(chosen, clip, side == "foreground", **overrides)
     edit_run.check_limits(minutes, save_every, overrides.get("steps"))
@@ -119,29 +133,34 @@ def edit_video(
     _check_folder(folder, source)
     require_encoders(layer_formats)
     read = open_clip(source)
+    pointed = read_pointed(read, mask, box, points, not_points)
+    if pointed.given and baseline == "frames":
+        raise UsageError("--box, --point, --mask: the baseline frames has no atlas to carry it to")
     may_resume = resume and not overwrite and not (folder / CHECKPOINT).exists()
     clip_atlas = None
     if baseline != "frames":
         clip_atlas = ClipAtlas.locate(read, atlas_dir, may_resume, progress)
     # Where a stopped fit goes on, the edit after it begins anew.
     resume_edit = resume and not (clip_atlas and clip_atlas.resumes)
-    with claim_folder(folder, EDIT_VIDEO, [source, masks, atlas_dir, clip_weights]) as run:
+    used = [source, masks, pointed.path, atlas_dir, clip_weights]
+    with claim_folder(folder, EDIT_VIDEO, used) as run:
         run.open(overwrite, resume_edit)
         if clip_atlas:
             clip_atlas.read()
         below = clip_atlas.layers_of(Path(onto), folder) if clip_atlas and onto else []
         prepare(device)
-        precision = choose_precision(settings.precision, device)
+        precision = choose_precision(settings.precision, device, progress)
         for note in read.notes:
             progress.message(note)
         progress.message(f"preset {chosen}; on {device.type} in {precision.name}")
         guide = load_guide(clip, Path(clip_weights) if clip_weights else None, progress)
         guide.to(device)
         size = training_size(read, settings)
-        shown = _middle_frame(read, clip_atlas.fitted if clip_atlas else None, size, device)
-        prompts = edit_run.resolve_prompts(prompt, roi, screen, also, keep, guide, shown, progress)
-        fit = {"masks": masks, "box": box, "foreground": foreground}
+        middle = _middle_frame(read, clip_atlas.fitted if clip_atlas else None, size, device)
+        prompts = edit_run.resolve_prompts(prompt, roi, screen, also, keep, guide, middle, progress)
+        fit = {"masks": masks, "foreground": foreground}
         scene: AtlasScene | FramesScene
+        shown: Shown | None = None
         told = list(read.notes)
         if clip_atlas is None:
             _tell_not_needed({"atlas-dir": atlas_dir, **fit}, progress)
@@ -149,7 +168,7 @@ def edit_video(
         else:
             hint = prompts.roi if side == "foreground" else None
             encoder = {"clip": clip, "clip_weights": clip_weights, "device": settings.device}
-            fitted = clip_atlas.complete(fit, hint, encoder, progress)
+            fitted = clip_atlas.complete(fit, hint, encoder, progress).on(device)
             uncovered = tell_uncovered(read, fitted)
             for note in uncovered:
                 progress.message(note)
@@ -157,7 +176,11 @@ def edit_video(
             scene = prepare_atlas_scene(
                 read, fitted, side, settings, device, progress, below, baseline == "atlas"
             )
+            scene, shown = find_atlas_region(
+                scene, guide, prompts, pointed, settings.region, progress
+            )
         checkpoint = Checkpoint.read(run.work / CHECKPOINT) if resume_edit else None
+        settings = edit_run.with_layout(settings, device, precision, checkpoint, progress)
         trainer = edit_run.make_trainer(
             guide, prompts, scene.renderer(settings), settings, device, precision, VIEWS
         )
@@ -166,18 +189,26 @@ def edit_video(
             "atlas": atlas,
             "fit": clip_atlas.fitted.digest if clip_atlas and clip_atlas.fitted else None,
             "baseline": baseline,
+            "mask": None if pointed.mask is None else record.hash_array(pointed.mask),
+            "box": box,
+            "points": list(points),
+            "not": list(not_points),
         }
         job = edit_run.describe_job(inputs, prompts, trainer, guide)
         preview = partial(scene.preview, trainer)
         saver = edit_run.Saver(run.work, trainer, job, preview, save_every, progress)
         if not resume_edit:
             run.begin(progress)
+            if shown is not None:
+                region_files = run.work / "region.png", run.work / "mask.png"
+                write_region(*region_files, shown.frame, shown.region)
         prepared = time.monotonic()
         pace = edit_run.resume_or_begin(checkpoint, saver, minutes, progress)
         trained = time.monotonic()
         saver.save()
-        edit = scene.edit(trainer)
-        told += write_videos(run.work, read, edit, layer_formats, progress)
+        with explain_out_of_memory(IN_DELIVERY):
+            edit = scene.edit(trainer, progress)
+            told += write_videos(run.work, read, edit, layer_formats, progress)
         for note in clip_atlas.changed() if clip_atlas else ():
             progress.warning(note)
             told.append(note)
@@ -192,6 +223,7 @@ def edit_video(
         made = record.make_record(
             "edit-video", facts, trainer, guide, prompts, folder, timings, _unchanged(edit), job
         )
+        made["region"] = describe_region(shown.region) if shown else None
         made["onto"] = os.path.relpath(onto, folder) if onto else None
         if clip_atlas and isinstance(edit, AtlasEdit):
             made["layer"] = {

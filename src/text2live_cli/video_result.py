@@ -129,7 +129,7 @@ def write_videos(
 
     Returns what the user should be told. Raises Text2LiveError where one cannot be written.
     """
-    timing: dict[str, Any] = {"times": clip.times, "like": clip}
+    timing: dict[str, Any] = {"times": clip.times, "end": clip.end, "like": clip}
     composite, screen = folder / "composite.mp4", folder / "screen.mp4"
     frames = edit.composited(progress)
     notes = write_video(composite, frames, clip.rate, audio_from=clip, **timing)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..config import DEVICES, PRECISIONS, require_one_of
+from ..config import DEVICES, require_one_of
 from ..errors import UsageError
+from ..hints import Hints, parse_hints
 from ..texts import require_text
 from ..video import Clip
 from .grid_fit import GridSettings
@@ -29,7 +31,9 @@ class FitSettings:
     every: int = 1
     size: int | None = None  # short side of the fit, pixels
     masks: Path | None = None
-    box: str | None = None  # "X,Y,W,H" or "X,Y,W,H@FRAME", pixels of the source
+    box: str | None = None  # "X,Y,W,H" or "X,Y,W,H@FRAME", pixels or per cent of the source
+    points: Sequence[str] = ()  # "X,Y" or "X,Y@FRAME", on the foreground
+    not_points: Sequence[str] = ()  # and beside it
     foreground: str | None = None  # a text
     foreground_hint: str | None = None  # the same, but all that moves where nothing fits it
     clip: str = "ViT-B-32-quickgelu/openai"  # the encoder that finds it
@@ -42,7 +46,6 @@ class FitSettings:
     steps: int | None = None
     seed: int = 0
     device: str = "auto"
-    precision: str = "auto"
 
     def __post_init__(self) -> None:
         """Raise UsageError, naming the option, where a value cannot work."""
@@ -50,12 +53,13 @@ class FitSettings:
         for name in FILE_OPTIONS:
             if (value := getattr(self, name)) is not None:
                 object.__setattr__(self, name, Path(value))
+        for name in ("points", "not_points"):
+            object.__setattr__(self, name, tuple(getattr(self, name)))
         if self.import_nla:
             object.__setattr__(self, "model", "nla")  # it holds nothing else
         require_one_of("--model", self.model, MODELS)
         require_one_of("--flow", self.flow, FLOWS)
         require_one_of("--device", self.device, DEVICES)
-        require_one_of("--precision", self.precision, PRECISIONS)
         for flag, value in (("--every", self.every), ("--steps", self.steps)):
             if value is not None and value < 1:
                 raise UsageError(f"{flag} {value}: must be at least 1")
@@ -63,7 +67,12 @@ class FitSettings:
             raise UsageError(f"--seed {self.seed}: must be 0 or more")
         if self.size is not None and self.size < MIN_SIZE:
             raise UsageError(f"--size {self.size}: must be at least {MIN_SIZE}")
-        given = {"--masks": self.masks, "--box": self.box, "--foreground": self.foreground}
+        pointed = "--box" if self.box else "--point"
+        given = {
+            "--masks": self.masks,
+            pointed: self.box or self.points,
+            "--foreground": self.foreground,
+        }
         named = [flag for flag, value in given.items() if value]
         if len(named) > 1:
             raise UsageError(f"{' and '.join(named)}: choose one")
@@ -117,15 +126,12 @@ def choose_span(settings: FitSettings, clip: Clip) -> Span:
     return span
 
 
-def parse_box(text: str, span: Span, clip: Clip) -> tuple[tuple[int, int, int, int], int]:
-    """X, Y, W, H in pixels of the source, and the fitted frame (from 0) it lies on."""
-    match = re.fullmatch(r"(\d+),(\d+),(\d+),(\d+)(?:@(\d+))?", text.replace(" ", ""))
-    if match is None:
-        raise UsageError(f"--box {text}: must be X,Y,W,H or X,Y,W,H@FRAME, whole pixels")
-    x, y, width, height = (int(match[i]) for i in range(1, 5))
-    if width < 2 or height < 2 or x + width > clip.width or y + height > clip.height:
-        raise UsageError(f"--box {text}: must lie in the frame, {clip.width}×{clip.height}")
-    frame = int(match[5]) if match[5] else span.first
-    if not span.first <= frame < span.end:
-        raise UsageError(f"--box {text}: frame {frame} is not in {span.first}:{span.end}")
-    return (x, y, width, height), round((frame - span.first) / span.every)
+def fit_hints(settings: FitSettings, span: Span, clip: Clip) -> Hints:
+    """What the user points at, all on one fitted frame. Raises UsageError, naming the option."""
+    return parse_hints(
+        (clip.height, clip.width),
+        settings.box,
+        settings.points,
+        settings.not_points,
+        range(span.first, span.end),
+    )

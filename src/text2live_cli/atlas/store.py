@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -65,6 +65,15 @@ class Atlas:
     """SHA-256 of the file, of the very bytes that the model was read from: it tells fits apart."""
 
     @property
+    def device(self) -> torch.device:
+        """Where it is looked up and rendered."""
+        return self.model.device
+
+    def on(self, device: torch.device) -> Atlas:
+        """The same, looked up and rendered on `device`."""
+        return replace(self, model=self.model.on(device))
+
+    @property
     def frames(self) -> range:
         """The numbers of the fitted source frames."""
         facts = self.facts
@@ -80,12 +89,12 @@ class Atlas:
         return self.model.closed()
 
     def locate(self, frame: int, size: tuple[int, int]) -> Maps:
-        """The maps of a source frame as edits use them, at any size.
+        """The maps of a source frame as edits use them, at any size, on the model's device.
 
         Between fitted frames by interpolation.
         """
         t = (frame - self.facts.first) / self.facts.every
-        return Maps(*(values.cpu() for values in self._shown.locate(t, size)))
+        return self._shown.locate(t, size)
 
     def require_clip(self, clip: Clip, folder: Path) -> None:
         """Refuse a clip that the atlas was not fitted to."""
