@@ -849,7 +849,7 @@ def test_ablations_leave_their_term_out(
 ) -> None:
     passed(edit(painted.clip, "--steps", 2, "-o", "out", *flags, *NO_LAYER))
     terms = set(record_of("out")["history"]["terms"][0])
-    every = {"composition", "direction", "screen", "structure", "sparsity", "bootstrap"}
+    every = {"composition", "direction", "screen", "structure", "form", "sparsity", "bootstrap"}
     kept = {"keep"} if "--keep" in flags else set()
     assert terms == every - left_out | kept
 

@@ -164,9 +164,8 @@ VIDEO_PRESETS = {
 }
 
 # For the embedded encoder, pictures and clips alike; chosen on photos (docs/region.md). The target
-# is a region with edges, so it pulls to the end, and sparsity has little left to do. The steps of
-# MADGRAD shrink with all gradients so far: at the paper's learning rate a draft's colours hardly
-# moved.
+# is a region with edges, so it pulls to the end, and sparsity has little left to do. MADGRAD's
+# steps shrink with all gradients so far: at the paper's learning rate, the colours hardly moved.
 SWATCH_WEIGHTS = LossWeights(screen=1.5, structure=1.0, form=3.0, sparsity=0.05, bootstrap=10.0)
 SWATCH_SCHEDULE = Schedule(learning_rate=0.03, decay_steps=150, bootstrap_fades=False)
 
