@@ -176,6 +176,43 @@ def test_a_composite_does_not_eat_its_inputs(cup: Path) -> None:
 
 
 @posix
+def test_a_region_that_is_shown_does_not_eat_its_inputs(cup: Path) -> None:
+    box = ("--box", "20,20,134,113")
+    passed(run("region", "cup.png", *box))
+    os.link("mask.png", "hard.png")
+    Path("a").mkdir()
+    Path("a/mask.png").symlink_to("../cup.png")
+    before = contents(".")
+    for arguments in (
+        ("cup.png", *box, "-o", "./cup.png"),
+        ("cup.png", "--mask", "mask.png"),
+        ("cup.png", "--mask", "hard.png", "-o", "new.png"),
+        ("region.png", *box),
+        ("cup.png", *box, "-o", "a/region.png"),
+    ):
+        result = run("region", *arguments, "--overwrite")
+        assert result.exit_code == 2, arguments
+        assert "would be overwritten" in one_line(result)
+    assert "mask.png exists" in one_line(run("region", "cup.png", *box, "-o", "new.png"))
+    os.mkfifo("pipe.png")
+    result = run("region", "cup.png", *box, "-o", "pipe.png", "--overwrite")
+    assert result.exit_code == 2
+    Path("pipe.png").unlink()
+    assert "a control character" in one_line(run("region", "cup.png", "red\x1b cup"))
+    assert contents(".") == before
+
+
+def test_a_refused_resume_leaves_the_region_as_it_is(cup: Path) -> None:
+    passed(edit("-o", "out", "--box", "20,20,134,113"))
+    before = contents("out")
+    for flag, box in (("--resume", "22,22,130,110"), ("--resume", "1,2,3")):
+        result = edit("-o", "out", flag, "--box", box)
+        assert result.exit_code in (1, 2), result.output
+        assert "box" in one_line(result)
+    assert contents("out") == before
+
+
+@posix
 def test_pipes_and_links_in_the_place_of_outputs_are_refused(cup: Path) -> None:
     Path("out").mkdir()
     os.mkfifo("out/layer.png")
@@ -228,6 +265,26 @@ def test_a_run_that_fails_leaves_the_former_result(here: Path) -> None:
         assert contents("out") == {RECORD: OURS.encode(), "a.txt": b"1"}
         raise RuntimeError
     assert contents(".") == before
+
+
+@pytest.mark.parametrize("kept", [None, CHECKPOINT, RECORD])
+def test_a_first_run_that_fails_leaves_what_can_be_gone_on_with(
+    here: Path, kept: str | None
+) -> None:
+    Path("out").mkdir()
+    Path("out/notes.txt").write_text("mine")
+    Path("out/b.txt").write_text("of an earlier run")
+    spare = Outputs(OUTPUTS.files, OUTPUTS.numbered, spare=("b.txt",))
+    with pytest.raises(RuntimeError), claim_folder(Path("out"), spare, []) as claimed:
+        claimed.open(False, False)
+        claimed.begin(Silent())
+        write(Path("out"), claimed, a_txt="1", layer__1_png="1")
+        if kept:
+            Path("out", kept).write_text("{}")
+        raise RuntimeError
+    written = {"a.txt", "layer/1.png", kept} if kept else set()
+    assert set(contents("out")) == {"notes.txt", "b.txt"} | written
+    assert Path("out/layer").exists() == bool(kept)
 
 
 def test_an_interrupted_run_waits_beside_the_former_result(here: Path) -> None:

@@ -88,6 +88,8 @@ class RunFolder:
     folder: Path
     work: Path
     outputs: Outputs
+    fresh: bool = False
+    """Whether what stands in `folder` was all written by this run, but for spare files."""
 
     @property
     def beside(self) -> bool:
@@ -116,6 +118,7 @@ class RunFolder:
             )
         if stopped if resume else standing:
             self.work = work
+        self.fresh = not (resume or standing)
 
     def begin(self, progress: Progress, keep: Sequence[str] = ()) -> None:
         """From here on `work` holds nothing of an earlier run, except the files in `keep`.
@@ -166,6 +169,16 @@ class RunFolder:
             _remove_empty(self.folder / name for name in self.outputs.numbered)
             _clear(self.work, self.outputs)
 
+    def discard(self) -> None:
+        """Remove what a run that failed wrote, if it is no result and cannot be gone on with."""
+        if not self.fresh or any((self.folder / name).exists() for name in (CHECKPOINT, RECORD)):
+            return
+        with contextlib.suppress(OSError):
+            for path in self.outputs.standing(self.folder):
+                if path.name not in self.outputs.spare:
+                    path.unlink()
+        _remove_empty(self.folder / name for name in self.outputs.numbered)
+
     def _names(self, folder: Path) -> list[str]:
         return [path.relative_to(folder).as_posix() for path in self.outputs.standing(folder)]
 
@@ -176,9 +189,10 @@ def claim_folder(
 ) -> Iterator[RunFolder]:
     """Claim `folder` for one run, before any work is done; it exists within.
 
-    If the run leaves nothing in it, it is removed again. Raises UsageError where another run is at
-    work there, or one of the `inputs` (folders too) would be overwritten, and Text2LiveError where
-    it cannot be written into.
+    A run that fails before there is a checkpoint leaves nothing of its own there, and a folder in
+    which nothing is left is removed again if the run made it. Raises UsageError where another run
+    is at work there, or one of the `inputs` (folders too) would be overwritten, and Text2LiveError
+    where it cannot be written into.
     """
     with explained(folder):
         if folder.exists() and not folder.is_dir():
@@ -192,8 +206,12 @@ def claim_folder(
             _refuse_special(outputs, folder)
             refuse_own_inputs([folder, *outputs.standing(folder)], inputs)
             RunFolder(folder, work, outputs).finish_delivery()
+        run = RunFolder(folder, folder, outputs)
         try:
-            yield RunFolder(folder, folder, outputs)
+            yield run
+        except BaseException:
+            run.discard()
+            raise
         finally:
             if not any((work / name).is_file() for name in (CHECKPOINT, _DELIVERY)):
                 with contextlib.suppress(OSError):
