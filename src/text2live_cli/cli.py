@@ -14,6 +14,7 @@ import typer
 
 from .console import ConsoleProgress
 from .errors import Text2LiveError, UsageError
+from .texts import check_texts, require_text, visible
 
 app = typer.Typer(
     name="text2live",
@@ -244,6 +245,7 @@ def edit_image_command(
     """
     options = _edit_options(locals())
     with _reporting(quiet or as_json, debug) as progress:
+        check_texts(prompt, roi, screen, also or (), keep or ())
         from .image_edit import edit_image
 
         result = edit_image(
@@ -285,6 +287,7 @@ def region_command(
     Example: text2live region cake.jpg "cake" --point 50%,60%
     """
     with _reporting(quiet or as_json, debug) as progress:
+        require_text("TEXT", text)
         from .image_region import show_region
 
         shown = show_region(
@@ -382,6 +385,7 @@ def edit_video_command(
     """
     options = _edit_options(locals())
     with _reporting(quiet or as_json, debug) as progress:
+        check_texts(prompt, roi, screen, also or (), keep or ())
         from .video_edit import edit_video
 
         result = edit_video(
@@ -622,7 +626,7 @@ def weights_list(as_json: Json = False, debug: Debug = False) -> None:
                 if row.cached
                 else "         -"
             )
-            typer.echo(f"{row.name:34} {state}  {row.where}")
+            typer.echo(visible(f"{row.name:34} {state}  {row.where}"))
         typer.echo("\n`swatch` is small and knows only these words (and their synonyms):")
         for group, concepts in words.items():
             typer.echo(f"  {group}: {', '.join(concepts)}")
@@ -653,12 +657,12 @@ def weights_path(
         from .weights import cache_folder, cached
 
         if name is None:
-            typer.echo(cache_folder())
+            typer.echo(visible(str(cache_folder())))
             return
         found = cached(name)
         if found is None:
             raise Text2LiveError(f"{name} is not here yet: text2live weights fetch {name}")
-        typer.echo(found.path)
+        typer.echo(visible(str(found.path)))
 
 
 @weights_app.command("verify")
