@@ -33,6 +33,7 @@ from .texts import require_text
 
 _DIM = 0.3  # of the brightness that is left outside of the region
 _OUTLINE = (255, 220, 0)
+_ROWS = 256  # at a time, so that memory does not grow with the picture
 
 
 def find_region(
@@ -182,8 +183,11 @@ def write_region(shown: Path, mask: Path, picture: NDArray[np.uint8], region: Re
 
 def dimmed(picture: NDArray[np.uint8], target: Map) -> NDArray[np.uint8]:
     """`picture` (H, W, 3), dark outside of a region's target (H, W), with its outline."""
-    light = _DIM + (1 - _DIM) * target[..., None]
-    shown = np.rint(picture * light).astype(np.uint8)
+    shown = np.empty_like(picture)
+    for top in range(0, len(picture), _ROWS):
+        rows = slice(top, top + _ROWS)
+        light = _DIM + (1 - _DIM) * target[rows, :, None]
+        shown[rows] = np.rint(picture[rows] * light)
     width = max(1, round(min(target.shape) / 300))
     shown[outline(target > 0.5, width)] = _OUTLINE
     return shown
