@@ -9,7 +9,7 @@ import os
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 
@@ -26,12 +26,14 @@ from .atlas.nla_losses import NlaProblem
 from .atlas.settings import FitSettings, Span, choose_span
 from .atlas.showing import REPORT, write_pictures, write_report, write_videos
 from .atlas.store import ATLAS, AtlasFacts, read_atlas, write_atlas
+from .checkpoint_clock import CheckpointClock
 from .checkpoint_files import sha256_of
 from .device import FP32, choose_device, choose_precision, explain_out_of_memory, prepare
-from .errors import UsageError
+from .endings import catch_signals
+from .errors import Text2LiveError, UsageError
+from .keeping import keeping
 from .progress import Progress, Silent
 from .run_folder import CHECKPOINT, RECORD, explained, run_folder
-from .training import catch_interrupt
 from .video import Clip, open_clip
 
 
@@ -52,18 +54,22 @@ def fit_atlas(
     output: Path | str | None = None,
     overwrite: bool = False,
     resume: bool = False,
+    checkpoint_every: float | None = None,
     progress: Progress | None = None,
     **options: Any,
 ) -> AtlasResult:
     """Unwrap the clip `source` into two atlases; results go to `<clip>.atlas/` or `output`.
 
     `options` are the fields of `FitSettings`. A finished fit with the same options is left as it
-    is. Ctrl-C ends the fit after the step at hand; its result is written, and `resume=True` goes
-    on. Raises UsageError for what cannot be asked for, Text2LiveError for what goes wrong.
+    is. Ctrl-C, SIGTERM and SIGHUP end the fit after the step at hand; its result is written, and
+    `resume=True` goes on. `checkpoint_every` is as in `edit_image`.
+
+    Raises UsageError for what cannot be asked for, Text2LiveError for what goes wrong.
     """
     begin = time.monotonic()
     progress = progress or Silent()
     settings = FitSettings(**options)
+    clock = CheckpointClock(checkpoint_every)
     if overwrite and resume:
         raise UsageError("--overwrite and --resume: choose one")
     clip = open_clip(Path(source))
@@ -85,16 +91,17 @@ def fit_atlas(
     prepare(device)
     shown = f"{len(span.numbers)} frames of {size[1]}×{size[0]}"
     progress.message(f"{shown}, model {settings.model}, on {device.type}")
-    with run_folder(folder):
+    with run_folder(folder), keeping(folder):
         material = read_material(clip, span, settings, size, folder, device, progress)
         ready = time.monotonic()
-        model, done, interrupted = _fit(material, settings, device, folder, job, resume, progress)
+        fit = _fit(material, settings, device, folder, job, resume, clock, progress)
+        model, interrupted = fit.model, fit.interrupted
         fitted = time.monotonic()
         quality = measure(model, material.frames, material.foreground.masks, progress)
         words = verdict(quality, span.numbers, settings.masks is not None)
         seconds = {"preparation": ready - begin, **material.seconds, "fit": fitted - ready}
-        made = _record(clip, span, size, settings, device, job, material, quality, words, done)
-        made["interrupted"] = interrupted
+        made = _record(clip, span, size, settings, device, job, material, quality, words, fit.steps)
+        made.update(interrupted=interrupted, stopped_by=fit.stopped_by)
         _write_result(
             folder, model, clip, span, settings, material, quality, words, seconds, progress
         )
@@ -103,6 +110,9 @@ def fit_atlas(
         record.write_record(folder, made)
         if not interrupted:
             (folder / CHECKPOINT).unlink(missing_ok=True)
+    if interrupted and fit.unsaved is not None:
+        fit.unsaved.kept = f"the result in {folder} is written, and cannot be resumed"
+        raise fit.unsaved
     for line in (*words[0], *words[1]):
         progress.message(line)
     return AtlasResult(folder, interrupted, False, made)
@@ -192,6 +202,18 @@ def _export_again(path: Path, folder: Path, former: dict[str, Any]) -> None:
     write_published(path, model, int(former.get("steps_done", 0)))
 
 
+class Fit(NamedTuple):
+    """What a fit came to."""
+
+    model: AtlasModel
+    steps: int
+    interrupted: bool = False
+    stopped_by: str | None = None
+    """The signal that ended it early."""
+    unsaved: Text2LiveError | None = None
+    """Why its checkpoint could not be written."""
+
+
 def _fit(
     material: Material,
     settings: FitSettings,
@@ -199,11 +221,11 @@ def _fit(
     folder: Path,
     job: dict[str, Any],
     resume: bool,
+    clock: CheckpointClock,
     progress: Progress,
-) -> tuple[AtlasModel, int, bool]:
-    """The fitted model, the steps that it took, and whether Ctrl-C ended them."""
+) -> Fit:
     if settings.import_nla is not None:
-        return _imported(settings.import_nla, material), 0, False
+        return Fit(_imported(settings.import_nla, material), 0)
     problem = _problem(material, settings, device)
     precision = FP32
     if settings.model == "nla":
@@ -212,19 +234,20 @@ def _fit(
         progress.message(f"--precision {settings.precision}: the grid model computes in fp32")
     fitter = Fitter(problem, settings.resolved().steps, settings.seed, device, precision)
     path = folder / CHECKPOINT
-    with catch_interrupt() as stopped:
+    with catch_signals() as stopped:
         if resume:
             fitter.restore(path, job)
             progress.message(f"going on after step {fitter.done}")
         else:
             problem.prepare(progress, stopped)
-        fitter.run(path, job, progress, stopped)
-    interrupted = fitter.done < fitter.steps
-    if interrupted:
-        fitter.save(path, job)
+        unsaved = fitter.run(path, job, clock, progress, stopped)
+        if stopped.hurried:
+            stopped.end()
     if settings.export_nla is not None and isinstance(problem.model, NlaModel):
         write_published(settings.export_nla, problem.model, fitter.done)
-    return problem.model, fitter.done, interrupted
+    interrupted = fitter.done < fitter.steps
+    by = stopped.name if interrupted else None
+    return Fit(problem.model, fitter.done, interrupted, by, unsaved)
 
 
 def _problem(material: Material, settings: FitSettings, device: torch.device) -> Problem:

@@ -17,6 +17,7 @@ from torch import Tensor
 from . import edit_run, record, weights
 from .charts import write_loss_chart
 from .checkpoint import Checkpoint
+from .checkpoint_clock import CheckpointClock
 from .clip_guide import ClipGuide, load_guide
 from .compositing import lay_over
 from .config import MIN_SIZE, EditSettings, resolve_settings
@@ -30,6 +31,7 @@ from .device import (
 from .edit_layer import GREEN_SCREEN
 from .errors import UsageError
 from .internal_dataset import Example, InternalDataset, render
+from .keeping import keeping
 from .media import Picture, read_mask, read_picture, to_uint, to_unit, write_picture
 from .progress import Progress, Silent
 from .prompts import Prompts, slug
@@ -95,6 +97,7 @@ def edit_image(
     resume: bool = False,
     minutes: float | None = None,
     save_every: int | None = None,
+    checkpoint_every: float | None = None,
     progress: Progress | None = None,
     **overrides: Any,
 ) -> EditResult:
@@ -105,7 +108,9 @@ def edit_image(
     picture of the source's size, white where it may change. `preset` is "paper", "standard" or
     "draft" (default: "paper" on a GPU, else "draft"); `overrides` are fields of `EditSettings`, and
     those of `LossWeights` after "lambda_". `minutes` fixes the number of steps by their pace.
-    Ctrl-C ends the run after the step at hand; its result is written, and `resume=True` goes on.
+    Ctrl-C, SIGTERM and SIGHUP end the run after the step at hand; its result is written, and
+    `resume=True` goes on. A checkpoint is written every minute or twentieth of the run, or every
+    `checkpoint_every` seconds.
 
     Raises UsageError for what cannot be asked for, Text2LiveError for what goes wrong.
     """
@@ -116,6 +121,7 @@ def edit_image(
     chosen = preset or ("draft" if device.type == "cpu" else "paper")
     settings = resolve_settings(chosen, clip, **overrides)
     edit_run.check_limits(minutes, save_every, overrides.get("steps"))
+    clock = CheckpointClock(checkpoint_every)
     folder = Path(output) if output else Path(f"{source.stem}.{slug(prompt)}")
     open_run_folder(folder, overwrite, resume, [source, *([Path(mask)] if mask else [])])
     picture = read_picture(source)
@@ -127,7 +133,7 @@ def edit_image(
     progress.message(f"preset {chosen}{reason}; on {device.type} in {precision.name}")
     scene = prepare_scene(picture, Path(mask) if mask else None, settings, device, progress)
     checkpoint = Checkpoint.read(folder / CHECKPOINT) if resume else None
-    with run_folder(folder):
+    with run_folder(folder), keeping(folder):
         guide = load_guide(clip, Path(clip_weights) if clip_weights else None, progress)
         guide.to(device)
         prompts = edit_run.resolve_prompts(
@@ -138,14 +144,13 @@ def edit_image(
         inputs = {"input": picture.sha256, "mask": mask_hash}
         job = edit_run.describe_job(inputs, prompts, trainer, guide)
         preview = partial(_preview, trainer, scene)
-        saver = edit_run.Saver(folder, trainer, job, preview, save_every, progress)
+        saver = edit_run.Saver(folder, trainer, job, preview, save_every, clock, progress)
         if overwrite:
             discard_former_run(folder)
         prepared = time.monotonic()
         pace = edit_run.resume_or_begin(checkpoint, saver, minutes, progress)
         trained = time.monotonic()
         progress.stage("writing the result")
-        saver.save()
         unchanged = _write_result(folder, trainer, scene, guide, prompts)
         timings = {
             "preparation": prepared - begin,
@@ -166,6 +171,7 @@ def edit_image(
             job,
         )
         record.write_record(folder, made)
+    saver.require_saved()
     return EditResult(folder, made["interrupted"], made)
 
 

@@ -48,6 +48,7 @@ def make_record(
         "command": command,
         "output": str(folder),
         "interrupted": trainer.done < trainer.settings.steps,
+        "stopped_by": trainer.stopped_by,
         "input": source,
         "prompts": dataclasses.asdict(prompts),
         "settings": settings,

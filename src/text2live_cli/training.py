@@ -6,13 +6,10 @@ was never stopped.
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
-import signal
 import statistics
-import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -21,6 +18,7 @@ from torch import Tensor
 
 from .config import EditSettings
 from .device import FP32, Precision
+from .endings import Stop
 from .errors import Text2LiveError
 from .generator import Generator
 from .objective import Objective, Rendered
@@ -83,10 +81,11 @@ class Trainer:
         self.optimizer = FlatMadgrad(self.generator, self.settings.schedule)
         self.history = History()
         self.done = 0
+        self.stopped_by: str | None = None  # the signal that ended a run early
         self._skipped_in_a_row = 0
         self._unread: list[tuple[Tensor, Tensor, dict[str, float]]] = []
 
-    def fit_to(self, minutes: float, progress: Progress, stopped: Callable[[], bool]) -> None:
+    def fit_to(self, minutes: float, progress: Progress, stopped: Stop) -> None:
         """Fix the number of steps by the median pace of ten, which are then taken back.
 
         The run is thereby the one that `--steps` of that number gives.
@@ -100,16 +99,13 @@ class Trainer:
             self.read()
             times.append(time.monotonic() - started)
             progress.advance(done)
-            if stopped():
-                raise KeyboardInterrupt
+            stopped.end()
         left = 60 * minutes - (time.monotonic() - begin)
         steps = max(1, int(left / statistics.median(times)))
         self.settings = dataclasses.replace(self.settings, steps=steps)
         self.start()
 
-    def run(
-        self, progress: Progress, stopped: Callable[[], bool], save: Callable[[], None]
-    ) -> None:
+    def run(self, progress: Progress, stopped: Stop, save: Callable[[], None]) -> None:
         """Train to the end, or until `stopped` says so; both are asked after every step."""
         progress.stage("training", self.settings.steps)
         every = _READ_EVERY if self.device.type == "cuda" else 1
@@ -121,6 +117,7 @@ class Trainer:
                 progress.advance(self.done, self.history.weighted[-1])
             save()
         self.read()
+        self.stopped_by = stopped.name if self.done < self.settings.steps else None
 
     def step(self) -> None:
         """One step of the optimiser, without waiting for the device."""
@@ -171,26 +168,3 @@ def step_rng(seed: int, step: int) -> torch.Generator:
     """The random numbers of one step, on the CPU so that every device draws the same."""
     mixed = (seed * 0x9E3779B97F4A7C15 + step * 0xBF58476D1CE4E5B9 + 1) % 2**63
     return torch.Generator().manual_seed(mixed)
-
-
-@contextlib.contextmanager
-def catch_interrupt() -> Iterator[Callable[[], bool]]:
-    """Within it, the first Ctrl-C is only noted (ask the function it yields); a second one ends.
-
-    Signals reach the main thread alone: elsewhere nothing is caught.
-    """
-    noted = threading.Event()
-    if threading.current_thread() is not threading.main_thread():
-        yield noted.is_set
-        return
-
-    def note(signum: int, frame: object) -> None:
-        if noted.is_set():
-            raise KeyboardInterrupt
-        noted.set()
-
-    before = signal.signal(signal.SIGINT, note)
-    try:
-        yield noted.is_set
-    finally:
-        signal.signal(signal.SIGINT, before)

@@ -11,6 +11,7 @@ from .atlas.layers import Side
 from .atlas.render import Layer
 from .atlas.store import ATLAS, Atlas, read_atlas
 from .atlas_fit import begun_with, default_folder, fit_atlas
+from .endings import Stopped
 from .errors import UsageError
 from .progress import Progress
 from .run_folder import CHECKPOINT
@@ -95,7 +96,7 @@ class ClipAtlas:
         )
         if result.interrupted:
             progress.message("the fit was stopped: the same command with --resume goes on")
-            raise KeyboardInterrupt
+            raise Stopped.by(result.record["stopped_by"])
         return read_atlas(self.folder)
 
     def _tell_of_the_fit(self, options: dict[str, Any], progress: Progress) -> None:

@@ -20,10 +20,12 @@ from .atlas.layers import Side
 from .atlas.store import ATLAS, Atlas
 from .charts import write_loss_chart
 from .checkpoint import Checkpoint
+from .checkpoint_clock import CheckpointClock
 from .clip_guide import load_guide
 from .config import resolve_video_settings
 from .device import choose_device, choose_precision, explain_out_of_memory, prepare
 from .errors import UsageError
+from .keeping import keeping
 from .progress import Progress, Silent
 from .prompts import slug
 from .run_folder import CHECKPOINT, discard_former_run, explained, open_run_folder, run_folder
@@ -91,6 +93,7 @@ def edit_video(
     resume: bool = False,
     minutes: float | None = None,
     save_every: int | None = None,
+    checkpoint_every: float | None = None,
     progress: Progress | None = None,
     **overrides: Any,
 ) -> VideoResult:
@@ -112,6 +115,7 @@ def edit_video(
     chosen = preset or ("draft" if device.type == "cpu" else "paper")
     settings = resolve_video_settings(chosen, clip, side == "foreground", **overrides)
     edit_run.check_limits(minutes, save_every, overrides.get("steps"))
+    clock = CheckpointClock(checkpoint_every)
     folder = Path(output) if output else Path(f"{source.stem}.{atlas}.{slug(prompt)}")
     _check_folder(folder, source)
     require_encoders(layer_formats)
@@ -145,7 +149,8 @@ def edit_video(
     else:
         hint = prompts.roi if side == "foreground" else None
         encoder = {"clip": clip, "clip_weights": clip_weights, "device": settings.device}
-        fitted = clip_atlas.complete(fit, hint, encoder, progress)
+        how = {**encoder, "checkpoint_every": checkpoint_every}
+        fitted = clip_atlas.complete(fit, hint, how, progress)
         uncovered = tell_uncovered(read, fitted)
         for note in uncovered:
             progress.message(note)
@@ -154,7 +159,7 @@ def edit_video(
             read, fitted, side, settings, device, progress, below, baseline == "atlas"
         )
     checkpoint = Checkpoint.read(folder / CHECKPOINT) if resume_edit else None
-    with run_folder(folder):
+    with run_folder(folder), keeping(folder):
         trainer = edit_run.make_trainer(
             guide, prompts, scene.renderer(settings), settings, device, precision, VIEWS
         )
@@ -166,13 +171,12 @@ def edit_video(
         }
         job = edit_run.describe_job(inputs, prompts, trainer, guide)
         preview = partial(scene.preview, trainer)
-        saver = edit_run.Saver(folder, trainer, job, preview, save_every, progress)
+        saver = edit_run.Saver(folder, trainer, job, preview, save_every, clock, progress)
         if overwrite:
             discard_former_run(folder)
         prepared = time.monotonic()
         pace = edit_run.resume_or_begin(checkpoint, saver, minutes, progress)
         trained = time.monotonic()
-        saver.save()
         edit = scene.edit(trainer)
         told += write_videos(folder, read, edit, layer_formats, progress)
         write_loss_chart(folder / "loss.png", trainer.history)
@@ -191,6 +195,7 @@ def edit_video(
             made["layer"] = {"atlas": str(clip_atlas.folder), **write_atlas_layer(folder, edit)}
         write_report(folder, read, edit, made, told)
         record.write_record(folder, made)
+    saver.require_saved()
     return VideoResult(folder, made["interrupted"], made)
 
 

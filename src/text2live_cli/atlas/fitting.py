@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Protocol
@@ -11,6 +10,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
+from ..checkpoint_clock import CheckpointClock
 from ..device import Precision
 from ..errors import Text2LiveError, UsageError
 from ..progress import Progress
@@ -20,7 +20,6 @@ from .layers import AtlasModel
 
 _FORMAT = "text2live-fit/1"
 _MAX_LOST = 25  # steps in a row that are not finite
-_CHECKPOINT_SECONDS = 60.0
 
 
 class Problem(Protocol):
@@ -61,18 +60,33 @@ class Fitter:
         self,
         path: Path,
         job: dict[str, Any],
+        clock: CheckpointClock,
         progress: Progress,
         stopped: Callable[[], bool],
-    ) -> None:
-        """Fit to the end, or until `stopped` says so; a checkpoint is written by the clock."""
+    ) -> Text2LiveError | None:
+        """Fit to the end, or until `stopped` says so; checkpoints by `clock` and at the end.
+
+        Returns why the last one could not be written: that is no reason to lose the fit.
+        """
         progress.stage("fitting", self.steps)
-        saved = time.monotonic()
+        clock.begin(self.done)
         while self.done < self.steps and not stopped():
             values = self.step()
             progress.advance(self.done, values)
-            if time.monotonic() - saved > _CHECKPOINT_SECONDS:
+            if clock.due(self.done, self.steps):
+                self._try_save(path, job, clock, progress)
+        return self._try_save(path, job, clock, progress)
+
+    def _try_save(
+        self, path: Path, job: dict[str, Any], clock: CheckpointClock, progress: Progress
+    ) -> Text2LiveError | None:
+        try:
+            with clock.saving(self.done):
                 self.save(path, job)
-                saved = time.monotonic()
+        except Text2LiveError as error:
+            progress.warning(f"no checkpoint for now: {error}")
+            return error
+        return None
 
     def step(self) -> dict[str, float]:
         """One step of Adam; left out where it is not finite. Returns the weighted terms."""
