@@ -16,7 +16,7 @@ from .media import Picture, read_picture, write_picture
 from .progress import Progress, Silent
 
 _ASPECT_TOLERANCE = 0.01
-_ROWS = 512  # at a time, so that memory does not grow with the picture
+_PIXELS = 1_000_000  # at a time, so that memory does not grow with the picture
 
 
 def lay_over(source: np.ndarray, layer: np.ndarray, opacity: float = 1.0) -> np.ndarray:
@@ -26,8 +26,9 @@ def lay_over(source: np.ndarray, layer: np.ndarray, opacity: float = 1.0) -> np.
     """
     result = np.empty_like(source)
     scale = np.iinfo(source.dtype).max // 255
-    for top in range(0, len(source), _ROWS):
-        rows = slice(top, top + _ROWS)
+    step = max(1, _PIXELS // source.shape[1])
+    for top in range(0, len(source), step):
+        rows = slice(top, top + step)
         below = source[rows].astype(np.float64)
         color = layer[rows, :, :3].astype(np.float64) * scale
         share = layer[rows, :, 3:].astype(np.float64) / 255 * opacity

@@ -15,7 +15,7 @@ from torch import Tensor
 from .checkpoint import Checkpoint, save_checkpoint
 from .checkpoint_clock import CheckpointClock
 from .clip_guide import ClipGuide
-from .config import EditSettings
+from .config import MAX_MINUTES, MAX_STEPS, EditSettings, require_whole
 from .device import Precision
 from .endings import catch_signals
 from .errors import Text2LiveError, UsageError
@@ -32,10 +32,10 @@ def check_limits(minutes: float | None, save_every: int | None, steps: int | Non
     """Refuse limits that cannot be kept, naming the option."""
     if minutes is not None and steps is not None:
         raise UsageError("--minutes and --steps: choose one")
-    if minutes is not None and not 0 < minutes < float("inf"):
-        raise UsageError(f"--minutes {minutes}: must be more than 0")
-    if save_every is not None and save_every < 1:
-        raise UsageError(f"--save-every {save_every}: must be at least 1")
+    if minutes is not None and not 0 < minutes <= MAX_MINUTES:
+        raise UsageError(f"--minutes {minutes:g}: must be over 0, and {MAX_MINUTES:g} at most")
+    if save_every is not None:
+        require_whole("--save-every", save_every, 1, MAX_STEPS)
 
 
 def resolve_prompts(

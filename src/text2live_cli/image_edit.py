@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -28,7 +28,7 @@ from .device import (
     explain_out_of_memory,
     prepare,
 )
-from .edit_layer import GREEN_SCREEN
+from .edit_layer import GREEN_SCREEN, EditLayer
 from .errors import UsageError
 from .internal_dataset import Example, InternalDataset, render
 from .keeping import keeping
@@ -42,8 +42,9 @@ from .run_folder import (
     open_run_folder,
     run_folder,
 )
+from .strips import enlarged_rows, shrink, strips
 from .training import Trainer
-from .upsampling import render_at, snap_alpha
+from .upsampling import MAX_DIRECT_SCALE, render_at, snap_alpha, upsampled
 
 _MAX_AREA_ASPECT = 4.0  # a longer picture is trained smaller, so that its area stays that of 4:1
 _MAX_LONG_SIDE = 8192
@@ -70,10 +71,9 @@ class EditResult:
 
 @dataclass(frozen=True)
 class Scene:
-    """The source at its own size and at the size of the training, each (1, C, H, W) in [0, 1]."""
+    """The source, and what it is at the size of the training: (1, C, h, w) in [0, 1]."""
 
     picture: Picture
-    source: Tensor
     working: Tensor
     mask: np.ndarray | None  # (H, W) at the size of the source
     working_mask: Tensor | None
@@ -183,16 +183,23 @@ def prepare_scene(
     progress: Progress,
 ) -> Scene:
     """The picture and its mask on `device`, as read and resized for the training."""
-    source = _to_tensor(to_unit(picture.color), device)
-    if picture.alpha is not None:  # the encoder sees what is transparent as white
-        opacity = _to_tensor(to_unit(picture.alpha)[..., None], device)
-        source = torch.lerp(torch.ones_like(source), source, opacity)
     size = _working_size(picture, settings.size, progress)
-    limit = read_mask(mask, (picture.height, picture.width)) if mask else None
+    full = (picture.height, picture.width)
+    limit = read_mask(mask, full) if mask else None
     working_mask = None
     if limit is not None:
         working_mask = _resize(_to_tensor(limit[..., None], device), size)
-    return Scene(picture, source, _resize(source, size), limit, working_mask)
+    working = shrink(lambda rows: _rows_of(picture, rows, device), full, size)
+    return Scene(picture, working.contiguous(), limit, working_mask)
+
+
+def _rows_of(picture: Picture, rows: slice, device: torch.device) -> Tensor:
+    """What the encoder and the generator see of the source, (1, 3, rows, W) in [0, 1]."""
+    source = _to_tensor(to_unit(picture.color[rows]), device)
+    if picture.alpha is not None:  # what is transparent is seen as white
+        opacity = _to_tensor(to_unit(picture.alpha[rows])[..., None], device)
+        source = torch.lerp(torch.ones_like(source), source, opacity)
+    return source
 
 
 def _working_size(picture: Picture, short: int, progress: Progress) -> tuple[int, int]:
@@ -255,22 +262,38 @@ def _write_result(
     write_picture(folder / "alpha.png", alpha)
     write_picture(folder / "screen.png", lay_over(green, layer))
     found = relevancy_map(guide, scene.working, [trainer.objective.texts.roi_query])
-    found = F.interpolate(found, scene.source.shape[2:], mode="bilinear", align_corners=False)
-    write_picture(folder / "relevancy.png", to_uint(_to_array(found)[..., 0], 255))
+    size = (picture.height, picture.width)
+    shown = [_to_array(enlarged_rows(found, size, rows))[..., 0] for rows in strips(size)]
+    write_picture(folder / "relevancy.png", np.concatenate([to_uint(x, 255) for x in shown]))
     write_loss_chart(folder / "loss.png", trainer.history)
     return float(np.mean(alpha == 0))
 
 
 def _render_layer(trainer: Trainer, scene: Scene) -> np.ndarray:
     """The layer as it is saved: (H, W, 4) uint8 at the size of the source, alpha snapped."""
+    picture, made = scene.picture, np.empty((*scene.picture.color.shape[:2], 4), np.uint8)
     with torch.no_grad(), trainer.precision.autocast(trainer.device):
-        layer = render_at(trainer.generator, scene.source, scene.working)
-    alpha = _to_array(snap_alpha(layer.alpha, trainer.settings.alpha_cut))[..., 0]
-    if scene.mask is not None:
-        alpha = alpha * scene.mask
-    if scene.picture.alpha is not None:  # what is transparent stays transparent
-        alpha = alpha * (scene.picture.alpha > 0)
-    return np.dstack([to_uint(_to_array(layer.color), 255), to_uint(alpha, 255)])
+        for rows, layer in _layer_rows(trainer, scene):
+            alpha = _to_array(snap_alpha(layer.alpha, trainer.settings.alpha_cut))[..., 0]
+            if scene.mask is not None:
+                alpha = alpha * scene.mask[rows]
+            if picture.alpha is not None:  # what is transparent stays transparent
+                alpha = alpha * (picture.alpha[rows] > 0)
+            made[rows, :, :3] = to_uint(_to_array(layer.color), 255)
+            made[rows, :, 3] = to_uint(alpha, 255)
+    return made
+
+
+def _layer_rows(trainer: Trainer, scene: Scene) -> Iterator[tuple[slice, EditLayer]]:
+    """The layer at the size of the source; strip by strip where that is much larger."""
+    picture, device = scene.picture, trainer.device
+    size = (picture.height, picture.width)
+    if size[0] <= MAX_DIRECT_SCALE * scene.working.shape[2]:
+        whole = slice(0, size[0])
+        source = _rows_of(picture, whole, device)
+        return iter([(whole, render_at(trainer.generator, source, scene.working))])
+    trained = EditLayer.from_rgba(trainer.generator(scene.working))
+    return upsampled(trained, scene.working, size, lambda rows: _rows_of(picture, rows, device))
 
 
 def _to_array(x: Tensor) -> np.ndarray:

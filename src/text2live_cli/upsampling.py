@@ -8,12 +8,15 @@ back.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from .edit_layer import EditLayer
 from .generator import Generator
+from .strips import Rows, enlarged_rows, shrink, strips
 
 MAX_DIRECT_SCALE = 1.2
 """The generator has seen its picture at up to this scale, and can be run there."""
@@ -38,9 +41,19 @@ def render_at(generator: Generator, source: Tensor, working: Tensor) -> EditLaye
 
 def upsample(layer: EditLayer, small: Tensor, large: Tensor) -> EditLayer:
     """Bring a layer of the picture `small` (1, 3, h, w) to the size of `large` (1, 3, H, W)."""
-    color = _guided(layer.color, small, large)
-    alpha = _guided(layer.alpha, small, large)
-    return EditLayer(color, alpha)
+    size = (large.shape[2], large.shape[3])
+    parts = [part for _, part in upsampled(layer, small, size, lambda rows: large[:, :, rows])]
+    return EditLayer(*(torch.cat(planes, dim=2) for planes in zip(*parts, strict=True)))
+
+
+def upsampled(
+    layer: EditLayer, small: Tensor, size: tuple[int, int], large: Rows
+) -> Iterator[tuple[slice, EditLayer]]:
+    """The same, strip by strip, where `large` gives the rows of a picture of `size`."""
+    guided = _Guided(torch.cat([layer.color, layer.alpha], dim=1), small, size, large)
+    for rows in strips(size):
+        values = guided.rows(rows)
+        yield rows, EditLayer(values[:, :3], values[:, 3:])
 
 
 def snap_alpha(alpha: Tensor, cut: float) -> Tensor:
@@ -51,18 +64,37 @@ def snap_alpha(alpha: Tensor, cut: float) -> Tensor:
     return ((alpha - cut) / (1 - 2 * cut)).clamp(0, 1)
 
 
-def _guided(values: Tensor, small: Tensor, large: Tensor) -> Tensor:
-    """Guided upsampling of (1, C, h, w), held between the local extremes of the small values."""
-    size = large.shape[2:]
-    low = _bilinear(-F.max_pool2d(-values, 3, 1, 1), size)
-    high = _bilinear(F.max_pool2d(values, 3, 1, 1), size)
-    slope, offset = _local_linear(values, small)
-    result = _apply_linear(slope, offset, large)
-    result = torch.minimum(torch.maximum(result, low), high)
-    for _ in range(_CORRECTIONS):
-        result = _corrected(result, values)
-        result = torch.minimum(torch.maximum(result, low), high)
-    return result
+class _Guided:
+    """Guided upsampling of (1, C, h, w), held between the local extremes of the small values.
+
+    What the result lacks against the small values, when shrunk, is found in a pass over all strips
+    for each correction.
+    """
+
+    def __init__(self, values: Tensor, small: Tensor, size: tuple[int, int], large: Rows) -> None:
+        self._size, self._large = size, large
+        self._low = -F.max_pool2d(-values, 3, 1, 1)
+        self._high = F.max_pool2d(values, 3, 1, 1)
+        self._slope, self._offset = _local_linear(values, small)
+        self._lacking: list[Tensor] = []
+        for _ in range(_CORRECTIONS):
+            self._lacking.append(values - shrink(self.rows, size, (small.shape[2], small.shape[3])))
+
+    def rows(self, rows: slice) -> Tensor:
+        """Rows of the result, (1, C, rows, W)."""
+        low, high = (enlarged_rows(x, self._size, rows) for x in (self._low, self._high))
+        result = self._apply_linear(rows).clamp(low, high)
+        for lacking in self._lacking:
+            result = (result + enlarged_rows(lacking, self._size, rows)).clamp(low, high)
+        return result
+
+    def _apply_linear(self, rows: slice) -> Tensor:
+        """slope · guide + offset; axis by axis, to spare memory."""
+        result = enlarged_rows(self._offset, self._size, rows)
+        for axis, guide in enumerate(self._large(rows).unbind(1)):
+            slopes = enlarged_rows(self._slope[None, :, axis], self._size, rows)
+            result += slopes * guide[:, None]
+        return result
 
 
 def _corrected(large: Tensor, small: Tensor) -> Tensor:
@@ -85,16 +117,6 @@ def _local_linear(values: Tensor, guide: Tensor) -> tuple[Tensor, Tensor]:
     offset = mean_values - torch.einsum("cihw,bihw->bchw", slope, mean_guide)
     smooth = _window_mean(slope.reshape(1, channels * 3, height, width))
     return smooth.view(channels, 3, height, width), _window_mean(offset)
-
-
-def _apply_linear(slope: Tensor, offset: Tensor, guide: Tensor) -> Tensor:
-    """slope · guide + offset at the size of the guide; channel by channel, to spare memory."""
-    size = guide.shape[2:]
-    result = _bilinear(offset, size)
-    for channel, slopes in enumerate(slope):
-        for axis, plane in enumerate(slopes):
-            result[0, channel] += _bilinear(plane[None, None], size)[0, 0] * guide[0, axis]
-    return result
 
 
 def _window_mean(x: Tensor) -> Tensor:

@@ -6,7 +6,15 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..config import DEVICES, PRECISIONS, require_one_of
+from ..config import (
+    DEVICES,
+    MAX_SEED,
+    MAX_SIZE,
+    MAX_STEPS,
+    PRECISIONS,
+    require_one_of,
+    require_whole,
+)
 from ..errors import UsageError
 from ..video import Clip
 from .grid_fit import GridSettings
@@ -16,6 +24,7 @@ MODELS = ("grid", "nla")
 FLOWS = ("dis", "raft")
 MIN_SIZE = 64
 """Short side of the smallest fit, pixels."""
+_NUMBER = r"(?:[0-9]{1,9})"  # no frame and no pixel has a longer one
 
 
 @dataclass(frozen=True)
@@ -53,12 +62,11 @@ class FitSettings:
         require_one_of("--device", self.device, DEVICES)
         require_one_of("--precision", self.precision, PRECISIONS)
         for flag, value in (("--every", self.every), ("--steps", self.steps)):
-            if value is not None and value < 1:
-                raise UsageError(f"{flag} {value}: must be at least 1")
-        if self.seed < 0:
-            raise UsageError(f"--seed {self.seed}: must be 0 or more")
-        if self.size is not None and self.size < MIN_SIZE:
-            raise UsageError(f"--size {self.size}: must be at least {MIN_SIZE}")
+            if value is not None:
+                require_whole(flag, value, 1, MAX_STEPS)
+        require_whole("--seed", self.seed, 0, MAX_SEED)
+        if self.size is not None:
+            require_whole("--size", self.size, MIN_SIZE, MAX_SIZE)
         given = {"--masks": self.masks, "--box": self.box, "--foreground": self.foreground}
         named = [flag for flag, value in given.items() if value]
         if len(named) > 1:
@@ -95,9 +103,9 @@ def choose_span(settings: FitSettings, clip: Clip) -> Span:
     """The frames to fit. Raises UsageError where the clip has not two of them."""
     first, end = 0, clip.count
     if settings.frames is not None:
-        match = re.fullmatch(r"(\d*):(\d*)", settings.frames.strip())
+        match = re.fullmatch(rf"({_NUMBER}?):({_NUMBER}?)", settings.frames.strip())
         if match is None:
-            raise UsageError(f"--frames {settings.frames}: must be A:B, such as 0:40")
+            raise UsageError(f"--frames {settings.frames[:60]}: must be A:B, such as 0:40")
         first = int(match[1] or 0)
         end = int(match[2] or clip.count)
         if not first < end <= clip.count:
@@ -115,13 +123,16 @@ def choose_span(settings: FitSettings, clip: Clip) -> Span:
 
 def parse_box(text: str, span: Span, clip: Clip) -> tuple[tuple[int, int, int, int], int]:
     """X, Y, W, H in pixels of the source, and the fitted frame (from 0) it lies on."""
-    match = re.fullmatch(r"(\d+),(\d+),(\d+),(\d+)(?:@(\d+))?", text.replace(" ", ""))
+    told = text[:60]
+    match = re.fullmatch(
+        rf"({_NUMBER}),({_NUMBER}),({_NUMBER}),({_NUMBER})(?:@({_NUMBER}))?", text.replace(" ", "")
+    )
     if match is None:
-        raise UsageError(f"--box {text}: must be X,Y,W,H or X,Y,W,H@FRAME, whole pixels")
+        raise UsageError(f"--box {told}: must be X,Y,W,H or X,Y,W,H@FRAME, whole pixels")
     x, y, width, height = (int(match[i]) for i in range(1, 5))
     if width < 2 or height < 2 or x + width > clip.width or y + height > clip.height:
-        raise UsageError(f"--box {text}: must lie in the frame, {clip.width}×{clip.height}")
+        raise UsageError(f"--box {told}: must lie in the frame, {clip.width}×{clip.height}")
     frame = int(match[5]) if match[5] else span.first
     if not span.first <= frame < span.end:
-        raise UsageError(f"--box {text}: frame {frame} is not in {span.first}:{span.end}")
+        raise UsageError(f"--box {told}: frame {frame} is not in {span.first}:{span.end}")
     return (x, y, width, height), round((frame - span.first) / span.every)
