@@ -4,13 +4,14 @@
 
 Every command runs once undisturbed; then `kill -9`, and SIGTERM, end it at a moment drawn from the
 time that this took, until it has ended well. What it leaves must be what the undisturbed run left,
-byte for byte; of records and reports, which hold seconds, what the training was. Paints its own
-small inputs; needs no weights.
+byte for byte; of videos the decoded frames, and of records and reports, which hold seconds, what
+the training was. Paints its own small inputs; needs no weights.
 """
 
 from __future__ import annotations
 
 import argparse
+import hashlib
 import json
 import random
 import shutil
@@ -28,6 +29,7 @@ from text2live_cli.media import write_picture
 from text2live_cli.run_folder import CHECKPOINT, RECORD
 from text2live_cli.swatch.moving import paint_clip
 from text2live_cli.swatch.painter import paint_scene
+from text2live_cli.video import open_clip
 
 SWATCH = ("--clip", "swatch", "--preset", "draft", "--views", "1")
 COMMANDS = {
@@ -134,6 +136,9 @@ def start(folder: Path, command: tuple[str, ...]) -> subprocess.Popen[bytes]:
 def taken(folder: Path) -> dict[str, bytes]:
     """The files of a result; of those that tell seconds, what the training was."""
     files = {p.name: p.read_bytes() for p in folder.iterdir() if not p.name.startswith(".")}
+    for name in [name for name in files if name.endswith(".mp4")]:  # H.264 bytes are not promised
+        frames = b"".join(frame.tobytes() for frame in open_clip(folder / name).frames())
+        files[name] = hashlib.sha256(frames).digest()
     record = json.loads(files[RECORD])
     kept = {name: record.get(name) for name in ("history", "steps_done", "interrupted", "quality")}
     for name in SECONDS_INSIDE:

@@ -17,13 +17,13 @@ from . import record
 from .atlas.discretise import discretise
 from .atlas.fitting import Fitter, Problem, require_checkpoint, require_job
 from .atlas.grid_fit import GridProblem, GridSettings
-from .atlas.inputs import Material, read_material, working_size
+from .atlas.inputs import Material, read_material, read_words, working_size
 from .atlas.layers import SIDES, AtlasModel
 from .atlas.measure import Quality, measure, verdict
 from .atlas.nla import NlaModel
 from .atlas.nla_files import MIN_PSNR, check_import, read_published, write_published
 from .atlas.nla_losses import NlaProblem
-from .atlas.settings import FitSettings, Span, choose_span
+from .atlas.settings import FitSettings, Span, choose_span, parse_box
 from .atlas.showing import REPORT, write_pictures, write_report, write_videos
 from .atlas.store import ATLAS, AtlasFacts, read_atlas, write_atlas
 from .checkpoint_clock import CheckpointClock
@@ -32,9 +32,12 @@ from .device import FP32, choose_device, choose_precision, explain_out_of_memory
 from .endings import catch_signals
 from .errors import Text2LiveError, UsageError
 from .keeping import keeping
+from .memory import fit_need, require_memory
+from .preflight import require_file_place, require_room, video_bytes
 from .progress import Progress, Silent
 from .run_folder import CHECKPOINT, RECORD, explained, run_folder
 from .video import Clip, open_clip
+from .video_writing import require_encoders
 
 
 @dataclass(frozen=True)
@@ -81,6 +84,7 @@ def fit_atlas(
     folder = Path(output) if output else default_folder(clip.path, progress)
     if folder.resolve() == clip.path.resolve():
         raise UsageError(f"{folder} is the clip itself: choose another -o DIR")
+    _check_first(clip, span, settings, size, device, folder, progress)
     job = _describe_job(clip, span, size, settings, device)
     former = _former(folder, job, overwrite, resume)
     if former is not None:
@@ -116,6 +120,30 @@ def fit_atlas(
     for line in (*words[0], *words[1]):
         progress.message(line)
     return AtlasResult(folder, interrupted, False, made)
+
+
+def _check_first(
+    clip: Clip,
+    span: Span,
+    settings: FitSettings,
+    size: tuple[int, int],
+    device: torch.device,
+    folder: Path,
+    progress: Progress,
+) -> None:
+    """Refuse before the work what would fail after it."""
+    if settings.box is not None:
+        parse_box(settings.box, span, clip)
+    if settings.export_nla is not None:
+        require_file_place("--export-nla", settings.export_nla)
+    require_encoders(())
+    count = len(span.numbers)
+    require_room(folder, video_bytes(count * size[0] * size[1], ("webm",)))
+    if device.type == "cpu":
+        instead = "choose fewer with --frames A:B or --every N, or lower --size"
+        require_memory(fit_need(count, size), instead)
+    if settings.foreground is not None:
+        read_words(settings, device, Silent())  # told when it is read for the work
 
 
 def default_folder(source: Path, progress: Progress) -> Path:

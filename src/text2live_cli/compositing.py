@@ -12,7 +12,8 @@ import numpy as np
 from PIL import Image
 
 from .errors import Text2LiveError, UsageError
-from .media import Picture, read_picture, write_picture
+from .media import Picture, read_picture, writable_kind, write_picture
+from .preflight import require_file_place
 from .progress import Progress, Silent
 
 _ASPECT_TOLERANCE = 0.01
@@ -59,6 +60,8 @@ def composite(
         raise UsageError("name at least one layer to lay over the source")
     if output.exists() and not overwrite:
         raise UsageError(f"{output} exists: add --overwrite, or another -o OUT")
+    writable_kind(output)
+    require_file_place("-o", output)
     picture = read_picture(source)
     _tell(picture, progress)
     color = picture.color

@@ -154,30 +154,44 @@ class Saver:
             raise self._lost
 
 
+@dataclasses.dataclass(frozen=True)
+class TimeLimit:
+    """`--minutes`: for the whole command, so that the training gets what the rest leaves."""
+
+    minutes: float
+    begin: float
+    """When the command began, by `time.monotonic`."""
+    delivery: Callable[[], float]
+    """Tries a part of the delivery: the seconds that all of it will take."""
+
+    def left(self) -> float:
+        """Seconds for the training that begins after this."""
+        delivery = self.delivery()
+        return 60 * self.minutes - (time.monotonic() - self.begin) - delivery
+
+
 def resume_or_begin(
     checkpoint: Checkpoint | None,
     saver: Saver,
-    minutes: float | None,
+    limit: TimeLimit | None,
     progress: Progress,
 ) -> float:
     """Train to the end or to a signal, from `checkpoint` on if there is one; seconds per step.
 
-    A checkpoint is written at the end. Raises `Stopped` where a second signal leaves no time for a
-    result.
-
-    `minutes` fixes the number of steps of a run that begins.
+    A checkpoint is written at the end. `limit` fixes the number of steps of a run that begins.
+    Raises `Stopped` where a second signal leaves no time for a result.
     """
     trainer = saver.trainer
     if checkpoint is not None:
-        checkpoint.require_job(saver.job, ignore=("steps",) if minutes else ())
+        checkpoint.require_job(saver.job, ignore=("steps",) if limit else ())
         checkpoint.restore(trainer)
         progress.message(f"going on after step {trainer.done}")
-    begin, first = time.monotonic(), trainer.done
-    saver.clock.begin(first)
     with catch_signals() as stopped:
-        if minutes is not None and checkpoint is None:
-            trainer.fit_to(minutes, progress, stopped)
-            progress.message(f"{trainer.settings.steps} steps fit into {minutes:g} minutes")
+        if limit is not None and checkpoint is None:
+            trainer.fit_to(limit.minutes, limit.left, progress, stopped)
+            progress.message(f"{trainer.settings.steps} steps fit into {limit.minutes:g} minutes")
+        begin, first = time.monotonic(), trainer.done
+        saver.clock.begin(first)
         trainer.run(progress, stopped, saver)
         saver.save()
         if stopped.hurried:

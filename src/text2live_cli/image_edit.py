@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
+import math
+import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -33,6 +36,8 @@ from .errors import UsageError
 from .internal_dataset import Example, InternalDataset, render
 from .keeping import keeping
 from .media import Picture, read_mask, read_picture, to_uint, to_unit, write_picture
+from .memory import require_memory, training_need
+from .preflight import picture_bytes, require_room
 from .progress import Progress, Silent
 from .prompts import Prompts, slug
 from .relevancy import relevancy_map
@@ -48,6 +53,7 @@ from .upsampling import MAX_DIRECT_SCALE, render_at, snap_alpha, upsampled
 
 _MAX_AREA_ASPECT = 4.0  # a longer picture is trained smaller, so that its area stays that of 4:1
 _MAX_LONG_SIDE = 8192
+_TRIED_PIXELS = 2_000_000  # of the source, by which the delivery is timed
 
 
 @dataclass(frozen=True)
@@ -127,6 +133,8 @@ def edit_image(
     picture = read_picture(source)
     for note in picture.notes:
         progress.message(f"{source.name}: {note}")
+    sample_bytes = picture.color.dtype.itemsize
+    require_room(folder, picture_bytes(picture.height * picture.width, sample_bytes))
     prepare(device)
     precision = choose_precision(settings.precision, device)
     reason = "" if preset else (": no GPU here" if device.type == "cpu" else ": there is a GPU")
@@ -140,6 +148,10 @@ def edit_image(
             prompt, roi, screen, also, keep, guide, scene.working, progress
         )
         trainer = make_trainer(guide, prompts, scene, settings, device, precision)
+        if device.type == "cpu":
+            shown = (scene.working.shape[2], scene.working.shape[3])
+            need = training_need(guide, settings, shown, picture.height * picture.width)
+            require_memory(need, "lower --size or --views, or save a smaller copy")
         mask_hash = None if scene.mask is None else record.hash_array(scene.mask)
         inputs = {"input": picture.sha256, "mask": mask_hash}
         job = edit_run.describe_job(inputs, prompts, trainer, guide)
@@ -148,7 +160,9 @@ def edit_image(
         if overwrite:
             discard_former_run(folder)
         prepared = time.monotonic()
-        pace = edit_run.resume_or_begin(checkpoint, saver, minutes, progress)
+        delivery = partial(_delivery_seconds, trainer, scene, guide, prompts)
+        limit = edit_run.TimeLimit(minutes, begin, delivery) if minutes else None
+        pace = edit_run.resume_or_begin(checkpoint, saver, limit, progress)
         trained = time.monotonic()
         progress.stage("writing the result")
         unchanged = _write_result(folder, trainer, scene, guide, prompts)
@@ -267,6 +281,24 @@ def _write_result(
     write_picture(folder / "relevancy.png", np.concatenate([to_uint(x, 255) for x in shown]))
     write_loss_chart(folder / "loss.png", trainer.history)
     return float(np.mean(alpha == 0))
+
+
+def _delivery_seconds(trainer: Trainer, scene: Scene, guide: ClipGuide, prompts: Prompts) -> float:
+    """How long `_write_result` will take: timed on every k-th pixel, where there are many."""
+    picture, mask = scene.picture, scene.mask
+    every = math.ceil(math.sqrt(picture.height * picture.width / _TRIED_PIXELS))
+    color, alpha = picture.color[::every, ::every], picture.alpha
+    thinned = dataclasses.replace(
+        scene,
+        picture=dataclasses.replace(
+            picture, color=color, alpha=None if alpha is None else alpha[::every, ::every]
+        ),
+        mask=None if mask is None else mask[::every, ::every],
+    )
+    begin = time.monotonic()
+    with tempfile.TemporaryDirectory() as folder:
+        _write_result(Path(folder), trainer, thinned, guide, prompts)
+    return (time.monotonic() - begin) * every**2
 
 
 def _render_layer(trainer: Trainer, scene: Scene) -> np.ndarray:

@@ -16,7 +16,7 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from .config import EditSettings
+from .config import MAX_STEPS, EditSettings
 from .device import FP32, Precision
 from .endings import Stop
 from .errors import Text2LiveError
@@ -31,6 +31,7 @@ MAX_LOST = 25
 """After this many in a row, in fp32, it ends."""
 PACE_STEPS = 10
 """Steps that are timed to fix the length of a run with a time limit."""
+_PACE_SHARE = 0.1  # of the time for a run, after which no more of them are timed
 _READ_EVERY = 25  # steps between looks at the device, where looking makes it wait
 
 
@@ -85,13 +86,15 @@ class Trainer:
         self._skipped_in_a_row = 0
         self._unread: list[tuple[Tensor, Tensor, dict[str, float]]] = []
 
-    def fit_to(self, minutes: float, progress: Progress, stopped: Stop) -> None:
+    def fit_to(
+        self, minutes: float, left: Callable[[], float], progress: Progress, stopped: Stop
+    ) -> None:
         """Fix the number of steps by the median pace of ten, which are then taken back.
 
-        The run is thereby the one that `--steps` of that number gives.
+        Fewer are timed where they would take much of the `minutes`. `left`, asked after them, says how many seconds the training has. The run is thereby the
+        one that `--steps` of that number gives.
         """
         progress.stage("measuring the pace", PACE_STEPS)
-        begin = time.monotonic()
         times = []
         for done in range(1, PACE_STEPS + 1):
             started = time.monotonic()
@@ -100,8 +103,9 @@ class Trainer:
             times.append(time.monotonic() - started)
             progress.advance(done)
             stopped.end()
-        left = 60 * minutes - (time.monotonic() - begin)
-        steps = max(1, int(left / statistics.median(times)))
+            if done > 1 and sum(times) > _PACE_SHARE * 60 * minutes:
+                break
+        steps = max(1, min(MAX_STEPS, int(left() / statistics.median(times))))
         self.settings = dataclasses.replace(self.settings, steps=steps)
         self.start()
 

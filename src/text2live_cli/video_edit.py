@@ -26,6 +26,8 @@ from .config import resolve_video_settings
 from .device import choose_device, choose_precision, explain_out_of_memory, prepare
 from .errors import UsageError
 from .keeping import keeping
+from .memory import clip_need, require_memory
+from .preflight import require_room, video_bytes
 from .progress import Progress, Silent
 from .prompts import slug
 from .run_folder import CHECKPOINT, discard_former_run, explained, open_run_folder, run_folder
@@ -35,6 +37,7 @@ from .video_result import (
     LAYER_FORMATS,
     AtlasEdit,
     Edit,
+    delivery_seconds,
     write_atlas_layer,
     write_report,
     write_videos,
@@ -129,6 +132,7 @@ def edit_video(
     open_run_folder(folder, overwrite, resume_edit, [source])
     if clip_atlas:
         clip_atlas.read()
+    require_room(folder, video_bytes(read.count * read.height * read.width, layer_formats))
     below = clip_atlas.layers_of(Path(onto), folder) if clip_atlas and onto else []
     prepare(device)
     precision = choose_precision(settings.precision, device)
@@ -138,6 +142,8 @@ def edit_video(
     guide = load_guide(clip, Path(clip_weights) if clip_weights else None, progress)
     guide.to(device)
     size = training_size(read, settings)
+    if device.type == "cpu":
+        require_memory(clip_need(guide, settings, size, read.count), "lower --size or --views")
     shown = _middle_frame(read, clip_atlas.fitted if clip_atlas else None, size, device)
     prompts = edit_run.resolve_prompts(prompt, roi, screen, also, keep, guide, shown, progress)
     fit = {"masks": masks, "box": box, "foreground": foreground}
@@ -175,7 +181,11 @@ def edit_video(
         if overwrite:
             discard_former_run(folder)
         prepared = time.monotonic()
-        pace = edit_run.resume_or_begin(checkpoint, saver, minutes, progress)
+        limit = None
+        if minutes:
+            delivery = partial(delivery_seconds, read, partial(scene.edit, trainer), layer_formats)
+            limit = edit_run.TimeLimit(minutes, begin, delivery)
+        pace = edit_run.resume_or_begin(checkpoint, saver, limit, progress)
         trained = time.monotonic()
         edit = scene.edit(trainer)
         told += write_videos(folder, read, edit, layer_formats, progress)

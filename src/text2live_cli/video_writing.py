@@ -142,6 +142,12 @@ def require_encoders(layer_formats: Sequence[str]) -> None:
             _require_encoder(kind_of_layer.encoder, kind_of_layer.instead)
 
 
+def require_writable(path: Path) -> None:
+    """Raise, before there are frames, what `write_video` would for this ending."""
+    kind = _kind(path, _KINDS)
+    _require_encoder(kind.encoder, kind.instead)
+
+
 def _require_encoder(encoder: str, instead: str) -> None:
     with _named_encoder(encoder, instead):
         av.codec.Codec(encoder, "w")

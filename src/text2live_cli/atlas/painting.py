@@ -17,9 +17,10 @@ from torch import Tensor
 
 from ..errors import Text2LiveError, UsageError
 from ..media import Picture, read_picture, to_uint, to_unit, write_picture
+from ..preflight import require_file_place
 from ..progress import Progress, Silent
 from ..video import Clip, open_clip
-from ..video_writing import write_video
+from ..video_writing import require_writable, write_video
 from .discretise import AtlasPicture, discretise
 from .footage import composited, find_atlas, fit_digest, result_layers, stacked, tell_uncovered
 from .layers import SIDES, Maps, Side
@@ -80,6 +81,9 @@ def composite_clip(
     if not 0 <= opacity <= 1:
         raise UsageError(f"--opacity {opacity}: must be from 0 to 1")
     _check_output(source, output, is_folder, overwrite)
+    if not is_folder:
+        require_writable(output)
+        require_file_place("-o", output)
     clip = open_clip(source)
     found = Path(atlas_dir) if atlas_dir is not None else find_atlas(source)
     if found is None:
