@@ -91,8 +91,9 @@ class Trainer:
     ) -> None:
         """Fix the number of steps by the median pace of ten, which are then taken back.
 
-        Fewer are timed where they would take much of the `minutes`. `left`, asked after them, says how many seconds the training has. The run is thereby the
-        one that `--steps` of that number gives.
+        Fewer are timed where they would take much of the `minutes`. `left`, asked after them, says
+        how many seconds the training has. The run is thereby the one that `--steps` of that number
+        gives.
         """
         progress.stage("measuring the pace", PACE_STEPS)
         times = []
