@@ -26,12 +26,17 @@ from fractions import Fraction
 from pathlib import Path
 from typing import NamedTuple, NoReturn
 
+import huggingface_hub
 import numpy as np
+import open_clip
 
-from text2live_cli import atlas_fit, cli, video_edit  # noqa: F401  # imported once, before the forks
+from text2live_cli import atlas_fit, cli, image_edit, video_edit, weights
 from text2live_cli.media import write_picture
+from text2live_cli.swatch import model
 from text2live_cli.video_writing import write_video
 
+IMPORTED_BEFORE = (atlas_fit, image_edit, video_edit, weights, model, open_clip, huggingface_hub)
+"""What the commands import when they need it: once here, not in every fork."""
 EXIT_CODES = {1, 2}
 """Of a command that is refused; 70 would be a fault, and 0 would be none."""
 MOST_SECONDS = 60
@@ -262,6 +267,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--count", type=int, default=COUNT)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--verbose", action="store_true")
     asked = parser.parse_args()
     codes: Counter[int] = Counter()
     faulty = longest = most = 0.0
@@ -270,13 +276,19 @@ def main() -> None:
         cache = Path(name, "cache")
         cache.mkdir()
         os.environ.update(TEXT2LIVE_CACHE=str(cache), HF_HUB_OFFLINE="1", OMP_NUM_THREADS="1")
-        for number, line in enumerate(lines):
-            folder = Path(name, f"{number}")
-            folder.mkdir()
-            outcome = invoke(paint_folder(folder), cache, line)
-            shutil.rmtree(folder)
+        folder = Path(name, "here")
+        for line in lines:
+            if not folder.exists():
+                folder.mkdir()
+                paint_folder(folder)
+            outcome = invoke(folder, cache, line)
+            if outcome.faults:  # whatever was changed: the next finds all as it was
+                shutil.rmtree(folder)
             codes[outcome.code] += 1
             faulty += bool(outcome.faults)
+            if asked.verbose:
+                sys.stdout.write(f"{outcome.code} {outcome.seconds:.1f} {line[:8]}"[:150] + "\n")
+                sys.stdout.flush()
             longest, most = max(longest, outcome.seconds), max(most, outcome.peak)
             if outcome.faults:
                 shown = " ".join(repr(text[:60]) for text in line)
