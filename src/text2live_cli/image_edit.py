@@ -124,7 +124,7 @@ def edit_image(
     progress = progress or Silent()
     source = Path(source)
     device = choose_device(overrides.get("device") or "auto")
-    chosen = preset or ("draft" if device.type == "cpu" else "paper")
+    chosen = ("draft" if device.type == "cpu" else "paper") if preset is None else preset
     settings = resolve_settings(chosen, clip, **overrides)
     edit_run.check_limits(minutes, save_every, overrides.get("steps"))
     clock = CheckpointClock(checkpoint_every)

@@ -30,14 +30,12 @@ def video_bytes(pixels: int, formats: Sequence[str]) -> int:
 
 def require_room(folder: Path, need: int) -> None:
     """Raise Text2LiveError where the disk of `folder`, which may not exist yet, has less."""
-    there = next((path for path in (folder, *folder.absolute().parents) if path.exists()), None)
-    if there is None:
-        return
-    with contextlib.suppress(OSError):  # a disk that does not say
-        free = shutil.disk_usage(there).free
-        if free < need:
+    with contextlib.suppress(OSError):  # a name or a disk of which nothing is known
+        there = next(path for path in (folder, *folder.absolute().parents) if path.exists())
+        disk = shutil.disk_usage(there)
+        if disk.total and disk.free < need:
             raise Text2LiveError(
-                f"{folder}: the result may take {need / 1e9:.2f} GB, and {free / 1e9:.2f} GB are"
+                f"{folder}: the result may take {need / 1e9:.2f} GB, and {disk.free / 1e9:.2f} GB are"
                 " free: make room, or choose another place with -o"
             )
 

@@ -115,7 +115,7 @@ def edit_video(
     side = _check_choices(atlas, layer_formats, baseline, onto)
     source = Path(source)
     device = choose_device(overrides.get("device") or "auto")
-    chosen = preset or ("draft" if device.type == "cpu" else "paper")
+    chosen = ("draft" if device.type == "cpu" else "paper") if preset is None else preset
     settings = resolve_video_settings(chosen, clip, side == "foreground", **overrides)
     edit_run.check_limits(minutes, save_every, overrides.get("steps"))
     clock = CheckpointClock(checkpoint_every)
