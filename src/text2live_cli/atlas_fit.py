@@ -186,9 +186,7 @@ def _describe_job(
 def _digest(path: Path) -> str:
     """SHA-256 over the names and bytes of a file or of the files in a folder."""
     digest = hashlib.sha256()
-    if path.exists() and not (
-        path.is_dir() or path.is_file()
-    ):  # reading a pipe would wait for ever
+    if path.exists() and not (path.is_dir() or path.is_file()):  # a pipe is waited for
         raise UsageError(f"{path}: is no regular file; save it to disk first")
     try:
         files = sorted(p for p in path.iterdir() if p.is_file()) if path.is_dir() else [path]

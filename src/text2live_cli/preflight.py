@@ -35,8 +35,8 @@ def require_room(folder: Path, need: int) -> None:
         disk = shutil.disk_usage(there)
         if disk.total and disk.free < need:
             raise Text2LiveError(
-                f"{folder}: the result may take {need / 1e9:.2f} GB, and {disk.free / 1e9:.2f} GB are"
-                " free: make room, or choose another place with -o"
+                f"{folder}: the result may take {need / 1e9:.2f} GB, and"
+                f" {disk.free / 1e9:.2f} GB are free: make room, or choose another place with -o"
             )
 
 
