@@ -108,7 +108,6 @@ def _share(value: float | None) -> str:
 def render(folder: Path, device: str) -> str:
     """Frames per second of an atlas in `folder`, with every pixel of both layers half painted."""
     import numpy as np
-    import torch
 
     from text2live_cli.atlas.discretise import discretise
     from text2live_cli.atlas.layers import SIDES
@@ -123,9 +122,8 @@ def render(folder: Path, device: str) -> str:
         picture = discretise(atlas.model, side)
         if picture is not None:
             picture.rgba[..., 3] //= 2
-            layers[side] = Layer.of(picture)
-    assert isinstance(atlas.model, torch.nn.Module)
-    atlas.model.to(where)
+            layers[side] = Layer.of(picture).on(where)
+    atlas = atlas.on(where)
     numbers = [n for n in range(atlas.facts.first, 1_000_000) if atlas.covers(n)]
     lines = []
     for size in RENDERED.get(where.type, RENDERED["cpu"]):
@@ -155,7 +153,7 @@ def against_nla(media: Path, device: str, minutes: float) -> str:
     from text2live_cli.atlas.fitting import Fitter
     from text2live_cli.atlas.grid_fit import GridProblem, GridSettings
     from text2live_cli.atlas.nla_losses import NlaProblem, NlaSettings
-    from text2live_cli.device import FP32, choose_device, choose_precision, prepare
+    from text2live_cli.device import choose_device, prepare
     from text2live_cli.progress import Silent
 
     where = choose_device(device)
@@ -165,7 +163,7 @@ def against_nla(media: Path, device: str, minutes: float) -> str:
     begin = clock()
     settings = replace(NlaSettings(), pretraining_rounds=PRETRAINING)
     slow = NlaProblem(frames, masks, flow, settings, 0, where)
-    fitter = Fitter(slow, NlaSettings.steps, 0, where, choose_precision("auto", where))
+    fitter = Fitter(slow, NlaSettings.steps, 0, where)
     slow.prepare(Silent(), lambda: False)
     pretraining = clock() - begin
     end = clock() + 60 * minutes
@@ -175,7 +173,7 @@ def against_nla(media: Path, device: str, minutes: float) -> str:
 
     begin = clock()
     quick = GridProblem(frames, masks, flow, GridSettings(), where)
-    racer = Fitter(quick, GridSettings.steps, 0, where, FP32)
+    racer = Fitter(quick, GridSettings.steps, 0, where)
     spent, reached = clock() - begin, _grid_psnr(quick.model, frames)
     start = f"{reached:.1f} dB after {spent:.1f} s"
     while reached < goal and racer.done < racer.steps:
@@ -217,13 +215,10 @@ def _mean_psnr(shown: Callable[[int], Any], frames: Any) -> float:
 
 
 def _grid_psnr(model: Any, frames: Any) -> float:
-    from text2live_cli.atlas.layers import Maps
     from text2live_cli.atlas.render import reconstruct, textures_of
 
     textures = textures_of(model)
-    return _mean_psnr(
-        lambda t: reconstruct(textures, Maps(*(p.cpu() for p in model.locate(t)))), frames
-    )
+    return _mean_psnr(lambda t: reconstruct(textures, model.locate(t)), frames)
 
 
 def _rounded(picture: Any) -> Any:

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from typer.testing import CliRunner, Result
 
 from text2live_cli.cli import app
+from text2live_cli.config import CHANNELS_LAST
 from text2live_cli.progress import Silent
 
 
@@ -35,6 +36,8 @@ def assert_interrupted_well(
 ) -> None:
     """A signal, once `stage` has begun, ends a real process with 128 + it and tells of --resume."""
     command = [sys.executable, "-m", "text2live_cli", *map(str, arguments)]
+    if arguments[0] != "fit-atlas":
+        command += ["--layout", CHANNELS_LAST]  # not measured, which takes time and keeps a file
     process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
     assert process.stderr is not None
     seen = ""

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from tests import tiny_clip
 from text2live_cli.clip_guide import ClipGuide
+from text2live_cli.config import CHANNELS_LAST
 
 DATA = Path(__file__).parent / "data"
 
@@ -58,3 +59,9 @@ def loss_arrays() -> Arrays:
 @pytest.fixture(scope="session")
 def generator_arrays() -> Arrays:
     return Arrays("generator")
+
+
+@pytest.fixture(autouse=True)
+def nothing_is_timed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The memory layout of edits is not measured, and no cache of the user's is written."""
+    monkeypatch.setattr("text2live_cli.edit_run.choose_layout", lambda *given: CHANNELS_LAST)

@@ -94,8 +94,8 @@ def test_an_encoder_of_videos_that_is_missing_is_seen_first(
 ) -> None:
     from text2live_cli import video_writing
 
-    kind = video_writing._KINDS[".mp4"]._replace(encoder="no_such_encoder")
-    monkeypatch.setitem(video_writing._KINDS, ".mp4", kind)
+    kind = video_writing.KINDS[".mp4"]._replace(encoder="no_such_encoder")
+    monkeypatch.setitem(video_writing.KINDS, ".mp4", kind)
     assert "no_such_encoder is missing" in refused(*FIT)
     layer = ("--bg-layer", "layer.png", "-o", "new.mp4")
     assert "no_such_encoder is missing" in refused("composite", "clip", *layer)

@@ -12,11 +12,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
+from text2live_cli import resampling
 from text2live_cli.compositing import composite, lay_over
 from text2live_cli.edit_layer import EditLayer
 from text2live_cli.errors import Text2LiveError, UsageError
 from text2live_cli.generator import Generator
 from text2live_cli.media import read_picture, write_picture
+from text2live_cli.resampling import enlarged_rows, resized, strips
 from text2live_cli.swatch.painter import paint_scene
 from text2live_cli.upsampling import render_at, snap_alpha, upsample
 
@@ -158,3 +160,51 @@ def test_composite_refuses_what_cannot_work(tmp_path: Path) -> None:
     composite(source, [layer], out)
     with pytest.raises(UsageError, match="--overwrite"):
         composite(source, [layer], out)
+
+
+# In strips
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    small=st.tuples(st.integers(1, 20), st.integers(2, 20)),  # PyTorch errs at a width of 1
+    large=st.tuples(st.integers(20, 90), st.integers(20, 90)),
+)
+def test_rows_are_resized_as_pytorch_resizes_pictures(
+    small: tuple[int, int], large: tuple[int, int]
+) -> None:
+    rng = torch.Generator().manual_seed(0)
+    little, big = (torch.rand(1, 2, *size, generator=rng) for size in (small, large))
+    enlarged = enlarged_rows(little, large, slice(0, large[0]))
+    wanted = F.interpolate(little, large, mode="bilinear", align_corners=False)
+    torch.testing.assert_close(enlarged, wanted, atol=1e-5, rtol=0)
+    shrunk = resized(lambda rows: big[:, :, rows], large, small)
+    torch.testing.assert_close(shrunk, shrink(big, torch.Size(small)), atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize(
+    ("size", "to"), [((300, 200), (37, 41)), ((50, 60), (77, 90)), ((64, 48), (64, 48))]
+)
+def test_strips_are_resized_as_the_whole(
+    size: tuple[int, int], to: tuple[int, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    large = torch.rand(1, 4, *size)
+    whole = resized(lambda rows: large[:, :, rows], size, to)
+    assert float((whole - shrink(large, torch.Size(to))).abs().max()) < 1e-5
+    monkeypatch.setattr(resampling, "_STRIP", 997)
+    assert len(list(strips(size))) > 2
+    assert torch.equal(resized(lambda rows: large[:, :, rows], size, to), whole)
+
+
+@pytest.mark.parametrize("pixels", [1, 640 * 3, 640 * 100 + 7])
+def test_strips_give_the_bytes_of_the_whole(pixels: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    large, mask = painted((481, 640))
+    small = shrink(large, torch.Size((193, 257)))
+    layer = EditLayer(small.flip(1), shrink(mask, torch.Size((193, 257))))
+    whole = upsample(layer, small, large)
+    assert len(list(resampling.strips((481, 640)))) == 1
+    monkeypatch.setattr(resampling, "_STRIP", pixels)
+    assert len(list(resampling.strips((481, 640)))) > 4
+    parts = upsample(layer, small, large)
+    assert torch.equal(parts.color, whole.color)
+    assert torch.equal(parts.alpha, whole.alpha)

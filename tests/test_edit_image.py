@@ -78,10 +78,9 @@ def test_the_record_says_what_was_done(cup: Path) -> None:
     assert record["input"]["sha256"] == read_picture(cup).sha256
     assert record["settings"]["steps"] == record["steps_done"] == 2
     terms, weighted = record["history"]["terms"], record["history"]["weighted"]
-    expected = {"composition", "direction", "screen", "structure", "sparsity", "keep"}
+    judged = {"composition", "direction", "screen", "structure", "form"}
     assert len(terms) == len(weighted) == 2
-    assert expected | {"bootstrap"} == set(terms[0])
-    assert expected == set(terms[1])  # the bootstrapping is annealed to 0
+    assert judged | {"sparsity", "keep", "bootstrap"} == set(terms[0]) == set(terms[1])
     structure = record["settings"]["weights"]["structure"]
     assert weighted[0]["structure"] == pytest.approx(structure * terms[0]["structure"])
     assert "painted scenes" in record["encoder"]["note"]

@@ -25,7 +25,7 @@ from tests.browser import SEEKED, TIMES, Outline, assert_self_contained, open_br
 from tests.clips import NTSC, audio_packets, save_frames
 from tests.commands import StopAt, assert_interrupted_well, one_line, passed, run
 from tests.moving_truth import offset, paint_closed, true_model
-from text2live_cli import UsageError, atomic, video_writing
+from text2live_cli import UsageError, atomic, clip_kinds, video_writing
 from text2live_cli.atlas.discretise import discretise
 from text2live_cli.atlas.grid import GridModel, Texture
 from text2live_cli.atlas.grid import Mapping as GridMapping
@@ -35,9 +35,10 @@ from text2live_cli.atlas.store import ATLAS, PICTURES, AtlasFacts, read_atlas, w
 from text2live_cli.config import resolve_video_settings
 from text2live_cli.edit_layer import GREEN_SCREEN
 from text2live_cli.generator import MIN_SIDE
-from text2live_cli.media import write_picture
+from text2live_cli.media import read_picture, write_picture
 from text2live_cli.progress import Silent
 from text2live_cli.run_folder import CHECKPOINT, RECORD
+from text2live_cli.swatch.moving import paint_clip
 from text2live_cli.video import open_clip
 from text2live_cli.video_edit import edit_video
 from text2live_cli.video_scene import prepare_atlas_scene, training_size
@@ -53,6 +54,8 @@ RESULT = {
     "atlas-layer.png",
     "loss.png",
     "report.html",
+    "region.png",
+    "mask.png",
     RECORD,
     CHECKPOINT,
 }
@@ -469,7 +472,7 @@ def test_a_missing_atlas_is_fitted_first_and_kept(copied: Painted, quick_fit: No
     assert contents("clip.atlas") == kept
 
 
-def test_a_missing_atlas_is_fitted_with_the_box_and_the_encoder_of_the_edit(
+def test_a_missing_atlas_is_fitted_with_the_encoder_of_the_edit(
     copied: Painted, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked: dict[str, Any] = {}
@@ -482,8 +485,6 @@ def test_a_missing_atlas_is_fitted_with_the_box_and_the_encoder_of_the_edit(
     shutil.rmtree("clip.atlas")
     refused(edit("clip", "--foreground", "cup"), 2, "asked")
     assert (asked["foreground"], asked["clip"], asked["masks"]) == ("cup", "swatch", None)
-    refused(edit("clip", "--box", "1,2,30,40"), 2, "asked")
-    assert (asked["box"], asked["foreground"]) == ("1,2,30,40", None)
     refused(edit("clip"), 2, "asked")
     assert (asked["foreground_hint"], asked["foreground"]) == ("cup", None)
     refused(edit("clip", "--roi", "red cup"), 2, "asked")
@@ -495,7 +496,7 @@ def test_a_missing_atlas_is_fitted_with_the_box_and_the_encoder_of_the_edit(
 
 def test_a_fit_that_fails_leaves_no_result(copied: Painted) -> None:
     shutil.rmtree("clip.atlas")
-    refused(edit("clip", "--box", "1,2,30,40", "--masks", "clip"), 2, "choose one")
+    refused(edit("clip", "--foreground", "cup", "--masks", "clip"), 2, "choose one")
     assert names(".") == {"clip"}
     refused(edit("clip", "--box", "1,2,3000,40"), 2, "--box 1,2,3000,40")
     assert not Path("clip.fg.golden-cup").exists()
@@ -768,9 +769,9 @@ def test_no_room_for_the_checkpoint_leaves_nothing(
 @pytest.mark.parametrize(
     ("kinds", "ending", "encoder", "instead"),
     [
-        ("_LAYER_KINDS", ".mov", "prores_ks", "write the layer as .webm or PNG frames"),
-        ("_LAYER_KINDS", ".webm", "libvpx-vp9", "write the layer as .mov or PNG frames"),
-        ("_KINDS", ".mp4", "libx264", "install the wheel of av"),
+        ("LAYER_KINDS", ".mov", "prores_ks", "write the layer as .webm or PNG frames"),
+        ("LAYER_KINDS", ".webm", "libvpx-vp9", "write the layer as .mov or PNG frames"),
+        ("KINDS", ".mp4", "libx264", "install the wheel of av"),
     ],
 )
 def test_a_missing_encoder_is_named_with_what_else_there_is(
@@ -782,11 +783,11 @@ def test_a_missing_encoder_is_named_with_what_else_there_is(
     here: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    table = getattr(video_writing, kinds)
+    table = getattr(clip_kinds, kinds)
     missing = table[ending]._replace(encoder=f"{encoder}-not-here")
     with monkeypatch.context() as during:
         during.setitem(table, ending, missing)
-        layer = ("--layer-format", ending[1:]) if kinds == "_LAYER_KINDS" else NO_LAYER
+        layer = ("--layer-format", ending[1:]) if kinds == "LAYER_KINDS" else NO_LAYER
         result = edit(painted.clip, "-o", "out", *layer)
     refused(result, 1, f"the encoder {encoder}-not-here is missing", instead)
     assert names(here) == set(), "known before any work is done"
@@ -810,13 +811,16 @@ def test_the_baseline_atlas_trains_on_the_atlas_as_a_picture(
 
 def test_the_baseline_frames_edits_every_frame_by_itself(copied: Painted, painted: Painted) -> None:
     shutil.rmtree("clip.atlas")
-    options = ("--box", "1,2,30,40", "-o", "out", "--save-every", 1)
+    refused(edit("clip", "--baseline", "frames", "--box", "1,2,30,40"), 2, "--box", "frames")
+    options = ("--masks", "masks", "-o", "out", "--save-every", 1)
     told = passed(edit("clip", "--baseline", "frames", *options, *FORMATS)).stderr
-    assert "--box is for an atlas" in " ".join(told.split())
+    assert "--masks is for an atlas" in " ".join(told.split())
     assert names(".") == {"clip", "out"}, "no atlas is needed, and none is fitted"
     assert "<h2>Atlas" not in Path("out/report.html").read_text("utf-8")
     layers = {"layer", "layer.mov", "layer.webm"}
-    assert names("out") == RESULT - {"atlas-layer.png"} | layers | {"previews"}
+    assert names("out") == RESULT - {"atlas-layer.png", "region.png", "mask.png"} | layers | {
+        "previews"
+    }
     record = record_of("out")
     assert record["job"]["baseline"] == "frames"
     assert "layer" not in record
@@ -845,7 +849,7 @@ def test_ablations_leave_their_term_out(
 ) -> None:
     passed(edit(painted.clip, "--steps", 2, "-o", "out", *flags, *NO_LAYER))
     terms = set(record_of("out")["history"]["terms"][0])
-    every = {"composition", "direction", "screen", "structure", "sparsity", "bootstrap"}
+    every = {"composition", "direction", "screen", "structure", "form", "sparsity", "bootstrap"}
     kept = {"keep"} if "--keep" in flags else set()
     assert terms == every - left_out | kept
 
@@ -1051,3 +1055,29 @@ def test_a_browser_shows_the_report_and_has_nothing_to_complain_about(made: Resu
         np.testing.assert_allclose(browser.run(TIMES), 2.5 / 24, atol=2e-3)
         assert all(not url.startswith(("http", "ws")) for url in browser.requests)
         assert browser.complaints == []
+
+
+@pytest.mark.slow
+def test_a_point_on_one_frame_limits_the_edit_in_all(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Only the sails of examples/boat.mp4 turn golden, pointed at in its frame 10."""
+    boat = Path(__file__).parents[1] / "examples" / "boat.mp4"
+    monkeypatch.chdir(tmp_path)
+    shutil.copy(boat, "boat.mp4")
+    place = ("--point", "178,80@10", "--point", "143,85@10", "--not", "150,125@10")
+    passed(run("fit-atlas", "boat.mp4", "--steps", 60, "--point", "150,125", "--point", "135,80"))
+    options = ("--clip", "swatch", "--preset", "draft", "--steps", 40, *NO_LAYER)
+    passed(run("edit-video", "boat.mp4", "golden boat", *place, *options, "-o", "out"))
+    record = record_of("out")
+    assert record["region"]["origin"] == "2 points" and record["region"]["limited"]
+    mask = read_picture(Path("out/mask.png")).color[..., 0]
+    assert mask[80, 178] == 255 and mask[85, 143] == 255 and mask[125, 150] == 0
+    before, after = (video_frames(Path(p)).astype(int) for p in ("boat.mp4", "out/composite.mp4"))
+    _, masks = paint_clip("boat", "red", "sea", 12)
+    change = np.abs(after - before).mean(-1)
+    for frame, shown, boat_mask in zip(before, change, masks, strict=True):
+        white = boat_mask & (frame.min(-1) > 180)
+        red = boat_mask & (frame[..., 0] > 2 * frame[..., 1] + 40)
+        assert shown[white].mean() > 3 * shown[red].mean()
+        assert shown[~boat_mask].mean() < 6

@@ -478,7 +478,7 @@ def test_a_box_finds_the_object(
     y, x = np.nonzero(moving.masks[8 if at else 0])
     box = f"{x.min() - 2},{y.min() - 2},{np.ptp(x) + 5},{np.ptp(y) + 5}{at}"
     result = passed(fit(moving.clip, "-o", "out", "--box", box, "--steps", 1))
-    assert record_of("out")["foreground"]["source"] == "box"
+    assert record_of("out")["foreground"]["source"] == "hints"
     atlas = read_atlas(Path("out"))
     assert overlap(lambda t: atlas.locate(t, (96, 160)), moving.masks) > 0.8, result.stderr
 
@@ -595,7 +595,6 @@ BAD = [
     (("clip", "--model", "gird"), 2, "did you mean grid"),
     (("clip", "--flow", "farneback"), 2, "--flow farneback"),
     (("clip", "--device", "gpu"), 2, "--device gpu"),
-    (("clip", "--precision", "fp8"), 2, "--precision fp8"),
     (("clip", "--export-nla", "a.pth"), 2, "--model nla only"),
     (("clip", "--import", "a.pth", "--steps", "3"), 2, "takes no --steps"),
     (("clip", "--import", "a.pth", "--export-nla", "b.pth"), 2, "--export-nla"),
@@ -631,6 +630,14 @@ def test_bad_input_is_one_line_and_leaves_nothing(
     assert text in one_line(result)
     found = [path for path in sorted(Path().rglob("*")) if path.name != FLOW]
     assert [path for path in found if path not in before] in ([], [Path("clip.atlas")])
+
+
+def test_a_fit_has_no_precision_to_choose(tiny: Painted) -> None:
+    """It computes in fp32: see `Fitter`."""
+    result = fit("clip", "--precision", "bf16")
+    assert result.exit_code == 2
+    assert "No such option" in result.stderr
+    assert not Path("clip.atlas").exists()
 
 
 def test_a_result_beside_a_clip_that_cannot_be_written_goes_here(

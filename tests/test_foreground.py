@@ -16,13 +16,14 @@ from text2live_cli.atlas.cutout import carried, colour_models, cut_out, objects
 from text2live_cli.atlas.flow import Flow, dis_flow, with_agreement
 from text2live_cli.atlas.foreground import (
     Foreground,
-    masks_from_box,
     masks_from_files,
+    masks_from_hints,
     masks_from_motion,
     masks_from_text,
 )
 from text2live_cli.atlas.motion import background_homographies, chained, positions
 from text2live_cli.errors import UsageError
+from text2live_cli.hints import parse_hints
 from text2live_cli.progress import Silent
 from text2live_cli.swatch.moving import paint_clip
 from text2live_cli.swatch.painter import paint_scene
@@ -180,28 +181,30 @@ def test_a_box_is_cut_out_and_carried(frame: int) -> None:
     frames, true, flow = painted("car", "blue", "background", 1)
     rows, columns = np.nonzero(true[frame])
     left, top = columns.min() - 4, rows.min() - 4
-    box = (left, top, columns.max() + 5 - left, rows.max() + 5 - top)
-    found = masks_from_box(frames, flow, box, frame)
-    assert found.source == "box"
+    box = f"{left},{top},{columns.max() + 5 - left},{rows.max() + 5 - top}"
+    found = masks_from_hints(frames, flow, parse_hints(SIZE, box), frame)
+    assert found.source == "hints"
     assert worst(found, true) > 0.75
     assert iou(found.masks[frame] > 0.5, true[frame]) > 0.85
 
 
+def test_points_are_cut_out_and_carried() -> None:
+    frames, true, flow = painted("car", "blue", "background", 1)
+    rows, columns = np.nonzero(true[6])
+    middle = f"{np.median(columns):.0f},{np.median(rows):.0f}"
+    corner = f"{columns.min() - 12},{rows.min() - 8}"
+    found = masks_from_hints(frames, flow, parse_hints(SIZE, None, [middle], [corner]), 6)
+    assert worst(found, true) > 0.75
+
+
 @pytest.mark.parametrize(
     ("box", "frame", "word"),
-    [
-        ((10, 10, 30, 30), 12, "no frame 12"),
-        ((300, 10, 30, 30), 0, "4×4"),
-        ((0, 0, 200, 120), 0, "whole frame"),
-        ((10, 10, -5, 20), 0, "4×4"),
-    ],
+    [("10,10,30,30", 12, "no frame 12"), ("0,0,200,120", 0, "nothing there stands out")],
 )
-def test_boxes_that_cannot_be_are_one_line(
-    box: tuple[float, float, float, float], frame: int, word: str
-) -> None:
+def test_boxes_that_cannot_be_are_one_line(box: str, frame: int, word: str) -> None:
     frames, _, flow = painted("car", "blue", "background", 1)
     with pytest.raises(UsageError) as error:
-        masks_from_box(frames, flow, box, frame)
+        masks_from_hints(frames, flow, parse_hints(SIZE, box), frame)
     one_line(error, "--box", word)
 
 

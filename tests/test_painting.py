@@ -25,7 +25,7 @@ from text2live_cli.atlas.store import ATLAS, PICTURES, AtlasFacts, write_atlas
 from text2live_cli.errors import Text2LiveError, UsageError
 from text2live_cli.media import write_picture
 from text2live_cli.video import open_clip
-from text2live_cli.video_writing import write_video
+from text2live_cli.video_writing import write_layer_video, write_video
 
 COUNT, HEIGHT, WIDTH = 10, 96, 160
 TRAVEL, PAN = WIDTH // 3, WIDTH // 5
@@ -403,6 +403,27 @@ def test_a_video_keeps_its_timing_sound_and_colours(painted: Painted, tmp_path: 
     with pytest.raises(UsageError, match=r"out.mp4 exists: add --overwrite"):
         composite_clip(source, out, fg_layer=layer)
     composite_clip(source, out, fg_layer=layer, overwrite=True)
+
+
+def test_transparency_is_kept_where_the_file_can(painted: Painted, tmp_path: Path) -> None:
+    alpha = np.full(painted.frames.shape[:3], 255, np.uint8)
+    alpha[:, :, :12] = 0
+    source = tmp_path / "clip.webm"
+    write_layer_video(source, np.concatenate([painted.frames, alpha[..., None]], 3), Fraction(10))
+    save_atlas(tmp_path / "clip.atlas", true_model(painted.frames, painted.masks), source)
+    box = box_of(painted, "foreground")
+    layer = save(tmp_path / "layer.png", square_layer(painted, "foreground", box))
+    wanted = expected(painted, "foreground", box)
+    for name in ("out.webm", "out.mov", "folder", "out.mp4"):
+        told = Told()
+        out = composite_clip(source, tmp_path / name, fg_layer=layer, progress=told)
+        on_white = "clip.webm: transparent pixels are shown on white" in told.messages
+        assert on_white == (name == "out.mp4")
+        for frame, frame_wanted in zip(open_clip(out).frames(alpha=True), wanted, strict=True):
+            assert np.abs(frame[:, 16:, :3].astype(int) - frame_wanted[:, 16:]).mean() < 6
+            if not on_white:
+                assert frame[:, :8, 3].max() <= 3
+                assert frame[:, 16:, 3].min() >= 252
 
 
 def test_the_atlas_may_be_in_the_current_folder(

@@ -100,9 +100,11 @@ def test_the_layers_of_a_clip_have_weights_of_their_own() -> None:
     fg, bg = (resolve_video_settings("paper", vit, side).weights for side in (True, False))
     assert fg == VIDEO_WEIGHTS and fg.bootstrap == 10
     assert bg == dataclasses.replace(VIDEO_WEIGHTS, bootstrap=0.0)
-    fg, bg = (resolve_video_settings("draft", "swatch", side).weights for side in (True, False))
-    assert fg.sparsity < bg.sparsity and fg.bootstrap == bg.bootstrap > 0
-    assert not resolve_video_settings("draft", "swatch", False).schedule.bootstrap_fades
+    fg, bg = (resolve_video_settings("draft", "swatch", side) for side in (True, False))
+    assert fg.weights == bg.weights and bg.weights.bootstrap > 0 and bg.weights.form > 0
+    assert bg.schedule.bootstrap_share_at(239, 240) == 1
+    fading = resolve_settings("draft", vit).schedule
+    assert fading.bootstrap_share_at(59, 60) == 0 and fading.bootstrap_share_at(29, 60) == 0.5
     assert resolve_video_settings("draft", "swatch", True).steps == 240
     assert resolve_video_settings("draft", vit, True).steps == 120
     asked = resolve_video_settings("draft", vit, False, lambda_bootstrap=4.0)

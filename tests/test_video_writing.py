@@ -34,7 +34,7 @@ from tests.clips import (
     stored_planes,
     yuv_of,
 )
-from text2live_cli import video_writing
+from text2live_cli import clip_kinds
 from text2live_cli.errors import Text2LiveError, UsageError
 from text2live_cli.video import open_clip
 from text2live_cli.video_color import ColorTags
@@ -523,8 +523,8 @@ def test_layer_places_and_names_that_cannot_be_written(tmp_path: Path) -> None:
 def test_a_missing_layer_encoder_is_named(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ending: str, others: str
 ) -> None:
-    kind = video_writing._LAYER_KINDS[ending]._replace(encoder="libabsent")
-    monkeypatch.setitem(video_writing._LAYER_KINDS, ending, kind)
+    kind = clip_kinds.LAYER_KINDS[ending]._replace(encoder="libabsent")
+    monkeypatch.setitem(clip_kinds.LAYER_KINDS, ending, kind)
     with pytest.raises(
         Text2LiveError, match=rf"encoder libabsent is missing .* {others}"
     ) as caught:
@@ -587,8 +587,8 @@ def test_places_and_names_that_cannot_be_written(tmp_path: Path) -> None:
 
 
 def test_a_missing_encoder_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    kind = video_writing._KINDS[".mp4"]._replace(encoder="libabsent")
-    monkeypatch.setitem(video_writing._KINDS, ".mp4", kind)
+    kind = clip_kinds.KINDS[".mp4"]._replace(encoder="libabsent")
+    monkeypatch.setitem(clip_kinds.KINDS, ".mp4", kind)
     with pytest.raises(Text2LiveError, match=r"the encoder libabsent is missing .* \.webm file"):
         write_video(tmp_path / "a.mp4", painted(), Fraction(25))
     assert list(tmp_path.iterdir()) == []

@@ -15,7 +15,9 @@ if TYPE_CHECKING:
     from .compositing import composite
     from .errors import Text2LiveError, UsageError
     from .image_edit import EditResult, edit_image
+    from .image_region import find_region
     from .progress import Progress
+    from .region import Region
     from .video_edit import VideoResult, edit_video
 
 # Before torch loads OpenMP: threads that spin for long while they wait make a run ten times slower
@@ -28,6 +30,7 @@ __all__ = [
     "AtlasResult",
     "EditResult",
     "Progress",
+    "Region",
     "Text2LiveError",
     "UsageError",
     "VideoResult",
@@ -35,6 +38,7 @@ __all__ = [
     "composite_clip",
     "edit_image",
     "edit_video",
+    "find_region",
     "fit_atlas",
 ]
 
@@ -42,6 +46,7 @@ _HOMES = {
     "AtlasResult": "atlas_fit",
     "EditResult": "image_edit",
     "Progress": "progress",
+    "Region": "region",
     "Text2LiveError": "errors",
     "UsageError": "errors",
     "VideoResult": "video_edit",
@@ -49,6 +54,7 @@ _HOMES = {
     "composite_clip": "atlas.painting",
     "edit_image": "image_edit",
     "edit_video": "video_edit",
+    "find_region": "image_region",
     "fit_atlas": "atlas_fit",
 }
 

@@ -23,12 +23,12 @@ from .atlas.measure import Quality, measure, verdict
 from .atlas.nla import NlaModel
 from .atlas.nla_files import MIN_PSNR, check_import, read_published, write_published
 from .atlas.nla_losses import NlaProblem
-from .atlas.settings import FitSettings, Span, choose_span, parse_box
+from .atlas.settings import FitSettings, Span, choose_span, fit_hints
 from .atlas.showing import REPORT, write_pictures, write_report, write_videos
 from .atlas.store import ATLAS, AtlasFacts, read_atlas, write_atlas
 from .checkpoint_clock import CheckpointClock
 from .checkpoint_files import sha256_of
-from .device import FP32, choose_device, choose_precision, explain_out_of_memory, prepare
+from .device import IN_FIT, choose_device, explain_out_of_memory, prepare
 from .endings import catch_signals
 from .errors import Text2LiveError, UsageError
 from .keeping import keeping
@@ -36,6 +36,7 @@ from .memory import fit_need, require_memory
 from .preflight import require_file_place, require_room, video_bytes
 from .progress import Progress, Silent
 from .run_folder import CHECKPOINT, RECORD, explained, run_folder
+from .self_test import fit_step
 from .video import Clip, open_clip
 from .video_writing import require_encoders
 
@@ -50,7 +51,7 @@ class AtlasResult:
     record: dict[str, Any]
 
 
-@explain_out_of_memory()
+@explain_out_of_memory(IN_FIT)
 def fit_atlas(
     source: Path | str,
     *,
@@ -79,7 +80,7 @@ def fit_atlas(
     for note in clip.notes:
         progress.message(note)
     span = choose_span(settings, clip)
-    device = choose_device(settings.device)
+    device = choose_device(settings.device, fit_step, progress)
     size = working_size(clip, settings, device)
     folder = Path(output) if output else default_folder(clip.path, progress)
     if folder.resolve() == clip.path.resolve():
@@ -95,7 +96,7 @@ def fit_atlas(
     prepare(device)
     shown = f"{len(span.numbers)} frames of {size[1]}×{size[0]}"
     progress.message(f"{shown}, model {settings.model}, on {device.type}")
-    with run_folder(folder), keeping(folder):
+    with run_folder(folder), keeping(folder), explain_out_of_memory(IN_FIT):
         material = read_material(clip, span, settings, size, folder, device, progress)
         ready = time.monotonic()
         fit = _fit(material, settings, device, folder, job, resume, clock, progress)
@@ -132,8 +133,7 @@ def _check_first(
     progress: Progress,
 ) -> None:
     """Refuse before the work what would fail after it."""
-    if settings.box is not None:
-        parse_box(settings.box, span, clip)
+    fit_hints(settings, span, clip)
     if settings.export_nla is not None:
         require_file_place("--export-nla", settings.export_nla)
     require_encoders(())
@@ -175,6 +175,7 @@ def _describe_job(
     for field in dataclasses.fields(settings):
         value = getattr(settings, field.name)
         if field.name not in ("frames", "export_nla"):
+            value = list(value) if isinstance(value, tuple) else value
             job[field.name.replace("_", "-")] = str(value) if isinstance(value, Path) else value
     job.update(size=f"{size[1]}×{size[0]}", device=device.type, steps=settings.resolved().steps)
     for name in ("masks", "flow-dir", "import-nla"):
@@ -257,12 +258,7 @@ def _fit(
     if settings.import_nla is not None:
         return Fit(_imported(settings.import_nla, material), 0)
     problem = _problem(material, settings, device)
-    precision = FP32
-    if settings.model == "nla":
-        precision = choose_precision(settings.precision, device)
-    elif settings.precision not in ("auto", "fp32"):
-        progress.message(f"--precision {settings.precision}: the grid model computes in fp32")
-    fitter = Fitter(problem, settings.resolved().steps, settings.seed, device, precision)
+    fitter = Fitter(problem, settings.resolved().steps, settings.seed, device)
     path = folder / CHECKPOINT
     with catch_signals() as stopped:
         if resume:

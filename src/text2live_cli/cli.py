@@ -82,10 +82,65 @@ CheckpointEvery = Annotated[
         help="Write a checkpoint this often. Default: every minute or 5 % of the run.",
     ),
 ]
+Layout = Annotated[
+    str | None,
+    typer.Option(
+        help="Of the generator in memory: plain, channels-last, or auto, the faster one here.",
+        rich_help_panel="Method",
+    ),
+]
 SaveEvery = Annotated[int | None, typer.Option(help="Keep a preview of every so many steps.")]
 TextDistance = Annotated[
     str | None,
     typer.Option(help="spherical (default) or cosine, as printed.", rich_help_panel="Method"),
+]
+RegionRule = Annotated[
+    str | None,
+    typer.Option(
+        help="auto (found once from the text, cut out along edges) or paper (looked for in every"
+        " training example). Default: auto, in the preset paper paper."
+    ),
+]
+Points = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--point", metavar="X,Y", help="A place on it, in pixels or per cent (40%,25%); repeatable."
+    ),
+]
+NotPoints = Annotated[
+    list[str] | None,
+    typer.Option("--not", metavar="X,Y", help="A place beside it, not to be edited; repeatable."),
+]
+PictureBox = Annotated[
+    str | None,
+    typer.Option(metavar="X,Y,W,H", help="A box around what is edited, in pixels or per cent."),
+]
+PictureMask = Annotated[
+    Path | None,
+    typer.Option(help="A picture of the same size: white may be edited, grey partly."),
+]
+FrameBox = Annotated[
+    str | None,
+    typer.Option(
+        metavar="X,Y,W,H[@FRAME]", help="A box around what is edited in one frame, pixels or %."
+    ),
+]
+FramePoints = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--point", metavar="X,Y[@FRAME]", help="A place on what is edited, pixels or %; repeatable."
+    ),
+]
+FrameNotPoints = Annotated[
+    list[str] | None,
+    typer.Option("--not", metavar="X,Y[@FRAME]", help="A place beside it; repeatable."),
+]
+FrameMask = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="FILE[@FRAME]",
+        help="A picture of the frame's size: white may be edited.",
+    ),
 ]
 Masks = Annotated[
     Path | None,
@@ -93,16 +148,28 @@ Masks = Annotated[
 ]
 Box = Annotated[
     str | None,
-    typer.Option(metavar="X,Y,W,H[@FRAME]", help="A box around the foreground in one frame."),
+    typer.Option(
+        metavar="X,Y,W,H[@FRAME]", help="A box around the foreground in one frame, pixels or %."
+    ),
+]
+FitPoints = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--point", metavar="X,Y[@FRAME]", help="A place on the foreground, pixels or %; repeatable."
+    ),
+]
+FitNotPoints = Annotated[
+    list[str] | None,
+    typer.Option("--not", metavar="X,Y[@FRAME]", help="A place beside it; repeatable."),
 ]
 
 
 # Options that `edit-image` and `edit-video` hand on as they are.
 _SHARED = (
     *("roi", "screen", "preset", "clip", "clip_weights", "output", "overwrite", "resume"),
-    *("size", "steps", "minutes", "views", "seed", "device", "precision", "save_every"),
-    "checkpoint_every",
-    *("text_distance", "lambda_composition", "lambda_screen", "lambda_structure"),
+    *("region", "size", "steps", "minutes", "views", "seed", "device", "precision", "layout"),
+    *("save_every", "checkpoint_every", "text_distance"),
+    *("lambda_composition", "lambda_screen", "lambda_structure", "lambda_form"),
     *("lambda_sparsity", "lambda_bootstrap", "lambda_direction", "lambda_keep"),
 )
 
@@ -132,9 +199,11 @@ def edit_image_command(
     screen: ScreenText = None,
     also: Also = None,
     keep: Keep = None,
-    mask: Annotated[
-        Path | None, typer.Option(help="A picture of the same size: white may be edited.")
-    ] = None,
+    box: PictureBox = None,
+    point: Points = None,
+    not_point: NotPoints = None,
+    mask: PictureMask = None,
+    region: RegionRule = None,
     output: OutputFolder = None,
     overwrite: Overwrite = False,
     resume: Resume = False,
@@ -150,12 +219,14 @@ def edit_image_command(
     seed: Seed = None,
     device: Device = None,
     precision: PrecisionName = None,
+    layout: Layout = None,
     save_every: SaveEvery = None,
     checkpoint_every: CheckpointEvery = None,
     text_distance: TextDistance = None,
     lambda_composition: Lambda = None,
     lambda_screen: Lambda = None,
     lambda_structure: Lambda = None,
+    lambda_form: Lambda = None,
     lambda_sparsity: Lambda = None,
     lambda_bootstrap: Lambda = None,
     lambda_direction: Lambda = None,
@@ -179,8 +250,64 @@ def edit_image_command(
     with _reporting(quiet or as_json, debug, as_json) as progress:
         from .image_edit import edit_image
 
-        result = edit_image(source, prompt, mask=mask, progress=progress, **options)
+        result = edit_image(
+            source,
+            prompt,
+            mask=mask,
+            box=box,
+            points=point or (),
+            not_points=not_point or (),
+            progress=progress,
+            **options,
+        )
         _report_edit(result, progress, as_json)
+
+
+@app.command("region")
+def region_command(
+    source: Annotated[Path, typer.Argument(help="The picture.")],
+    text: Annotated[
+        str | None, typer.Argument(help='What is looked for: "cake". Not needed with --box.')
+    ] = None,
+    box: PictureBox = None,
+    point: Points = None,
+    not_point: NotPoints = None,
+    mask: PictureMask = None,
+    output: Annotated[
+        Path, typer.Option("-o", "--output", help="The picture of it; mask.png goes beside it.")
+    ] = Path("region.png"),
+    overwrite: Overwrite = False,
+    clip: ClipName = "ViT-B-32-quickgelu/openai",
+    clip_weights: ClipWeights = None,
+    device: Device = None,
+    quiet: Quiet = False,
+    as_json: Json = False,
+    debug: Debug = False,
+) -> None:
+    """Show where an edit would be, before it costs anything.
+
+    Example: text2live region cake.jpg "cake" --point 50%,60%
+    """
+    with _reporting(quiet or as_json, debug) as progress:
+        from .image_region import show_region
+
+        shown = show_region(
+            source,
+            text,
+            output,
+            box=box,
+            points=point or (),
+            not_points=not_point or (),
+            mask=mask,
+            overwrite=overwrite,
+            clip=clip,
+            clip_weights=clip_weights,
+            device=device or "auto",
+            progress=progress,
+        )
+        if as_json:
+            _print_json(shown.record)
+        progress.message(f"{output}: the region; {shown.mask}: to be painted over, for --mask")
 
 
 @app.command("edit-video")
@@ -192,11 +319,15 @@ def edit_video_command(
         Path | None, typer.Option(help="Result of fit-atlas. Default: CLIP.atlas, or fitted now.")
     ] = None,
     masks: Masks = None,
-    box: Box = None,
     foreground: Annotated[
         str | None,
         typer.Option(help='For the fit: what the foreground is, "car". Default with fg: the ROI.'),
     ] = None,
+    box: FrameBox = None,
+    point: FramePoints = None,
+    not_point: FrameNotPoints = None,
+    mask: FrameMask = None,
+    region: RegionRule = None,
     onto: Annotated[
         Path | None, typer.Option(help="Earlier result on the same clip, to be rendered below.")
     ] = None,
@@ -227,12 +358,14 @@ def edit_video_command(
     seed: Seed = None,
     device: Device = None,
     precision: PrecisionName = None,
+    layout: Layout = None,
     save_every: SaveEvery = None,
     checkpoint_every: CheckpointEvery = None,
     text_distance: TextDistance = None,
     lambda_composition: Lambda = None,
     lambda_screen: Lambda = None,
     lambda_structure: Lambda = None,
+    lambda_form: Lambda = None,
     lambda_sparsity: Lambda = None,
     lambda_bootstrap: Lambda = None,
     lambda_direction: Lambda = None,
@@ -262,8 +395,11 @@ def edit_video_command(
             atlas=atlas,
             atlas_dir=atlas_dir,
             masks=masks,
-            box=box,
             foreground=foreground,
+            mask=mask,
+            box=box,
+            points=point or (),
+            not_points=not_point or (),
             onto=onto,
             layer_formats=layer_format or ("mov",),
             baseline=baseline,
@@ -315,6 +451,8 @@ def fit_atlas_command(
     ] = None,
     masks: Masks = None,
     box: Box = None,
+    point: FitPoints = None,
+    not_point: FitNotPoints = None,
     foreground: Annotated[
         str | None, typer.Option(help='What the foreground is: "car". Default: what moves.')
     ] = None,
@@ -349,7 +487,6 @@ def fit_atlas_command(
     steps: Annotated[int | None, typer.Option(help="Steps of the fit.")] = None,
     seed: Annotated[int, typer.Option(help="Same seed, same result.")] = 0,
     device: Annotated[str, typer.Option(help="auto, cuda, mps or cpu.")] = "auto",
-    precision: Annotated[str, typer.Option(help="auto, fp32, bf16 or fp16.")] = "auto",
     overwrite: Overwrite = False,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with a stopped fit.")] = False,
     checkpoint_every: CheckpointEvery = None,
@@ -376,6 +513,8 @@ def fit_atlas_command(
             size=size,
             masks=masks,
             box=box,
+            points=point or (),
+            not_points=not_point or (),
             foreground=foreground,
             clip=clip,
             clip_weights=clip_weights,
@@ -387,7 +526,6 @@ def fit_atlas_command(
             steps=steps,
             seed=seed,
             device=device,
-            precision=precision,
         )
         if as_json:
             _print_json(result.record)

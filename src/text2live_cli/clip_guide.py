@@ -69,6 +69,8 @@ class ClipGuide:
 
         Back in full precision, the weights are loaded again: what was rounded away is gone.
         """
+        if (self.device, self.dtype) == (device, dtype):
+            return self
         rounded = self.dtype != torch.float32
         self.model.to(device=device, dtype=dtype)
         if rounded and dtype == torch.float32 and self._reload is not None:

@@ -14,7 +14,10 @@ from .errors import UsageError
 
 DEVICES = ("auto", "cuda", "mps", "cpu")
 PRECISIONS = ("auto", "fp32", "bf16", "fp16")
+PLAIN, CHANNELS_LAST = "plain", "channels-last"
+LAYOUTS = ("auto", PLAIN, CHANNELS_LAST)
 TEXT_DISTANCES = ("spherical", "cosine")
+REGIONS = ("auto", "paper")
 _LAMBDA = "lambda_"
 MIN_SIZE, MAX_SIZE = 192, 4096
 """Smallest working size: crops of 85 % at 0.8 of the scale must keep the generator's 129 px."""
@@ -59,6 +62,7 @@ class LossWeights:
     direction: float = 1.0  # inside L_comp, weight 1 in the paper
     screen: float = 1.0
     structure: float = 2.0
+    form: float = 0.0  # not in the paper: brightness keeps the source's shading
     sparsity: float = 0.06  # paper: 0.05
     sparsity_l1: float = 1.0  # γ, weight of mean |α| against Ψ₀ inside the sparsity; paper: 2
     bootstrap: float = 10.0
@@ -118,11 +122,13 @@ class EditSettings:
     weights: LossWeights = LossWeights()
     text_distance: str = "spherical"  # paper: cosine
     internal_dataset: bool = True
+    region: str = "paper"  # or "auto": found once, cut out along edges, in place of per example
     dataset: DatasetSettings = DatasetSettings()
     schedule: Schedule = Schedule()
     clip: str = "ViT-B-32-quickgelu/openai"
     precision: str = "auto"
     device: str = "auto"
+    layout: str = "auto"  # of the generator in memory; measured by `layout.choose_layout`
 
     def __post_init__(self) -> None:
         """Raise UsageError, naming the flag, where a value cannot work."""
@@ -139,15 +145,18 @@ class EditSettings:
                 0 <= value <= _MAX_LAMBDA, f"{flag} {value}: must be from 0 to {_MAX_LAMBDA:,.0f}"
             )
         require_one_of("--text-distance", self.text_distance, TEXT_DISTANCES)
+        require_one_of("--region", self.region, REGIONS)
         require_one_of("--precision", self.precision, PRECISIONS)
         require_one_of("--device", self.device, DEVICES)
+        require_one_of("--layout", self.layout, LAYOUTS)
 
 
 PRESETS = {
     "paper": EditSettings(),
-    "standard": EditSettings(preset="standard", size=320, views=8, steps=400),
+    "standard": EditSettings(preset="standard", size=320, views=8, steps=400, region="auto"),
     "draft": EditSettings(
         preset="draft",
+        region="auto",
         size=192,
         channels=32,
         views=6,
@@ -162,22 +171,17 @@ VIDEO_WEIGHTS = LossWeights(structure=3.0, sparsity=5e-4, sparsity_l1=2.0)
 VIDEO_SCHEDULE = Schedule(decay=0.999, decay_steps=3000, bootstrap_fades=False)
 VIDEO_PRESETS = {
     "paper": EditSettings(size=432, views=6, steps=3000),
-    "standard": EditSettings(preset="standard", size=320, views=4, steps=600),
+    "standard": EditSettings(preset="standard", size=320, views=4, steps=600, region="auto"),
     "draft": EditSettings(
-        preset="draft", size=192, channels=32, views=3, steps=240, alpha_cut=0.06
+        preset="draft", region="auto", size=192, channels=32, views=3, steps=240, alpha_cut=0.06
     ),
 }
 
-# For the embedded encoder, measured on painted scenes (docs/swatch.md). MADGRAD's steps shrink with
-# all gradients so far: after a strong bootstrapping, at the paper's learning rate, the colours of a
-# draft hardly moved.
-SWATCH_WEIGHTS = LossWeights(screen=1.5, structure=1.0, sparsity=0.2, bootstrap=4.0)
-SWATCH_SCHEDULE = Schedule(learning_rate=0.03, decay_steps=150)
-# In a clip the opacity keeps an edit within the foreground, so it may cover more of it.
-SWATCH_FOREGROUND_WEIGHTS = dataclasses.replace(SWATCH_WEIGHTS, sparsity=0.05)
-# Nothing keeps an edit of the background in its place but this pull; where it faded, snow on a
-# meadow at times went over to the road (docs/tried.md).
-SWATCH_BACKGROUND_SCHEDULE = dataclasses.replace(SWATCH_SCHEDULE, bootstrap_fades=False)
+# For the embedded encoder, pictures and clips alike; chosen on photos (docs/region.md). The target
+# is a region with edges, so it pulls to the end, and sparsity has little left to do. MADGRAD's
+# steps shrink with all gradients so far: at the paper's learning rate, the colours hardly moved.
+SWATCH_WEIGHTS = LossWeights(screen=1.5, structure=1.0, form=3.0, sparsity=0.05, bootstrap=10.0)
+SWATCH_SCHEDULE = Schedule(learning_rate=0.03, decay_steps=150, bootstrap_fades=False)
 
 
 def resolve_settings(preset: str, clip: str, **overrides: Any) -> EditSettings:
@@ -205,8 +209,7 @@ def resolve_video_settings(
     require_one_of("--preset", preset, tuple(VIDEO_PRESETS))
     weights, schedule = VIDEO_WEIGHTS, VIDEO_SCHEDULE
     if clip == "swatch":
-        weights = SWATCH_FOREGROUND_WEIGHTS if foreground else SWATCH_WEIGHTS
-        schedule = SWATCH_SCHEDULE if foreground else SWATCH_BACKGROUND_SCHEDULE
+        weights, schedule = SWATCH_WEIGHTS, SWATCH_SCHEDULE
     elif not foreground:
         weights = dataclasses.replace(weights, bootstrap=0.0)
     settings = dataclasses.replace(

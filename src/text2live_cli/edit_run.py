@@ -15,10 +15,11 @@ from torch import Tensor
 from .checkpoint import Checkpoint, save_checkpoint
 from .checkpoint_clock import CheckpointClock
 from .clip_guide import ClipGuide
-from .config import MAX_MINUTES, MAX_STEPS, EditSettings, require_whole
+from .config import CHANNELS_LAST, MAX_MINUTES, MAX_STEPS, PLAIN, EditSettings, require_whole
 from .device import Precision
 from .endings import catch_signals
 from .errors import Text2LiveError, UsageError
+from .layout import choose_layout
 from .media import write_picture
 from .objective import Objective
 from .progress import Progress
@@ -62,6 +63,25 @@ def resolve_prompts(
         also=tuple(check_text("--also", text, guide, progress) for text in also),
         keep=tuple(check_text("--keep", text, guide, progress) for text in keep),
     )
+
+
+def with_layout(
+    settings: EditSettings,
+    device: torch.device,
+    precision: Precision,
+    checkpoint: Checkpoint | None,
+    progress: Progress,
+) -> EditSettings:
+    """The settings with "auto" resolved: as in the run that is resumed, or the faster one here."""
+    if settings.layout != "auto":
+        return settings
+    if checkpoint is not None:
+        layout = checkpoint.job.get("layout")
+        if layout not in (PLAIN, CHANNELS_LAST):  # none: of a run before there was a choice
+            layout = checkpoint.job["layout"] = CHANNELS_LAST
+    else:
+        layout = choose_layout(device, settings.channels, precision, progress)
+    return dataclasses.replace(settings, layout=layout)
 
 
 def make_trainer(

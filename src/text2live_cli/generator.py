@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+
+from .initial import draw_weights
 
 LEVELS = 7
 SKIP_CHANNELS = 4
@@ -26,17 +30,28 @@ class Generator(nn.Module):
     the method), so keep it in train mode.
     """
 
-    def __init__(self, channels: int = 128) -> None:
+    def __init__(
+        self,
+        channels: int = 128,
+        channels_last: bool = True,
+        rng: torch.Generator | None = None,
+    ) -> None:
+        """`channels_last` is the order in memory, which changes no more than speed and rounding.
+
+        `rng` draws the weights (None: the random numbers of the process).
+        """
         super().__init__()
+        self.memory_format = torch.channels_last if channels_last else torch.contiguous_format
         widths = [3, *[channels] * LEVELS]
         self.skips = nn.ModuleList(Skip(width) for width in widths[:-1])
         self.downs = nn.ModuleList(Down(width, channels) for width in widths[:-1])
         self.ups = nn.ModuleList(Up(channels, last=level == 0) for level in range(LEVELS))
         self.head = Head(channels)
+        draw_weights(self, rng)
 
     def forward(self, picture: Tensor) -> Tensor:
         """The edit layer of `picture`; sizes are equal."""
-        skipped, x = [], picture.contiguous(memory_format=torch.channels_last)
+        skipped, x = [], picture.contiguous(memory_format=self.memory_format)
         for skip, down in zip(self.skips, self.downs, strict=True):
             skipped.append(skip(x))
             x = down(x)
@@ -66,7 +81,7 @@ class Skip(nn.Module):
 
     def __init__(self, inputs: int) -> None:
         super().__init__()
-        self.squeeze = nn.Conv2d(inputs, SKIP_CHANNELS, 1)
+        self.squeeze = conv(inputs, SKIP_CHANNELS)
         self.norm = nn.BatchNorm2d(SKIP_CHANNELS)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -82,7 +97,7 @@ class Up(nn.Module):
         self.merged_norm = nn.BatchNorm2d(SKIP_CHANNELS + channels)
         self.merge = conv3(SKIP_CHANNELS + channels, channels)
         self.merge_norm = nn.BatchNorm2d(channels)
-        self.mix = nn.Conv2d(channels, channels, 1)
+        self.mix = conv(channels, channels)
         self.mix_norm = nn.Identity() if last else nn.BatchNorm2d(channels)
 
     def forward(self, skip: Tensor, below: Tensor) -> Tensor:
@@ -100,7 +115,7 @@ class Head(nn.Module):
 
     def __init__(self, channels: int) -> None:
         super().__init__()
-        self.project = nn.Conv2d(channels, 4, 1)
+        self.project = conv(channels, 4)
         self.register_buffer("color_decorrelation", torch.tensor(COLOR_DECORRELATION))
 
     def forward(self, x: Tensor) -> Tensor:
@@ -113,7 +128,13 @@ class Head(nn.Module):
 
 def conv3(inputs: int, outputs: int, stride: int = 1) -> nn.Conv2d:
     """A 3×3 convolution with reflection padding."""
-    return nn.Conv2d(inputs, outputs, 3, stride=stride, padding=1, padding_mode="reflect")
+    return conv(inputs, outputs, 3, stride=stride, padding=1, padding_mode="reflect")
+
+
+def conv(inputs: int, outputs: int, side: int = 1, **options: Any) -> nn.Conv2d:
+    """A convolution whose weights the generator is to draw."""
+    made: nn.Conv2d = nn.utils.skip_init(nn.Conv2d, inputs, outputs, side, **options)
+    return made
 
 
 def activate(x: Tensor) -> Tensor:

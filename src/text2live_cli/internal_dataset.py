@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import torch
@@ -16,10 +17,20 @@ from .views import color_jitter, jitter_factors
 
 
 class Example(NamedTuple):
-    """A picture (1, 3, H, W), and where it may be edited (1, 1, H, W), if that is limited."""
+    """A picture (1, 3, H, W), and the region of its edit, as far as that is known beforehand."""
 
     picture: Tensor
-    mask: Tensor | None
+    limit: Tensor | None = None
+    """What the alpha may not pass, (1, 1, H, W)."""
+    target: Tensor | None = None
+    """What the alpha is drawn to, (1, 1, H, W)."""
+    keep: Tensor | None = None
+    """Where the things are that must stay, (1, K, H, W)."""
+
+    def each(self, change: Callable[[Tensor], Tensor]) -> Example:
+        """`change` done to the picture and its maps alike."""
+        limit, target, keep = (None if x is None else change(x) for x in self[1:])
+        return Example(change(self.picture), limit, target, keep)
 
 
 class InternalDataset:
@@ -62,16 +73,17 @@ class InternalDataset:
             x = F.interpolate(x, size, mode="bilinear", antialias=True, align_corners=False)
             return x[:, :, corner[0] : corner[0] + crop[0], corner[1] : corner[1] + crop[1]]
 
-        picture, mask = self.whole
+        whole = self.whole
         if jitter < s.jitter_p:
-            picture = color_jitter(picture, factors.to(picture.device, non_blocking=True))
-        return Example(augment(picture), None if mask is None else augment(mask))
+            factors = factors.to(whole.picture.device, non_blocking=True)
+            whole = whole._replace(picture=color_jitter(whole.picture, factors))
+        return whole.each(augment)
 
 
 def render(generator: Generator, example: Example) -> Rendered:
     """Edit layer, composite and screen of one example."""
-    layer = EditLayer.from_rgba(generator(example.picture)).limited(example.mask)
-    return lay(layer, example.picture)
+    layer = EditLayer.from_rgba(generator(example.picture)).limited(example.limit)
+    return lay(layer, example.picture)._replace(target=example.target, keep=example.keep)
 
 
 def lay(layer: EditLayer, picture: Tensor) -> Rendered:

@@ -9,6 +9,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from .views import luminance
+
+_FORM_WINDOW = 1 / 12  # of the short side: shading within this is form
+_FORM_NOISE = 1e-4  # variance of brightness under which a window counts as flat
 KEEP_THRESHOLD = 0.6
 """Only where something to keep is at least this relevant is the alpha held down."""
 
@@ -56,6 +60,21 @@ def structure_loss(source: Tensor, composite: Tensor) -> Tensor:
     return F.mse_loss(composite, source)
 
 
+def form_loss(source: Tensor, composite: Tensor) -> Tensor:
+    """How much of the source's shading the composite has lost; both (B, 3, H, W) in [0, 1].
+
+    In every window, the share of the source's detail of brightness that is missing in the
+    composite's, by least squares; squared, and averaged by how much detail there is. What an edit
+    adds costs nothing. Not in the paper; see docs/region.md.
+    """
+    side = 2 * round(_FORM_WINDOW * min(source.shape[2:]) / 2) + 1
+    before, after = (luminance(x) - _window_mean(luminance(x), side) for x in (source, composite))
+    energy = _window_mean(before**2, side)
+    kept = _window_mean(before * after, side) / (energy + _FORM_NOISE)
+    full = energy / (energy + _FORM_NOISE)
+    return (energy * (full - kept).clamp_min(0) ** 2).sum() / energy.sum().clamp_min(1e-12)
+
+
 def alpha_l1(alpha: Tensor) -> Tensor:
     """Mean |α| of (B, 1, H, W): the first part of the sparsity L_reg, Eq. 7."""
     return alpha.abs().mean()
@@ -78,6 +97,10 @@ def keep_loss(alpha: Tensor, relevancy: Tensor) -> Tensor:
     """
     gap = (1 - _at_size_of(alpha, relevancy)) - relevancy
     return torch.where(relevancy > KEEP_THRESHOLD, gap**2, 0).mean()
+
+
+def _window_mean(x: Tensor, side: int) -> Tensor:
+    return F.avg_pool2d(x, side, stride=1, padding=side // 2, count_include_pad=False)
 
 
 def _at_size_of(alpha: Tensor, relevancy: Tensor) -> Tensor:

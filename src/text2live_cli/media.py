@@ -14,6 +14,7 @@ import math
 import re
 import stat
 import struct
+import threading
 import warnings
 import zlib
 from collections.abc import Callable, Iterator
@@ -40,6 +41,7 @@ MAX_FILE_BYTES = 2**30
 """Larger files are refused unread; 100 megapixels of 16-bit RGBA are 0.8e9 bytes."""
 
 _READ_FORMATS = ("JPEG", "PNG", "WEBP", "TIFF", "GIF", "BMP")
+_pillow_limit = threading.Lock()  # Pillow's limit is one for all threads
 _TIFF_STARTS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 _UNSUPPORTED_MODES = frozenset({"I", "F", "I;16", "I;16B", "I;16L", "LAB", "HSV"})
 
@@ -122,8 +124,9 @@ def to_unit(array: np.ndarray) -> np.ndarray:
 
 def to_uint(array: np.ndarray, max_value: int) -> np.ndarray:
     """Turn floats in [0, 1] into rounded and clipped uint8 (`max_value` 255) or uint16 (65535)."""
-    scaled = np.rint(np.clip(array, 0, 1) * max_value)
-    return scaled.astype(np.uint8 if max_value == 255 else np.uint16)
+    scaled = np.clip(array, 0, 1)
+    scaled *= max_value  # in place, to spare memory
+    return np.rint(scaled, out=scaled).astype(np.uint8 if max_value == 255 else np.uint16)
 
 
 def read_picture(path: Path) -> Picture:
@@ -303,11 +306,12 @@ def _decode(data: bytes) -> _Decoded:
 
 def _open_with_pillow(data: bytes) -> Image.Image:
     """Read the header only. Pillow's own limit is lifted here: it would hide the size from us."""
-    pillow_limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
-    try:
-        image = Image.open(BytesIO(data), formats=_READ_FORMATS)
-    finally:
-        Image.MAX_IMAGE_PIXELS = pillow_limit
+    with _pillow_limit:
+        limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
+        try:
+            image = Image.open(BytesIO(data), formats=_READ_FORMATS)
+        finally:
+            Image.MAX_IMAGE_PIXELS = limit
     _check_size(*image.size)
     return image
 

@@ -26,6 +26,8 @@ class Rendered(NamedTuple):
     composite: Tensor
     screen: Tensor  # the edit layer over green
     alpha: Tensor
+    target: Tensor | None = None  # what the alpha is drawn to, if that is known beforehand
+    keep: Tensor | None = None  # (1, K, H, W): where the things are that must stay, likewise
 
 
 class Terms(NamedTuple):
@@ -69,6 +71,8 @@ class Objective:
         values = self._text_terms(pictures, rng)
         if self.weights.structure:
             values["structure"] = _mean([self._structure(p) for p in pictures])
+        if self.weights.form:
+            values["form"] = _mean([losses.form_loss(p.source, p.composite) for p in pictures])
         if self.weights.sparsity:
             l1 = _mean([losses.alpha_l1(p.alpha) for p in pictures])
             l0 = _mean([losses.alpha_l0(p.alpha) for p in pictures])
@@ -79,6 +83,7 @@ class Objective:
             "direction": self.weights.composition * self.weights.direction,
             "screen": self.weights.screen,
             "structure": self.weights.structure,
+            "form": self.weights.form,
             "sparsity": self.weights.sparsity,
             "bootstrap": bootstrap_weight,
             "keep": self.weights.keep,
@@ -151,20 +156,31 @@ class Objective:
     def _relevancy_terms(
         self, pictures: list[Rendered], bootstrap_weight: float
     ) -> dict[str, Tensor]:
-        """L_init (Eq. 8) and negative relevancy; one relevancy pass per picture serves both."""
+        """L_init (Eq. 8) and negative relevancy, by the region, or by each picture's relevancy."""
         bootstrap, keep = [], []
-        queries = list(self.texts.keep_queries)
-        if bootstrap_weight:
-            queries.insert(0, self.texts.roi_query)
-        for picture in pictures if queries else []:
+        for picture in pictures:
+            target, kept = self._region(picture, bootstrap_weight > 0)
+            if target is not None and bootstrap_weight:
+                bootstrap.append(losses.bootstrap_loss(picture.alpha, target))
+            if kept is not None:
+                keep.append(losses.keep_loss(picture.alpha, kept))
+        terms = {"bootstrap": bootstrap, "keep": keep}
+        return {name: _mean(values) for name, values in terms.items() if values}
+
+    def _region(self, picture: Rendered, bootstraps: bool) -> tuple[Tensor | None, Tensor | None]:
+        """What the alpha is drawn to and what is to stay; one relevancy pass where not known."""
+        target, keep = picture.target, picture.keep
+        queries = []
+        if target is None and bootstraps:
+            queries.append(self.texts.roi_query)
+        if keep is None:
+            queries += self.texts.keep_queries
+        if queries:
             relevancy = relevancy_map(self.guide, picture.source, queries)
-            if bootstrap_weight:
-                bootstrap.append(losses.bootstrap_loss(picture.alpha, relevancy[:, :1]))
-                relevancy = relevancy[:, 1:]
-            if relevancy.shape[1]:
-                keep.append(losses.keep_loss(picture.alpha, relevancy))
-        found = {"bootstrap": bootstrap, "keep": keep}
-        return {name: _mean(terms) for name, terms in found.items() if terms}
+            count = len(queries) - (len(self.texts.keep_queries) if keep is None else 0)
+            target = relevancy[:, :1] if count else target
+            keep = relevancy[:, count:] if relevancy.shape[1] > count else keep
+        return target, keep
 
 
 def _mean(terms: list[Tensor]) -> Tensor:

@@ -120,6 +120,11 @@ def _check_swatch_words(flag: str, text: str, progress: Progress) -> None:
         progress.warning(f'{flag}: `swatch` does not know "{word}"{hint}')
 
 
+def knows(guide: ClipGuide, text: str) -> bool:
+    """Whether the encoder can look for `text`: the embedded one has a closed vocabulary."""
+    return guide.name != "swatch" or _known_to_swatch(text)
+
+
 def _known_to_swatch(text: str) -> bool:
     from .swatch import vocabulary
 

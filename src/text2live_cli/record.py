@@ -15,7 +15,7 @@ import torch
 
 from .atomic import write_json_atomic
 from .clip_guide import ClipGuide
-from .device import peak_memory_mib
+from .device import peak_memory_mib, tf32_is_on
 from .media import Picture
 from .prompts import Prompts
 from .run_folder import RECORD
@@ -99,6 +99,7 @@ def describe_machine(device: torch.device) -> dict[str, Any]:
     """What a run was made with: the device, versions, and the most memory used, MiB."""
     return {
         "device": _describe_device(device),
+        "tf32": tf32_is_on() if device.type == "cuda" else None,
         "versions": {name: metadata.version(name) for name in _PACKAGES},
         "python": platform.python_version(),
         "peak_memory_mib": peak_memory_mib(device),

@@ -20,6 +20,8 @@ from .swatch import vocabulary
 _STRETCH = (0.3, 0.7)  # of the min-max normalised similarity
 _RIVALRY = 4.0  # logits: how much better than its rivals a text must be to stand out clearly
 
+_WINDOW = 0.7  # of each side: of the windows that an averaged map also looks through
+
 
 class Query(NamedTuple):
     """A text to be found: un-normalised embeddings, of the bare prompt without a template.
@@ -49,10 +51,45 @@ def relevancy_map(guide: ClipGuide, pictures: Tensor, queries: list[Query]) -> T
     `pictures` (B, 3, H, W) are squeezed to a square; the result is (B, K, N, N) with N the
     encoder's native side.
     """
-    coarse = (_dense if guide.relevancy_rule == "dense" else _attention)(guide, pictures, queries)
+    coarse = _coarse(guide, _square(pictures, _side(guide)), queries)
     side = guide.native
     fine = F.interpolate(coarse, (side, side), mode="bilinear", align_corners=False)
     return _normalized(fine)
+
+
+def averaged_relevancy(guide: ClipGuide, picture: Tensor, queries: list[Query]) -> Tensor:
+    """Relevancy of each pixel of `picture` (1, 3, H, W) to each query: (K, H, W), each in [0, 1].
+
+    Averaged over the whole picture and a window in each corner, and their mirror images: finer
+    than one map, and less subject to where the patches happen to lie. Without gradient.
+    """
+    height, width = picture.shape[2:]
+    tall, wide = round(_WINDOW * height), round(_WINDOW * width)
+    corners = [(y, x) for y in (0, height - tall) for x in (0, width - wide)]
+    windows = [(0, 0, height, width), *((y, x, tall, wide) for y, x in corners)]
+    side = _side(guide)
+    views = torch.cat(
+        [_square(picture[:, :, y : y + h, x : x + w], side, True) for y, x, h, w in windows]
+    )
+    coarse = _coarse(guide, torch.cat([views, views.flip(3)]), queries, together=True)
+    straight, mirrored = coarse.chunk(2)
+    maps = (straight + mirrored.flip(3)) / 2
+    total = torch.zeros(maps.shape[1], height, width, device=maps.device)
+    weight = torch.zeros(height, width, device=maps.device)
+    for one, (y, x, h, w) in zip(maps, windows, strict=True):
+        fade = _fade(h, w, maps.device)
+        fine = F.interpolate(one[None], (h, w), mode="bilinear", align_corners=False)[0]
+        total[:, y : y + h, x : x + w] += fade * fine
+        weight[y : y + h, x : x + w] += fade
+    return _normalized(total / weight)
+
+
+def _fade(height: int, width: int, device: torch.device) -> Tensor:
+    """Weights (h, w) of a window, less towards its rim, so that averages have no seams."""
+    along = [
+        1 - 0.98 * torch.linspace(-1, 1, count, device=device).abs() for count in (height, width)
+    ]
+    return torch.outer(along[0], along[1])
 
 
 def attention_relevancy(guide: ClipGuide, views: Tensor, text: Tensor, blocks: int = 1) -> Tensor:
@@ -79,21 +116,33 @@ def attention_relevancy(guide: ClipGuide, views: Tensor, text: Tensor, blocks: i
     return torch.stack(rows, dim=1).unflatten(2, guide.grid(views))
 
 
-def _attention(guide: ClipGuide, pictures: Tensor, queries: list[Query]) -> Tensor:
-    texts = torch.stack([query.text for query in queries])
-    return attention_relevancy(guide, _square(pictures, guide.native), texts)
+def _side(guide: ClipGuide) -> int:
+    """The side of the square views that the guide's rule looks at, pixels."""
+    return guide.native * 320 // 224 if guide.relevancy_rule == "dense" else guide.native
+
+
+def _coarse(
+    guide: ClipGuide, views: Tensor, queries: list[Query], together: bool = False
+) -> Tensor:
+    """Unscaled relevancy of square views (B, 3, N, N): (B, K, grid h, grid w).
+
+    `together`: the views show one picture, and are measured by one scale.
+    """
+    if guide.relevancy_rule == "dense":
+        return _dense(guide, views, queries, together)
+    return attention_relevancy(guide, views, torch.stack([query.text for query in queries]))
 
 
 @torch.no_grad()
-def _dense(guide: ClipGuide, pictures: Tensor, queries: list[Query]) -> Tensor:
+def _dense(guide: ClipGuide, views: Tensor, queries: list[Query], together: bool) -> Tensor:
     """Similarity of every patch, stretched, where it shows the text's kind and not its rivals."""
-    views = _square(pictures, guide.native * 320 // 224)
     patches = F.normalize(guide.patch_embeddings(views), dim=-1)
     scale = guide.model.logit_scale.exp().float()
-    return torch.stack([_dense_map(patches, query, scale) for query in queries], dim=1)
+    maps = [_dense_map(patches, query, scale, together) for query in queries]
+    return torch.stack(maps, dim=1)
 
 
-def _dense_map(patches: Tensor, query: Query, scale: Tensor) -> Tensor:
+def _dense_map(patches: Tensor, query: Query, scale: Tensor, together: bool) -> Tensor:
     """One query's map (B, grid h, grid w) over normalised patches (B, grid h, grid w, D)."""
 
     def logits(texts: Tensor) -> Tensor:
@@ -105,17 +154,19 @@ def _dense_map(patches: Tensor, query: Query, scale: Tensor) -> Tensor:
     of_its_kind = torch.logaddexp(text, rivals) - others.logsumexp(-1)
     above_rivals = (text - rivals) / _RIVALRY
     low, high = _STRETCH
-    similar = (_normalized(text[:, None])[:, 0] - low) / (high - low)
+    similar = (_normalized(text, (0, 1, 2) if together else (1, 2)) - low) / (high - low)
     return similar.clamp(0, 1) * of_its_kind.sigmoid() * above_rivals.sigmoid()
 
 
-def _square(pictures: Tensor, side: int) -> Tensor:
-    return F.interpolate(pictures.detach(), (side, side), mode="bilinear", align_corners=False)
+def _square(pictures: Tensor, side: int, antialias: bool = False) -> Tensor:
+    return F.interpolate(
+        pictures.detach(), (side, side), mode="bilinear", antialias=antialias, align_corners=False
+    )
 
 
-def _normalized(maps: Tensor) -> Tensor:
-    """(B, K, h, w), each map from 0 to 1."""
-    low, high = maps.amin((2, 3), keepdim=True), maps.amax((2, 3), keepdim=True)
+def _normalized(maps: Tensor, over: tuple[int, ...] = (-2, -1)) -> Tensor:
+    """Maps from 0 to 1, each of those that the dimensions `over` span."""
+    low, high = maps.amin(over, keepdim=True), maps.amax(over, keepdim=True)
     return (maps - low) / (high - low).clamp_min(1e-12)
 
 

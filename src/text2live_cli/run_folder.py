@@ -11,7 +11,10 @@ from .errors import Text2LiveError, UsageError
 CHECKPOINT = "checkpoint.safetensors"
 RECORD = "run.json"
 PREVIEWS = "previews"
-PICTURES = ("layer.png", "composite.png", "alpha.png", "screen.png", "relevancy.png", "loss.png")
+PICTURES = (
+    *("layer.png", "composite.png", "alpha.png", "screen.png", "loss.png"),
+    *("relevancy.png", "region.png", "mask.png"),
+)
 LAYER = "layer"
 _VIDEO_LAYERS = ("layer.mov", "layer.webm", "atlas-layer.png")
 VIDEOS = ("composite.mp4", "screen.mp4", LAYER, *_VIDEO_LAYERS)

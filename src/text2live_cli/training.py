@@ -16,7 +16,7 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from .config import MAX_STEPS, EditSettings
+from .config import MAX_STEPS, PLAIN, EditSettings
 from .device import FP32, Precision
 from .endings import Stop
 from .errors import Text2LiveError
@@ -75,16 +75,25 @@ class Trainer:
 
     def start(self) -> None:
         """A fresh generator; the same seed gives the same weights on every device."""
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(self.settings.seed)
-            generator = Generator(self.settings.channels)
-        self.generator = generator.to(memory_format=torch.channels_last).to(self.device).train()
+        rng = torch.Generator().manual_seed(self.settings.seed)
+        generator = Generator(self.settings.channels, self.settings.layout != PLAIN, rng)
+        generator = generator.to(memory_format=generator.memory_format)
+        self.generator = generator.to(self.device).train()
         self.optimizer = FlatMadgrad(self.generator, self.settings.schedule)
         self.history = History()
         self.done = 0
         self.stopped_by: str | None = None  # the signal that ended a run early
         self._skipped_in_a_row = 0
         self._unread: list[tuple[Tensor, Tensor, dict[str, float]]] = []
+
+    def generator_on(self, device: torch.device) -> tuple[Generator, Precision]:
+        """The generator for a result that is made on `device`, and in which precision there."""
+        if device == self.device:
+            return self.generator, self.precision
+        copied = Generator(self.settings.channels, self.settings.layout != PLAIN, torch.Generator())
+        copied.load_state_dict(self.generator.state_dict())
+        copied = copied.to(memory_format=copied.memory_format)
+        return copied.to(device).train(), FP32
 
     def fit_to(
         self, minutes: float, left: Callable[[], float], progress: Progress, stopped: Stop
@@ -113,7 +122,7 @@ class Trainer:
     def run(self, progress: Progress, stopped: Stop, save: Callable[[], None]) -> None:
         """Train to the end, or until `stopped` says so; both are asked after every step."""
         progress.stage("training", self.settings.steps)
-        every = _READ_EVERY if self.device.type == "cuda" else 1
+        every = 1 if self.device.type == "cpu" else _READ_EVERY
         while self.done < self.settings.steps and not stopped():
             self.step()
             if self.done % every == 0 or self.done == self.settings.steps:
@@ -142,8 +151,12 @@ class Trainer:
 
     def read(self) -> None:
         """Fetch the figures of the steps since the last look into the history."""
-        for values, taken, weights in self._unread:
-            row = dict(zip(weights, values.tolist(), strict=True))
+        rows = [torch.cat([values, taken[None]]) for values, taken, _ in self._unread]
+        flat = torch.cat(rows).tolist() if rows else []  # one look at the device for all
+        for _, _, weights in self._unread:
+            *figures, taken = flat[: len(weights) + 1]
+            del flat[: len(weights) + 1]
+            row = dict(zip(weights, figures, strict=True))
             self.history.terms.append(row)
             self.history.weighted.append({k: weights[k] * v for k, v in row.items()})
             self.history.skipped += not bool(taken)

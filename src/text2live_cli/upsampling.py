@@ -2,13 +2,13 @@
 
 Up to 1.2 times the trained size the generator itself is run there. Above, the layer is upsampled
 along the source's edges, by a guided filter (He, Sun and Tang 2010; its coefficients upsampled, as
-in the "fast guided filter", He and Sun 2015). What either loses against the trained layer is added
-back.
+in the "fast guided filter", He and Sun 2015), in strips, so that the memory it takes hardly grows.
+What either loses against the trained layer is added back.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 import torch
 import torch.nn.functional as F
@@ -16,7 +16,7 @@ from torch import Tensor
 
 from .edit_layer import EditLayer
 from .generator import Generator
-from .strips import Rows, enlarged_rows, shrink, strips
+from .resampling import Rows, Size, enlarged_rows, resized, strips
 
 MAX_DIRECT_SCALE = 1.2
 """The generator has seen its picture at up to this scale, and can be run there."""
@@ -27,33 +27,50 @@ _CORRECTIONS = 2
 
 def render_at(generator: Generator, source: Tensor, working: Tensor) -> EditLayer:
     """The edit layer (1, ·, H, W) at the size of `source`, trained on `working`, a resized copy."""
+    size = (source.shape[2], source.shape[3])
+    return _joined(render_rows(generator, lambda rows: source[:, :, rows], size, working))
+
+
+def render_rows(
+    generator: Generator, source: Rows, size: Size, working: Tensor
+) -> Iterator[tuple[slice, EditLayer]]:
+    """The same of a source of `size` whose rows are given: some rows of the layer at a time.
+
+    All of them at once where the source is not much larger than `working`.
+    """
     layer = EditLayer.from_rgba(generator(working))
-    scale = source.shape[2] / working.shape[2]
-    if scale == 1:
-        return layer
-    if scale < 1:
-        return EditLayer(*(_shrink(part, source.shape[2:]) for part in layer))
+    scale = size[0] / working.shape[2]
     if scale > MAX_DIRECT_SCALE:
-        return upsample(layer, working, source)
-    large = EditLayer.from_rgba(generator(source))
-    return EditLayer(*(_corrected(a, b).clamp(0, 1) for a, b in zip(large, layer, strict=True)))
+        yield from upsampled(layer, working, source, size)
+        return
+    if scale < 1:
+        layer = EditLayer(*(_shrink(part, size) for part in layer))
+    elif scale > 1:
+        large = EditLayer.from_rgba(generator(source(slice(0, size[0]))))
+        pairs = zip(large, layer, strict=True)
+        layer = EditLayer(*(_corrected(a, b).clamp(0, 1) for a, b in pairs))
+    yield slice(0, size[0]), layer
 
 
 def upsample(layer: EditLayer, small: Tensor, large: Tensor) -> EditLayer:
     """Bring a layer of the picture `small` (1, 3, h, w) to the size of `large` (1, 3, H, W)."""
     size = (large.shape[2], large.shape[3])
-    parts = [part for _, part in upsampled(layer, small, size, lambda rows: large[:, :, rows])]
-    return EditLayer(*(torch.cat(planes, dim=2) for planes in zip(*parts, strict=True)))
+    return _joined(upsampled(layer, small, lambda rows: large[:, :, rows], size))
 
 
 def upsampled(
-    layer: EditLayer, small: Tensor, size: tuple[int, int], large: Rows
+    layer: EditLayer, small: Tensor, large: Rows, size: Size
 ) -> Iterator[tuple[slice, EditLayer]]:
     """The same, strip by strip, where `large` gives the rows of a picture of `size`."""
-    guided = _Guided(torch.cat([layer.color, layer.alpha], dim=1), small, size, large)
+    guided = _Guided(torch.cat([layer.color, layer.alpha], dim=1), small, large, size)
     for rows in strips(size):
         values = guided.rows(rows)
         yield rows, EditLayer(values[:, :3], values[:, 3:])
+
+
+def _joined(parts: Iterable[tuple[slice, EditLayer]]) -> EditLayer:
+    layers = [part for _, part in parts]
+    return EditLayer(*(torch.cat(planes, dim=2) for planes in zip(*layers, strict=True)))
 
 
 def snap_alpha(alpha: Tensor, cut: float) -> Tensor:
@@ -71,14 +88,15 @@ class _Guided:
     for each correction.
     """
 
-    def __init__(self, values: Tensor, small: Tensor, size: tuple[int, int], large: Rows) -> None:
+    def __init__(self, values: Tensor, small: Tensor, large: Rows, size: Size) -> None:
         self._size, self._large = size, large
         self._low = -F.max_pool2d(-values, 3, 1, 1)
         self._high = F.max_pool2d(values, 3, 1, 1)
         self._slope, self._offset = _local_linear(values, small)
         self._lacking: list[Tensor] = []
+        of = (small.shape[2], small.shape[3])
         for _ in range(_CORRECTIONS):
-            self._lacking.append(values - shrink(self.rows, size, (small.shape[2], small.shape[3])))
+            self._lacking.append(values - resized(self.rows, size, of))
 
     def rows(self, rows: slice) -> Tensor:
         """Rows of the result, (1, C, rows, W)."""

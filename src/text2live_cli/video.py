@@ -1,8 +1,7 @@
 """Clips: reading what users have, frame by frame.
 
-Clips are untrusted. Only regular local files are opened, by demuxers that read nothing but that one
-file (no playlists, no protocols), and whatever goes wrong in a decoder becomes one line that names
-the file. Frames are streamed: memory does not depend on the length of a clip.
+Clips are untrusted, and whatever goes wrong in a decoder becomes one line that names the file.
+Frames are streamed: memory does not depend on the length of a clip.
 
 Colours keep the numbers of the file: YUV becomes R'G'B' by the clip's own matrix and range.
 Primaries and transfer are carried, not converted.
@@ -10,65 +9,46 @@ Primaries and transfer are carried, not converted.
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import itertools
 import re
 import stat
-import warnings
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
-import av
 import cv2
 import numpy as np
 from av.video.reformatter import VideoReformatter
-from PIL import Image
 
+from .clip_animations import animation_format, animation_frames, read_animation
+from .clip_clock import (
+    DEFAULT_RATE,
+    Clock,
+    Timeline,
+    nominal_rate,
+    read_clock,
+    read_timeline,
+    refuse_absurd,
+)
+from .clip_decoding import (
+    Refused,
+    check_size,
+    decoded_frames,
+    decoder_errors,
+    deinterlaced,
+    demuxed_packets,
+    open_container,
+    video_stream,
+)
+from .clip_frames import MARKED, Scan, transparency_note, upright
 from .errors import Text2LiveError, UsageError
-from .media import MAX_PIXELS, MIN_SIDE, Picture, read_picture, to_uint, to_unit
-from .video_color import MATRICES, SCALING, UNSPECIFIED, ColorTags, matrix_for
+from .media import Picture, read_picture, to_uint, to_unit
+from .video_color import ColorTags
 
-MAX_SIDE = 16384
-"""Longer sides, in pixels, are refused: it is also where H.264 encoders end."""
-
-FOLDER_RATE = Fraction(24)
-"""Frames per second of a folder of frames, where nobody says otherwise."""
-
-JITTER = Fraction(1, 1000)
-"""Timestamps this close (seconds) to a constant rate are taken for rounded ones of that rate."""
-
-_PICTURE_FORMATS = ("JPEG", "PNG", "WEBP", "TIFF", "BMP")
 _PICTURE_ENDINGS = frozenset({".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff", ".bmp"})
-
-# Containers that hold their own data. Absent on purpose: hls, dash, concat, sdp, image2, lavfi and
-# whatever else opens other files, the network or a device.
-_DEMUXERS = (
-    "mov,matroska,webm,avi,gif,apng,mpegts,mpeg,mpegvideo,h264,hevc,vvc,av1,obu,m4v,ivf,flv,asf,"
-    "ogg,mxf,nut,dv,yuv4mpegpipe,rm,wtv,gxf,mjpeg,flic,h261,h263,dirac,vc1,swf,amv,nsv,film_cpk"
-)
-_PLAYLIST_STARTS = (b"#EXTM3U", b"ffconcat", b"v=0", b"[playlist]", b"<?xml", b"<MPD", b"<smil")
-
-# What PyAV is known to raise over damaged or hostile files.
-_DECODER_ERRORS = (
-    av.FFmpegError,
-    ArithmeticError,
-    AttributeError,
-    LookupError,
-    MemoryError,
-    OSError,
-    RuntimeError,
-    ValueError,
-)
-
-# Code points of ITU-T H.273.
-_HDR_TRANSFERS = frozenset({16, 18})
-
-# What counts as unspecified: 0 means RGB and 3 nothing, but both are seen on YUV.
-_NO_MATRIX = frozenset({0, UNSPECIFIED, 3})
 
 
 @dataclass(frozen=True)
@@ -84,6 +64,8 @@ class Clip:
     """The frames that decode, at least one."""
     times: tuple[Fraction, ...]
     """Seconds from the first frame, increasing, one per frame."""
+    end: Fraction
+    """Seconds from the first frame until the last one ends."""
     rate: Fraction
     """Frames per second, nominal; the mean where `variable`."""
     variable: bool
@@ -99,8 +81,21 @@ class Clip:
     """Width of a pixel over its height, upright; 1 almost always."""
     start: Fraction
     """Seconds of the first frame on the file's clock, by which its audio is timed."""
-    pictures: tuple[Path, ...]
+    transparent: bool
+    """Whether some pixels are not opaque."""
+    pictures: tuple[Path, ...] = ()
     """The frames of a folder, in order; empty for a file."""
+    timeline: Timeline = field(default_factory=Timeline)
+    """What brings the stamps of a file's streams on one clock."""
+    animation: str | None = None
+    """The format of an animated picture that Pillow reads."""
+    interlacing: str | None = None
+    """How a file's fields are found: by marks of the frames, "tff" or "bff"; None: progressive."""
+
+    @property
+    def is_file(self) -> bool:
+        """Whether it is a video file, which may hold more than its pictures."""
+        return not self.pictures and self.animation is None
 
     def frames(
         self,
@@ -108,32 +103,42 @@ class Clip:
         stop: int | None = None,
         step: int = 1,
         size: tuple[int, int] | None = None,
+        alpha: bool = False,
     ) -> Iterator[np.ndarray]:
         """Stream the frames of the slice `start:stop:step`: (h, w, 3) uint8 RGB, upright.
 
         `size` (height, width) asks for resized frames: area averages where it shrinks. A file is
         decoded from its beginning wherever the slice starts: seeking lands beside the frame asked
-        for in too many files. Transparent pixels are shown on white. Raises Text2LiveError where
-        the clip is no longer what it was when it was opened.
+        for in too many files. Transparent pixels are shown on white, or with `alpha` frames are
+        straight RGBA (h, w, 4). Raises Text2LiveError where the clip is no longer what it was when
+        it was opened.
         """
         if step < 1:
             raise ValueError("step must be at least 1")
         wanted = range(self.count)[start:stop:step]
-        read = _folder_frames if self.pictures else _video_frames
-        for frame in read(self, wanted):
+        for frame in self._stored(wanted):
             if frame.shape[:2] != (self.height, self.width):
                 raise _changed(self)
+            frame = _with_alpha(frame) if alpha else _flat(frame)
             yield frame if size is None else _resized(frame, size)
+
+    def _stored(self, wanted: range) -> Iterator[np.ndarray]:
+        """RGB or straight RGBA, upright."""
+        if self.pictures:
+            return (_eight_bits(read_picture(self.pictures[index])) for index in wanted)
+        if self.animation:
+            return _picked(self, animation_frames(self.path, self.animation), wanted)
+        return _video_frames(self, wanted)
 
 
 def open_clip(path: Path, rate: Fraction | None = None) -> Clip:
-    """Decode a video file, an animated GIF or APNG, or a folder of frames once, to know it.
+    """Decode a video, an animated GIF, APNG, WebP or AVIF, or a folder of frames once, to know it.
 
     A folder is read in the natural order of its names; `rate`, in frames per second, is for
-    folders only (`FOLDER_RATE` where None). Of a damaged file the frames that decode are used, with
-    a note. A clip of one frame is a clip. Raises UsageError where `path` names no local clip or
-    the frames of a folder do not fit together, Text2LiveError where a file cannot be read, is no
-    video, changes its size on the way, or has an absurd one.
+    folders only (`DEFAULT_RATE` where None). Of a damaged file the frames that decode are used,
+    with a note. A clip of one frame is a clip. Raises UsageError where `path` names no local clip
+    or the frames of a folder do not fit together, Text2LiveError where a file cannot be read, is
+    no video, changes its size on the way, or has an absurd size or clock.
     """
     try:
         mode = path.stat().st_mode
@@ -146,12 +151,13 @@ def open_clip(path: Path, rate: Fraction | None = None) -> Clip:
     except (OSError, ValueError) as error:
         raise Text2LiveError(f"{str(path)[:200]}: cannot be read; check its name") from error
     if stat.S_ISDIR(mode):
-        return _open_folder(path, FOLDER_RATE if rate is None else rate)
+        return _open_folder(path, DEFAULT_RATE if rate is None else rate)
     if not stat.S_ISREG(mode):
         raise UsageError(f"{path}: is no regular file; save the clip to disk first")
     if rate is not None:
         raise UsageError(f"{path}: a video has its own frame rate; only a folder is given one")
-    return _open_file(path)
+    animation = animation_format(path)
+    return _open_file(path) if animation is None else _open_animation(path, animation)
 
 
 # Reading a folder
@@ -164,9 +170,10 @@ def _open_folder(path: Path, rate: Fraction) -> Clip:
     named = path.resolve()  # the name of "."
     digest, notes = hashlib.sha256(), dict[str, None]()
     size: tuple[int, int] | None = None
+    transparent = False
     for picture_path in pictures:
         picture = read_picture(picture_path)
-        _check_size(picture_path, picture.width, picture.height)
+        check_size(picture_path, picture.width, picture.height)
         size = size or (picture.width, picture.height)
         if (picture.width, picture.height) != size:
             raise UsageError(
@@ -176,14 +183,19 @@ def _open_folder(path: Path, rate: Fraction) -> Clip:
         digest.update(f"{picture_path.name}\0{picture.sha256}\n".encode("utf-8", "surrogateescape"))
         notes.update(dict.fromkeys(f"{named.name}: {note}" for note in picture.notes))
         if picture.alpha is not None and picture.alpha.min() < picture.max_value:
-            notes[_transparency_note(named)] = None
+            transparent = True
+    if transparent:
+        notes[transparency_note(named)] = None
     assert size is not None
+    times = tuple(index / rate for index in range(len(pictures)))
+    refuse_absurd(path, times, len(pictures) / rate, rate)
     return Clip(
         path=path,
         width=size[0],
         height=size[1],
         count=len(pictures),
-        times=tuple(index / rate for index in range(len(pictures))),
+        times=times,
+        end=len(pictures) / rate,
         rate=rate,
         variable=False,
         sha256=digest.hexdigest(),
@@ -192,6 +204,7 @@ def _open_folder(path: Path, rate: Fraction) -> Clip:
         colors=None,
         pixel_aspect=Fraction(1),
         start=Fraction(0),
+        transparent=transparent,
         pictures=pictures,
     )
 
@@ -227,21 +240,24 @@ def _natural(path: Path) -> tuple[list[tuple[str, int]], str]:
     return list(zip(parts[::2], numbers, strict=True)), path.name
 
 
-def _folder_frames(clip: Clip, wanted: range) -> Iterator[np.ndarray]:
-    for index in wanted:
-        yield _flat(read_picture(clip.pictures[index]))
+def _eight_bits(picture: Picture) -> np.ndarray:
+    planes = [picture.color] if picture.alpha is None else [picture.color, picture.alpha]
+    if picture.color.dtype != np.uint8:
+        planes = [to_uint(to_unit(plane), 255) for plane in planes]
+    return np.dstack(planes)
 
 
-def _flat(picture: Picture) -> np.ndarray:
-    color = picture.color
-    if color.dtype != np.uint8:
-        color = to_uint(to_unit(color), 255)
-    return color if picture.alpha is None else _on_white(color, to_unit(picture.alpha))
+def _flat(frame: np.ndarray) -> np.ndarray:
+    """(H, W, 3) uint8: straight RGBA on white."""
+    if frame.shape[2] == 3:
+        return frame
+    return to_uint(1 - to_unit(frame[..., 3:]) * (1 - to_unit(frame[..., :3])), 255)
 
 
-def _on_white(color: np.ndarray, alpha: np.ndarray) -> np.ndarray:
-    """(H, W, 3) uint8 colours under (H, W) float32 alpha in [0, 1], on white."""
-    return to_uint(1 - alpha[..., np.newaxis] * (1 - to_unit(color)), 255)
+def _with_alpha(frame: np.ndarray) -> np.ndarray:
+    if frame.shape[2] == 4:
+        return frame
+    return np.dstack([frame, np.full(frame.shape[:2], 255, np.uint8)])
 
 
 def _resized(frame: np.ndarray, size: tuple[int, int]) -> np.ndarray:
@@ -255,32 +271,80 @@ def _resized(frame: np.ndarray, size: tuple[int, int]) -> np.ndarray:
 
 def _open_file(path: Path) -> Clip:
     digest = _file_digest(path)
+    with open_container(path) as container, decoder_errors(path):
+        timeline = read_timeline(container, demuxed_packets(container))
     with open_container(path) as container:
-        stream = _video_stream(path, container)
-        scan = _Scan(path)
-        with _decoder_errors(path):
-            for frame in decoded_frames(container, stream):
+        stream = video_stream(path, container)
+        scan = Scan(path)
+        with decoder_errors(path):
+            packets = timeline.ordered(demuxed_packets(container, stream))
+            for frame in decoded_frames(stream, packets):
                 scan.add(frame)
-            if not scan.count:
-                raise _Refused("no frame decodes: the file is damaged; fetch or export it again")
-            times, origin, notes = scan.clock(stream)
-            rate, variable = _nominal_rate(times, stream)
-            return Clip(
-                path=path,
-                width=scan.size[0],
-                height=scan.size[1],
-                count=scan.count,
-                times=times,
-                rate=rate,
-                variable=variable,
-                sha256=digest,
-                notes=scan.notes(stream.frames) + notes,
-                has_audio=bool(container.streams.audio),
-                colors=scan.colors,
-                pixel_aspect=scan.pixel_aspect(stream),
-                start=origin,
-                pictures=(),
-            )
+            if not scan.stamps:
+                raise Refused("no frame decodes: the file is damaged; fetch or export it again")
+            clock = read_clock(path, scan.stamps, container, stream, not scan.is_damaged)
+            return _clip_of(path, digest, container, stream, scan, clock, timeline)
+
+
+def _clip_of(
+    path: Path,
+    digest: str,
+    container: Any,
+    stream: Any,
+    scan: Scan,
+    clock: Clock,
+    timeline: Timeline,
+) -> Clip:
+    return Clip(
+        path=path,
+        width=scan.size[0],
+        height=scan.size[1],
+        count=len(scan.stamps),
+        times=clock.times,
+        end=clock.end,
+        rate=clock.rate,
+        variable=clock.variable,
+        sha256=digest,
+        notes=scan.notes(stream) + timeline.notes(path) + clock.notes,
+        has_audio=bool(container.streams.audio),
+        colors=scan.colors,
+        pixel_aspect=scan.pixel_aspect(stream),
+        start=clock.start,
+        transparent=scan.is_transparent,
+        timeline=timeline,
+        interlacing=scan.interlacing(stream),
+    )
+
+
+def _open_animation(path: Path, kind: str) -> Clip:
+    digest = _file_digest(path)
+    known = read_animation(path, kind)
+    *times, end = itertools.accumulate(known.durations, initial=Fraction(0))
+    rate, variable = nominal_rate(times, [1 / known.durations[0]], known.durations[0])
+    refuse_absurd(path, times, end, rate)
+    notes = []
+    if not known.is_whole:
+        notes.append(f"{path.name}: {len(times)} frames decode, the rest is damaged")
+    if known.is_transparent:
+        notes.append(transparency_note(path))
+    return Clip(
+        path=path,
+        width=known.width,
+        height=known.height,
+        count=len(times),
+        times=tuple(times),
+        end=end,
+        rate=rate,
+        variable=variable,
+        sha256=digest,
+        notes=tuple(notes),
+        has_audio=False,
+        colors=None,
+        pixel_aspect=Fraction(1),
+        start=Fraction(0),
+        transparent=known.is_transparent,
+        animation=kind,
+    )
 
 
 def _file_digest(path: Path) -> str:
@@ -298,275 +362,29 @@ def _file_digest(path: Path) -> str:
     return digest.hexdigest()
 
 
-@contextlib.contextmanager
-def open_container(path: Path) -> Iterator[Any]:
-    """The input container of a regular local file, which opens nothing but that file.
-
-    Raises Text2LiveError, or UsageError, where no demuxer wants it.
-    """
-    options = {
-        "protocol_whitelist": "file",
-        "format_whitelist": _DEMUXERS,
-        "max_pixels": str(MAX_PIXELS),
-    }
-    try:
-        # With the protocol said, a name such as "concat:a" is only a name.
-        container = av.open(f"file:{path}", options=options, metadata_errors="replace")
-    except _DECODER_ERRORS as error:
-        raise _unreadable(path) from error
-    with container:
-        yield container
-
-
-def _unreadable(path: Path) -> Text2LiveError:
-    """Why no demuxer wants a file, for what can be told from its beginning."""
-    with contextlib.suppress(OSError), path.open("rb") as file:
-        if file.read(64).lstrip(b"\xef\xbb\xbf \r\n").startswith(_PLAYLIST_STARTS):
-            return UsageError(f"{path}: is a playlist; name the local video file itself")
-    with contextlib.suppress(Exception), warnings.catch_warnings():  # all this is for the words
-        warnings.simplefilter("ignore")
-        with Image.open(path, formats=_PICTURE_FORMATS) as image:
-            return UsageError(
-                f"{path}: is a {image.format} picture; name a video, an animated GIF or a folder"
-            )
-    return Text2LiveError(
-        f"{path}: not a video that can be read, or cut short; fetch or export it again"
-    )
-
-
-class _Refused(Exception):
-    """A file that is sound or not, but not for us; the text says why and what to do."""
-
-
-@contextlib.contextmanager
-def _decoder_errors(path: Path) -> Iterator[None]:
-    try:
-        yield
-    except _Refused as error:
-        raise Text2LiveError(f"{path}: {error}") from error
-    except _DECODER_ERRORS as error:
-        raise Text2LiveError(
-            f"{path}: the video is damaged or of an unknown kind; fetch or export it again"
-        ) from error
-
-
-def _video_stream(path: Path, container: Any) -> Any:
-    with _decoder_errors(path):
-        stream = container.streams.best("video")
-        # The cover of a song counts as a video stream with one frame.
-        if stream is None or stream.disposition & av.stream.Disposition.attached_pic:
-            raise _Refused("holds no video; name a file with moving pictures")
-        if stream.codec_context is None:
-            raise _Refused("its video codec is not supported; convert it to H.264")
-        if stream.codec_context.width and stream.codec_context.height:
-            _check_size(path, stream.codec_context.width, stream.codec_context.height)
-    return stream
-
-
-def _check_size(path: Path, width: int, height: int) -> None:
-    if max(width, height) > MAX_SIDE or width * height > MAX_PIXELS:
-        raise Text2LiveError(
-            f"{path}: {width}×{height} pixels are too many (limit {MAX_SIDE} a side and "
-            f"{MAX_PIXELS // 10**6} megapixels); make a smaller copy"
-        )
-    if min(width, height) < MIN_SIDE:
-        raise Text2LiveError(
-            f"{path}: {width}×{height} pixels are too few; use at least {MIN_SIDE}×{MIN_SIDE}"
-        )
-
-
-def decoded_frames(container: Any, stream: Any) -> Iterator[Any]:
-    """The frames of a stream, in order; None stands for a place that does not decode."""
-    for packet in demuxed_packets(container, stream):
-        try:
-            frames = stream.decode(packet)
-        except av.FFmpegError:
-            yield None
-            continue
-        for frame in frames:
-            yield None if frame.is_corrupt else frame
-        if packet is None:
-            yield None
-
-
-def demuxed_packets(container: Any, stream: Any) -> Iterator[Any]:
-    """The packets of a stream; a last one, None, where the file cannot be read on."""
-    try:
-        yield from container.demux(stream)
-    except av.FFmpegError:
-        yield None
-
-
-class _Scan:
-    """What one pass over the frames of a file finds out."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self.count = 0
-        self.size = (0, 0)
-        self.colors = ColorTags()
-        self._turned = False
-        self._damaged = False
-        self._transparent = False
-        self._pts: list[int | None] = []
-        self._dts: list[int | None] = []
-        self._reformatter = VideoReformatter()
-
-    def add(self, frame: Any) -> None:
-        """Take the next frame, or None for a place that does not decode."""
-        if frame is None:
-            self._damaged = True
-            return
-        size = _upright_size(frame)
-        if not self.count:
-            self._add_first(frame, size)
-        if size != self.size:
-            raise _Refused(
-                f"frame {self.count} is {size[0]}×{size[1]}, the first {self.size[0]}×"
-                f"{self.size[1]}; the frames of a clip have one size"
-            )
-        if not self._transparent and _has_alpha(frame):
-            self._transparent = bool(_samples(frame, self._reformatter)[..., 3].min() < 255)
-        self._pts.append(frame.pts)
-        self._dts.append(frame.dts)
-        self.count += 1
-
-    def _add_first(self, frame: Any, size: tuple[int, int]) -> None:
-        _check_size(self.path, frame.width, frame.height)
-        known = frame.colorspace in MATRICES or frame.colorspace in _NO_MATRIX
-        if not (known or _is_rgb(frame)):
-            raise _Refused(
-                f"its colour matrix (H.273 code {frame.colorspace}) is not supported; convert it "
-                "to BT.709"
-            )
-        self.size = size
-        self._turned = _orientation(frame)[0]
-        if not _is_rgb(frame):  # which would say nothing about how YUV should be made of it
-            matrix = frame.colorspace if frame.colorspace in MATRICES else UNSPECIFIED
-            self.colors = ColorTags(
-                frame.color_primaries, frame.color_trc, matrix, frame.color_range
-            )
-
-    def clock(self, stream: Any) -> tuple[tuple[Fraction, ...], Fraction, tuple[str, ...]]:
-        """Seconds from the first frame, when that is on the file's clock, and notes."""
-        for stamps in (self._pts, self._dts):  # some containers store decoding times only
-            known = [stamp for stamp in stamps if stamp is not None]
-            increasing = all(a < b for a, b in itertools.pairwise(known))
-            if len(known) == self.count and increasing:
-                times = tuple((stamp - known[0]) * stream.time_base for stamp in known)
-                return times, known[0] * stream.time_base, ()
-        rate = _declared_rates(stream)[0]
-        note = f"{self.path.name}: no usable timestamps; {float(rate):g} frames a second assumed"
-        return tuple(index / rate for index in range(self.count)), Fraction(0), (note,)
-
-    def pixel_aspect(self, stream: Any) -> Fraction:
-        """Upright, as `size` is."""
-        aspect = Fraction(stream.sample_aspect_ratio or 1)
-        return 1 / aspect if self._turned else aspect
-
-    def notes(self, declared: int) -> tuple[str, ...]:
-        """What to tell the user; `declared` is the header's frame count, 0 where it has none."""
-        name, notes = self.path.name, []
-        if self._damaged:
-            of = f" of {declared}" if declared > self.count else ""
-            notes.append(f"{name}: {self.count}{of} frames decode, the rest is damaged")
-        if self._transparent:
-            notes.append(_transparency_note(self.path))
-        if self.colors.transfer in _HDR_TRANSFERS:
-            notes.append(f"{name}: HDR is not tone-mapped, and rounded to 8 bits")
-        return tuple(notes)
-
-
-def _transparency_note(path: Path) -> str:
-    return f"{path.name}: transparent pixels are shown on white"
-
-
-def _declared_rates(stream: Any) -> list[Fraction]:
-    """The frame rates that a container claims, the likeliest first."""
-    rates = (stream.guessed_rate, stream.average_rate, stream.base_rate)
-    return [Fraction(rate) for rate in rates if rate] or [FOLDER_RATE]
-
-
-def _nominal_rate(times: tuple[Fraction, ...], stream: Any) -> tuple[Fraction, bool]:
-    """The declared rate that the timestamps keep, else their mean; and whether they vary."""
-    rates = _declared_rates(stream)
-    if len(times) == 1:
-        return rates[0], False
-    mean = ((len(times) - 1) / times[-1]).limit_denominator(1001)
-    rates.append(mean or (len(times) - 1) / times[-1])
-    for rate in rates:
-        if keeps_rate(times, rate):
-            return rate, False
-    return rates[-1], True
-
-
-def keeps_rate(times: Sequence[Fraction], rate: Fraction) -> bool:
-    """Whether `times`, seconds from the first frame, are those of a constant `rate`."""
-    return all(abs(time - index / rate) <= JITTER for index, time in enumerate(times))
-
-
 def _video_frames(clip: Clip, wanted: range) -> Iterator[np.ndarray]:
+    reformatter = VideoReformatter()
+    with open_container(clip.path) as container, decoder_errors(clip.path):
+        stream = video_stream(clip.path, container)
+        frames = decoded_frames(stream, demuxed_packets(container, stream))
+        sound: Iterator[Any] = (frame for frame in frames if frame is not None)
+        if clip.interlacing:
+            sound = deinterlaced(sound, None if clip.interlacing == MARKED else clip.interlacing)
+        for frame in _picked(clip, sound, wanted):
+            yield upright(frame, reformatter)
+
+
+def _picked(clip: Clip, frames: Iterator[Any], wanted: range) -> Iterator[Any]:
+    """Those of a file's frames that are wanted."""
     if not wanted:
         return
-    reformatter = VideoReformatter()
-    with open_container(clip.path) as container, _decoder_errors(clip.path):
-        stream = _video_stream(clip.path, container)
-        sound = (frame for frame in decoded_frames(container, stream) if frame is not None)
-        for index, frame in enumerate(sound):
-            if index in wanted:
-                yield _rgb(frame, reformatter)
-            if index == wanted[-1]:
-                return
+    for index, frame in enumerate(frames):
+        if index in wanted:
+            yield frame
+        if index == wanted[-1]:
+            return
     raise _changed(clip)
 
 
 def _changed(clip: Clip) -> Text2LiveError:
     return Text2LiveError(f"{clip.path}: was changed while it was read; run the command again")
-
-
-def _rgb(frame: Any, reformatter: VideoReformatter) -> np.ndarray:
-    """(H, W, 3) uint8, upright."""
-    samples = _samples(frame, reformatter)
-    if samples.shape[2] == 4:
-        samples = _on_white(samples[..., :3], to_unit(samples[..., 3]))
-    swap, flip_rows, flip_columns = _orientation(frame)
-    if swap:
-        samples = samples.swapaxes(0, 1)
-    samples = samples[:: -1 if flip_rows else 1, :: -1 if flip_columns else 1]
-    return np.ascontiguousarray(samples)
-
-
-def _samples(frame: Any, reformatter: VideoReformatter) -> np.ndarray:
-    """(H, W, 3 or 4) uint8 RGB or RGBA, as stored."""
-    converted = reformatter.reformat(
-        frame,
-        format="rgba" if _has_alpha(frame) else "gbrp",  # planes: twice as fast as rgb24
-        src_colorspace=None if _is_rgb(frame) else matrix_for(frame.colorspace, frame.height),
-        interpolation=SCALING,
-    )
-    return np.asarray(converted.to_ndarray())
-
-
-def _is_rgb(frame: Any) -> bool:
-    return bool(frame.format.is_rgb or frame.format.has_palette)
-
-
-def _has_alpha(frame: Any) -> bool:
-    pixels = frame.format
-    return pixels.has_palette or any(component.is_alpha for component in pixels.components)
-
-
-def _orientation(frame: Any) -> tuple[bool, bool, bool]:
-    """From the display matrix: swap the axes, then flip the rows, flip the columns."""
-    with contextlib.suppress(KeyError):
-        # Row-major (a b u, c d v, x y w): x' = a x + c y and y' = b x + d y, y pointing down.
-        a, b, _, c, d = np.frombuffer(frame.side_data["DISPLAYMATRIX"], "<i4", 5).tolist()
-        if abs(b) + abs(c) > abs(a) + abs(d):
-            return True, b < 0, c < 0
-        return False, d < 0, a < 0
-    return False, False, False
-
-
-def _upright_size(frame: Any) -> tuple[int, int]:
-    swap, _, _ = _orientation(frame)
-    return (frame.height, frame.width) if swap else (frame.width, frame.height)

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from av.video.reformatter import Interpolation
-
 UNSPECIFIED = 2
 """The code point of ITU-T H.273 for a tag that says nothing."""
 
@@ -15,8 +13,13 @@ _BT601 = 6
 MATRICES = {1: 1, 4: 4, 5: 5, 6: 5, 7: 7, 9: 9}
 """The matrices that swscale converts: the code of H.273 → its own."""
 
-SCALING = int(Interpolation.BICUBIC | Interpolation.ACCURATE_RND | Interpolation.FULL_CHR_H_INT)
+# Flags of swscale, by number: PyAV names them from 18 on, which Python 3.10 does not get.
+_BICUBIC, _FULL_CHROMA_OUT, _FULL_CHROMA_IN, _ACCURATE = 4, 0x2000, 0x4000, 0x40000
+SCALING = _BICUBIC | _ACCURATE | _FULL_CHROMA_OUT
 """Without these flags swscale takes the nearest chroma sample and truncates."""
+
+CHROMA_OF_ALL_PIXELS = _FULL_CHROMA_IN
+"""For writing: the chroma of 4:2:0 is the mean of its pixels."""
 
 
 class ColorTags(NamedTuple):

@@ -23,16 +23,25 @@ from .checkpoint import Checkpoint
 from .checkpoint_clock import CheckpointClock
 from .clip_guide import load_guide
 from .config import resolve_video_settings
-from .device import choose_device, choose_precision, explain_out_of_memory, prepare
+from .device import (
+    IN_DELIVERY,
+    choose_device,
+    choose_precision,
+    explain_out_of_memory,
+    prepare,
+)
 from .errors import UsageError
+from .image_region import describe_region, write_region
 from .keeping import keeping
 from .memory import clip_need, require_memory
 from .preflight import require_room, video_bytes
 from .progress import Progress, Silent
 from .prompts import slug
 from .run_folder import CHECKPOINT, discard_former_run, explained, open_run_folder, run_folder
+from .self_test import edit_step
 from .video import Clip, open_clip
 from .video_atlas import ClipAtlas
+from .video_region import Shown, find_atlas_region, fitted_frame, read_pointed
 from .video_result import (
     LAYER_FORMATS,
     AtlasEdit,
@@ -79,8 +88,11 @@ def edit_video(
     atlas: str = "fg",
     atlas_dir: Path | str | None = None,
     masks: Path | str | None = None,
-    box: str | None = None,
     foreground: str | None = None,
+    mask: Path | str | None = None,
+    box: str | None = None,
+    points: Sequence[str] = (),
+    not_points: Sequence[str] = (),
     onto: Path | str | None = None,
     layer_formats: Sequence[str] = ("mov",),
     baseline: str | None = None,
@@ -103,7 +115,9 @@ def edit_video(
     """Edit the layer `atlas` ("fg" or "bg") of a clip so that it fits `prompt`.
 
     The clip's atlas is that in `atlas_dir`, or where `fit_atlas` puts it, or is fitted now, with
-    `masks`, `box` or `foreground` as there. `onto` is an earlier result on the same atlas: both are
+    `masks` or `foreground` as there. `mask`, `box`, `points` and `not_points` say where the edit is
+    to be, as for a picture, on one frame: each may end in "@FRAME" (from 0; default: the first that
+    was fitted). `onto` is an earlier result on the same atlas: both are
     rendered together. `layer_formats` are "mov" (ProRes 4444), "webm" (VP9) and "png", or "none".
     `baseline` is one of the paper's comparisons: "atlas" trains on the atlas as if it were a
     picture, "frames" on the frames, without an atlas. All else is as in `edit_image`.
@@ -114,7 +128,7 @@ def edit_video(
     progress = progress or Silent()
     side = _check_choices(atlas, layer_formats, baseline, onto)
     source = Path(source)
-    device = choose_device(overrides.get("device") or "auto")
+    device = choose_device(overrides.get("device") or "auto", edit_step, progress)
     chosen = ("draft" if device.type == "cpu" else "paper") if preset is None else preset
     settings = resolve_video_settings(chosen, clip, side == "foreground", **overrides)
     edit_run.check_limits(minutes, save_every, overrides.get("steps"))
@@ -123,6 +137,9 @@ def edit_video(
     _check_folder(folder, source)
     require_encoders(layer_formats)
     read = open_clip(source)
+    pointed = read_pointed(read, mask, box, points, not_points)
+    if pointed.given and baseline == "frames":
+        raise UsageError("--box, --point, --mask: the baseline frames has no atlas to carry it to")
     may_resume = resume and not overwrite and not (folder / CHECKPOINT).exists()
     clip_atlas = None
     if baseline != "frames":
@@ -132,10 +149,12 @@ def edit_video(
     open_run_folder(folder, overwrite, resume_edit, [source])
     if clip_atlas:
         clip_atlas.read()
+        if clip_atlas.fitted and pointed.given:
+            fitted_frame(clip_atlas.fitted, pointed)
     require_room(folder, video_bytes(read.count * read.height * read.width, layer_formats))
     below = clip_atlas.layers_of(Path(onto), folder) if clip_atlas and onto else []
     prepare(device)
-    precision = choose_precision(settings.precision, device)
+    precision = choose_precision(settings.precision, device, progress)
     for note in read.notes:
         progress.message(note)
     progress.message(f"preset {chosen}; on {device.type} in {precision.name}")
@@ -144,10 +163,11 @@ def edit_video(
     size = training_size(read, settings)
     if device.type == "cpu":
         require_memory(clip_need(guide, settings, size, read.count), "lower --size or --views")
-    shown = _middle_frame(read, clip_atlas.fitted if clip_atlas else None, size, device)
-    prompts = edit_run.resolve_prompts(prompt, roi, screen, also, keep, guide, shown, progress)
-    fit = {"masks": masks, "box": box, "foreground": foreground}
+    middle = _middle_frame(read, clip_atlas.fitted if clip_atlas else None, size, device)
+    prompts = edit_run.resolve_prompts(prompt, roi, screen, also, keep, guide, middle, progress)
+    fit = {"masks": masks, "foreground": foreground}
     scene: AtlasScene | FramesScene
+    shown: Shown | None = None
     told = list(read.notes)
     if clip_atlas is None:
         _tell_not_needed({"atlas-dir": atlas_dir, **fit}, progress)
@@ -162,9 +182,11 @@ def edit_video(
             progress.message(note)
         told += uncovered
         scene = prepare_atlas_scene(
-            read, fitted, side, settings, device, progress, below, baseline == "atlas"
+            read, fitted.on(device), side, settings, device, progress, below, baseline == "atlas"
         )
+        scene, shown = find_atlas_region(scene, guide, prompts, pointed, settings.region, progress)
     checkpoint = Checkpoint.read(folder / CHECKPOINT) if resume_edit else None
+    settings = edit_run.with_layout(settings, device, precision, checkpoint, progress)
     with run_folder(folder), keeping(folder):
         trainer = edit_run.make_trainer(
             guide, prompts, scene.renderer(settings), settings, device, precision, VIEWS
@@ -174,12 +196,18 @@ def edit_video(
             "atlas": atlas,
             "fit": fit_digest(clip_atlas.folder) if clip_atlas else None,
             "baseline": baseline,
+            "mask": None if pointed.mask is None else record.hash_array(pointed.mask),
+            "box": box,
+            "points": list(points),
+            "not": list(not_points),
         }
         job = edit_run.describe_job(inputs, prompts, trainer, guide)
         preview = partial(scene.preview, trainer)
         saver = edit_run.Saver(folder, trainer, job, preview, save_every, clock, progress)
         if overwrite:
             discard_former_run(folder)
+        if shown is not None:
+            write_region(folder / "region.png", folder / "mask.png", shown.frame, shown.region)
         prepared = time.monotonic()
         limit = None
         if minutes:
@@ -187,8 +215,9 @@ def edit_video(
             limit = edit_run.TimeLimit(minutes, begin, delivery)
         pace = edit_run.resume_or_begin(checkpoint, saver, limit, progress)
         trained = time.monotonic()
-        edit = scene.edit(trainer)
-        told += write_videos(folder, read, edit, layer_formats, progress)
+        with explain_out_of_memory(IN_DELIVERY):
+            edit = scene.edit(trainer, progress)
+            told += write_videos(folder, read, edit, layer_formats, progress)
         write_loss_chart(folder / "loss.png", trainer.history)
         timings = {
             "preparation": prepared - begin,
@@ -200,6 +229,7 @@ def edit_video(
         made = record.make_record(
             "edit-video", facts, trainer, guide, prompts, folder, timings, _unchanged(edit), job
         )
+        made["region"] = describe_region(shown.region) if shown else None
         made["onto"] = os.path.relpath(onto, folder) if onto else None
         if clip_atlas and isinstance(edit, AtlasEdit):
             made["layer"] = {"atlas": str(clip_atlas.folder), **write_atlas_layer(folder, edit)}

@@ -135,7 +135,7 @@ def write_videos(
 
     Returns what the user should be told. Raises Text2LiveError where one cannot be written.
     """
-    timing: dict[str, Any] = {"times": clip.times, "like": clip}
+    timing: dict[str, Any] = {"times": clip.times, "end": clip.end, "like": clip}
     composite, screen = folder / "composite.mp4", folder / "screen.mp4"
     frames = edit.composited(progress)
     notes = write_video(composite, frames, clip.rate, audio_from=clip, **timing)
@@ -176,7 +176,8 @@ def delivery_seconds(
     edit = make_edit()
     once = time.monotonic() - begin
     count = min(clip.count, _TRIED_FRAMES)
-    part = replace(clip, count=count, times=clip.times[:count])
+    end = clip.times[count] if count < clip.count else clip.end
+    part = replace(clip, count=count, times=clip.times[:count], end=end)
     begin = time.monotonic()
     with tempfile.TemporaryDirectory() as folder:
         write_videos(Path(folder), part, _Beginning(edit, count), layer_formats, Silent())

@@ -26,11 +26,12 @@ from .atlas.render import Layer
 from .atlas.store import Atlas
 from .compositing import lay_over
 from .config import DatasetSettings, EditSettings
+from .device import here_or_on_cpu
 from .errors import UsageError
 from .generator import MIN_SIDE
 from .internal_dataset import Example, InternalDataset
 from .media import to_uint
-from .progress import Progress
+from .progress import Progress, Silent
 from .training import Renderer, Trainer
 from .video import Clip
 from .video_result import AtlasEdit, FramesEdit
@@ -58,26 +59,42 @@ class AtlasScene:
     """Layers of earlier results, to be rendered with the edit."""
     as_picture: bool = False
     """The paper's baseline "atlas": it is trained on as if it were a photo (§5)."""
+    region: Example | None = None
+    """The working atlas with the region of the edit, unless that is looked for in every example."""
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Height and width of the frames that are trained on."""
+        return self.frames.shape[1], self.frames.shape[2]
 
     def renderer(self, settings: EditSettings) -> Renderer:
         """Crops of the atlas seen in three frames; in the baseline, crops of the atlas alone."""
         augment = settings.internal_dataset
         if self.as_picture:
-            return InternalDataset(Example(self.working.color, None), DatasetSettings(), augment)
-        size = (self.frames.shape[1], self.frames.shape[2])
+            whole = self.region or Example(self.working.color)
+            return InternalDataset(whole, DatasetSettings(), augment)
         numbers = self.atlas.frames
         footage = gather_footage(
-            self.side, self.working, self.frames, lambda t: self.atlas.locate(numbers[t], size)
+            self.side, self.working, self.frames, lambda t: self.atlas.locate(numbers[t], self.size)
         )
         height, width = training_size(self.clip, settings)
         limit = None if settings.preset == "paper" else round(_ATLAS_CROP * height * width)
-        return AtlasDataset(footage, settings.dataset, augment, limit)
+        return AtlasDataset(footage, settings.dataset, augment, limit, self.region)
 
-    def edit(self, trainer: Trainer) -> AtlasEdit:
+    def edit(self, trainer: Trainer, progress: Progress | None = None) -> AtlasEdit:
         """The layer on the whole atlas, as it is saved."""
-        source = self.working.finer(self.picture)
-        with trainer.precision.autocast(trainer.device):
-            made = atlas_layer(trainer.generator, self.working, source, trainer.settings.alpha_cut)
+
+        def painted_on(device: torch.device) -> tuple[WorkingAtlas, AtlasPicture]:
+            generator, precision = trainer.generator_on(device)
+            working, cut = self.working.on(device), trainer.settings.alpha_cut
+            source = working.finer(self.picture)
+            limit = None
+            if self.region is not None and self.region.limit is not None:
+                limit = self.region.limit.to(device)
+            with precision.autocast(device):
+                return source, atlas_layer(generator, working, source, cut, limit)
+
+        source, made = here_or_on_cpu(painted_on, trainer.device, progress or Silent())
         height, width = made.rgba.shape[:2]
         covered = cv2.resize(
             self.picture.rgba[..., 3], (width, height), interpolation=cv2.INTER_NEAREST
@@ -103,7 +120,7 @@ class FramesScene:
         """All frames as one internal dataset."""
         return FramesDataset(self.frames, DatasetSettings(), settings.internal_dataset, self.device)
 
-    def edit(self, trainer: Trainer) -> FramesEdit:
+    def edit(self, trainer: Trainer, progress: Progress | None = None) -> FramesEdit:
         """The generator, run frame by frame."""
         return FramesEdit(self.clip, trainer, (self.frames.shape[1], self.frames.shape[2]))
 
@@ -167,7 +184,7 @@ def _enlarged(size: tuple[int, int], clip: Clip, maps: list[Maps]) -> tuple[int,
 
     A crop has `MIN_SIDE` px at least; around a smaller foreground, most of it would be black.
     """
-    boxes = [mask_box(one.opacity.numpy() > OPAQUE, least=1) for one in maps]
+    boxes = [mask_box(one.opacity.cpu().numpy() > OPAQUE, least=1) for one in maps]
     sides = [min(box.height, box.width) for box in boxes if box is not None]
     if not sides:
         return size

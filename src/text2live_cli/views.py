@@ -17,7 +17,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from .device import constant
+from .device import constant, upload, vector
 
 MAX_REDUCTION = 2.0
 """A warp may shrink at most this much; what is larger is first reduced with antialiasing."""
@@ -63,11 +63,11 @@ class Views(NamedTuple):
     def to(self, device: torch.device) -> Views:
         """The same parameters on `device`."""
         return self._replace(
-            warp=self.warp.to(device, non_blocking=True),
-            place=self.place.to(device, non_blocking=True),
-            crops=self.crops.to(device, non_blocking=True),
-            jitter=self.jitter.to(device, non_blocking=True),
-            gray=self.gray.to(device, non_blocking=True),
+            warp=upload(self.warp, device),
+            place=upload(self.place, device),
+            crops=upload(self.crops, device),
+            jitter=upload(self.jitter, device),
+            gray=upload(self.gray, device),
         )
 
 
@@ -176,11 +176,11 @@ def _warp(pictures: Tensor, views: Views) -> Tensor:
     in_affine = views.warp @ pixels
     in_affine = in_affine / in_affine[:, 2:]
     in_crop = (views.place @ in_affine)[:, :2]
-    scale = constant((width, height), pictures.device).view(1, 2, 1)
+    scale = vector((width, height), in_affine).view(1, 2, 1)
     inside = _within(in_affine[:, :2], scale) & _within(in_crop, scale)
     share = views.crops[:, :2, None] + views.crops[:, 2:, None] * in_crop / scale
     # Held half a pixel inside, which continues the border (not every device has that padding).
-    pixel = constant((1 / pictures.shape[3], 1 / pictures.shape[2]), pictures.device).view(1, 2, 1)
+    pixel = vector((1 / pictures.shape[3], 1 / pictures.shape[2]), share).view(1, 2, 1)
     grid = (2 * share - 1).clamp(pixel - 1, 1 - pixel)
     grid = grid.transpose(1, 2).reshape(1, n * height, width, 2)
     sampled = F.grid_sample(

@@ -10,6 +10,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from ..device import vector
+
 
 def centres(count: int, working: int, device: torch.device | str = "cpu") -> Tensor:
     """Where the centres of `count` pixels lie on an axis of `working` pixels, (count,)."""
@@ -19,14 +21,28 @@ def centres(count: int, working: int, device: torch.device | str = "cpu") -> Ten
 def to_grid(uv: Tensor, size: tuple[int, int]) -> Tensor:
     """uv (..., 2) in pixels of a picture of `size` → `grid_sample` without aligned corners."""
     height, width = size
-    return uv * torch.tensor([2 / width, 2 / height], device=uv.device, dtype=uv.dtype) - 1
+    return uv * vector((2 / width, 2 / height), uv) - 1
 
 
 def sample(picture: Tensor, uv: Tensor, padding: str = "zeros") -> Tensor:
     """Bilinear samples of a picture (C, H, W) at uv (..., 2): (..., C) (spec §7)."""
     grid = to_grid(uv.reshape(1, 1, -1, 2), (picture.shape[1], picture.shape[2]))
-    values = F.grid_sample(picture[None], grid, padding_mode=padding, align_corners=False)
-    return values[0, :, 0].T.unflatten(0, uv.shape[:-1])
+    look_up = sample_border if padding == "border" else sample_zeros
+    return look_up(picture[None], grid)[0, :, 0].T.unflatten(0, uv.shape[:-1])
+
+
+def sample_zeros(pictures: Tensor, grid: Tensor) -> Tensor:
+    """Bilinear samples (B, C, h, w) of (B, C, H, W) at `grid` (B, h, w, 2); 0 outside."""
+    return F.grid_sample(pictures, grid, padding_mode="zeros", align_corners=False)
+
+
+def sample_border(pictures: Tensor, grid: Tensor) -> Tensor:
+    """The same, outside with the border going on."""
+    if pictures.device.type != "mps":
+        return F.grid_sample(pictures, grid, padding_mode="border", align_corners=False)
+    # MPS has no such padding. Half a pixel inside, the border is all that is looked up.
+    pixel = vector((1 / pictures.shape[3], 1 / pictures.shape[2]), grid)
+    return sample_zeros(pictures, grid.clamp(pixel - 1, 1 - pixel))
 
 
 def clip_to_unit(x: Tensor, y: Tensor, t: Tensor, size: tuple[int, int], frames: int) -> Tensor:

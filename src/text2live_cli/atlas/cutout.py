@@ -6,10 +6,10 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from ..grabcut import Mask, dilated, odd, opened
 from .flow import Flow
 
 Frames = NDArray[np.uint8]
-Mask = NDArray[np.bool_]
 Colours = tuple[NDArray[np.float64], NDArray[np.float64]]
 """GrabCut's colour models: of the background, of the foreground."""
 
@@ -133,32 +133,3 @@ def _root(parent: NDArray[np.int64], node: int) -> int:
         parent[node] = parent[parent[node]]
         node = int(parent[node])
     return node
-
-
-def odd(length: float) -> int:
-    """The odd number of pixels nearest to a length."""
-    return 2 * round((length - 1) / 2) + 1
-
-
-def opened(mask: Mask) -> Mask:
-    """Without specks thinner than 3 pixels."""
-    return cv2.morphologyEx(mask.astype(np.uint8), cv2.MORPH_OPEN, _disc(3)).astype(bool)
-
-
-def closed(mask: Mask, side: int) -> Mask:
-    """With holes and bays narrower than `side` filled."""
-    return cv2.morphologyEx(mask.astype(np.uint8), cv2.MORPH_CLOSE, _disc(side)).astype(bool)
-
-
-def dilated(mask: Mask, side: int) -> Mask:
-    """Grown by a disc of diameter `side`."""
-    return cv2.dilate(mask.astype(np.uint8), _disc(side)).astype(bool)
-
-
-def eroded(mask: Mask, side: int) -> Mask:
-    """Shrunk by a disc of diameter `side`."""
-    return cv2.erode(mask.astype(np.uint8), _disc(side)).astype(bool)
-
-
-def _disc(side: int) -> NDArray[np.uint8]:
-    return cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (side, side)).astype(np.uint8)

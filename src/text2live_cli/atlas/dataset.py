@@ -75,6 +75,10 @@ class WorkingAtlas(NamedTuple):
         size = max(MIN_SIDE, math.ceil(height * scale)), max(MIN_SIDE, math.ceil(width * scale))
         return cls(_resized(picture, scale, size).to(device), picture.left, picture.top, scale)
 
+    def on(self, device: torch.device) -> WorkingAtlas:
+        """The same on `device`."""
+        return self._replace(color=self.color.to(device))
+
     def finer(self, picture: AtlasPicture) -> WorkingAtlas:
         """The same part of the atlas at its own resolution or a little over, if this is coarser.
 
@@ -194,8 +198,8 @@ class Draw(NamedTuple):
 class Crops(NamedTuple):
     """k crops of frames, and the atlas crop that holds all that they show."""
 
-    atlas: Tensor
-    """(1, 3, H, W) in [0, 1]."""
+    atlas: Example
+    """That of the atlas, with what is known of the edit's region there."""
     grid: Tensor
     """Where each pixel is in it, (k, h, w, 2) for `grid_sample` without aligned corners."""
     frames: Tensor | None
@@ -216,13 +220,19 @@ class AtlasDataset:
         settings: DatasetSettings,
         augment: bool,
         max_pixels: int | None = None,
+        atlas: Example | None = None,
     ) -> None:
-        """Atlas crops of more than `max_pixels` are shrunk to that, which bounds a step's cost."""
+        """Atlas crops of more than `max_pixels` are shrunk to that, which bounds a step's cost.
+
+        `atlas` is the footage's atlas with what is known of the edit's region on it.
+        """
         self.footage = footage
+        self.atlas = atlas or Example(footage.atlas.color)
         self.settings = settings
         self.augment = augment
         self.max_pixels = max_pixels
-        self.whole = _bounded(_shrunk(footage.atlas.color, _WHOLE_SHARE[footage.side]), max_pixels)
+        share = _WHOLE_SHARE[footage.side]
+        self.whole = self.atlas.each(lambda x: _bounded(_shrunk(x, share), max_pixels))
         self._shown = [t for t, box in enumerate(footage.boxes) if box is not None]
         last = len(footage.boxes) - 1
         with_both = [t for t in self._shown if NEIGHBOUR <= t <= last - NEIGHBOUR]
@@ -234,14 +244,20 @@ class AtlasDataset:
         """
         drawn = self.draw(rng) if self.augment else self._undisturbed()
         crops = self.cut(drawn)
-        layer = EditLayer.from_rgba(generator(crops.atlas))
+        layer = EditLayer.from_rgba(generator(crops.atlas.picture)).limited(crops.atlas.limit)
         rendered = through_atlas(layer, crops)
         one = slice(drawn.direct, drawn.direct + 1)
         opacity = None if crops.opacity is None else crops.opacity[one]
-        picture = rendered[drawn.direct].source if crops.frames is None else crops.frames[one]
-        rendered.append(directly(EditLayer.from_rgba(generator(picture)), picture, opacity))
+        seen = rendered[drawn.direct]
+        picture = seen.source if crops.frames is None else crops.frames[one]
+        limit = crops.atlas.limit
+        if limit is not None:
+            limit = sample_crops(limit, crops.grid[one])
+        layer = EditLayer.from_rgba(generator(picture)).limited(limit)
+        direct = directly(layer, picture, opacity)
+        rendered.append(direct._replace(target=seen.target, keep=seen.keep))
         if self.augment and step % self.settings.whole_every == 0:
-            rendered.append(render(generator, Example(self.whole, None)))
+            rendered.append(render(generator, self.whole))
         return rendered
 
     def draw(self, rng: torch.Generator) -> Draw:
@@ -276,15 +292,16 @@ class AtlasDataset:
         footage = self.footage
         boxes = self.frame_boxes(drawn)
         held = self._atlas_box(drawn.times, boxes)
-        atlas = _bounded(held.of(footage.atlas.color), self.max_pixels)
+        atlas = self.atlas.each(lambda x: _bounded(held.of(x), self.max_pixels))
         grid = _stack(footage.uv, drawn.times, boxes)
-        grid = self._grid(grid, held, (atlas.shape[2], atlas.shape[3]))
+        grid = self._grid(grid, held, (atlas.picture.shape[2], atlas.picture.shape[3]))
         frames = opacity = None
         if footage.frames is not None and footage.opacity is not None:
             frames = _stack(footage.frames, drawn.times, boxes).float() / 255
             opacity = _stack(footage.opacity, drawn.times, boxes).float() / 255
             frames = _jittered(frames, drawn.jitter) * opacity
-        crops = Crops(_jittered(atlas, drawn.jitter), grid, frames, opacity)
+        atlas = atlas._replace(picture=_jittered(atlas.picture, drawn.jitter))
+        crops = Crops(atlas, grid, frames, opacity)
         return _mirrored(crops) if drawn.flip else crops
 
     def frame_boxes(self, drawn: Draw) -> list[Box]:
@@ -360,15 +377,21 @@ def through_atlas(layer: EditLayer, crops: Crops) -> list[Rendered]:
     Layer, composite and screen are made on the atlas, sampled, and seen as far as the opacity goes;
     so is the source (in the authors' code not: there the two differ by more than the edit).
     """
-    on_atlas = torch.cat([layer.over(crops.atlas), layer.over_green_screen(), layer.alpha], dim=1)
+    picture = crops.atlas.picture
+    on_atlas = torch.cat([layer.over(picture), layer.over_green_screen(), layer.alpha], dim=1)
     composite, screen, alpha = sample_crops(on_atlas, crops.grid).split([3, 3, 1], dim=1)
     with torch.no_grad():
-        source = sample_crops(crops.atlas, crops.grid)
+        source = sample_crops(picture, crops.grid)
+        maps = (crops.atlas.target, crops.atlas.keep)
+        target, keep = (None if x is None else sample_crops(x, crops.grid) for x in maps)
     if crops.opacity is not None:
         source, composite, alpha = (x * crops.opacity for x in (source, composite, alpha))
+        target = None if target is None else target * crops.opacity
         screen = torch.lerp(green_screen(screen.device), screen, crops.opacity)
-    parts = (source, composite, screen, alpha)
-    return [Rendered(*row) for row in zip(*(part.split(1) for part in parts), strict=True)]
+    parts = (source, composite, screen, alpha, target, keep)
+    nothing = (None,) * len(alpha)
+    rows = zip(*(nothing if x is None else x.split(1) for x in parts), strict=True)
+    return [Rendered(*row) for row in rows]
 
 
 def directly(layer: EditLayer, picture: Tensor, opacity: Tensor | None) -> Rendered:
@@ -389,15 +412,24 @@ def sample_crops(picture: Tensor, grid: Tensor) -> Tensor:
 
 @torch.no_grad()
 def atlas_layer(
-    generator: Generator, working: WorkingAtlas, delivered: WorkingAtlas, alpha_cut: float
+    generator: Generator,
+    working: WorkingAtlas,
+    delivered: WorkingAtlas,
+    alpha_cut: float,
+    limit: Tensor | None = None,
 ) -> AtlasPicture:
     """The edit of the whole atlas as it is saved: 8 bits, straight alpha that reaches 0 and 1.
 
     `delivered` is `working` or the same `finer`; `render.Layer.of(result, delivered.scale)` brings
-    it to the frames. To be called in the training's autocast.
+    it to the frames. `limit` (1, 1, h, w) is of the size of `working`. To be called in the
+    training's autocast.
     """
     layer = render_at(generator, delivered.color, working.color)
-    rgba = torch.cat([layer.color, snap_alpha(layer.alpha, alpha_cut)], dim=1)
+    alpha = snap_alpha(layer.alpha, alpha_cut)
+    if limit is not None:
+        size = alpha.shape[2:]
+        alpha = alpha * F.interpolate(limit, size, mode="bilinear", align_corners=False)
+    rgba = torch.cat([layer.color, alpha], dim=1)
     values = rgba[0].permute(1, 2, 0).float().cpu().numpy()
     return AtlasPicture(to_uint(values, 255), delivered.left, delivered.top)
 
@@ -466,7 +498,8 @@ def _mirrored(crops: Crops) -> Crops:
     """Atlas and frames, each left to right: what a mirrored clip would give."""
     x, y = crops.grid.flip(2).unbind(-1)
     frames, opacity = (None if x is None else x.flip(3) for x in (crops.frames, crops.opacity))
-    return Crops(crops.atlas.flip(3), torch.stack([-x, y], dim=-1), frames, opacity)
+    atlas = crops.atlas.each(lambda x: x.flip(3))
+    return Crops(atlas, torch.stack([-x, y], dim=-1), frames, opacity)
 
 
 def _grown(start: int, end: int, least: int, limit: int) -> tuple[int, int]:

@@ -11,7 +11,6 @@ import torch
 from torch import Tensor
 
 from ..checkpoint_clock import CheckpointClock
-from ..device import Precision
 from ..errors import Text2LiveError, UsageError
 from ..progress import Progress
 from ..tensor_files import READ_ERRORS, read_tensors, write_tensors
@@ -20,6 +19,7 @@ from .layers import AtlasModel
 
 _FORMAT = "text2live-fit/1"
 _MAX_LOST = 25  # steps in a row that are not finite
+_READ_EVERY = 25  # steps between looks at the device, where looking makes it wait
 
 
 class Problem(Protocol):
@@ -43,18 +43,19 @@ class Problem(Protocol):
 
 
 class Fitter:
-    """A problem in training. Every step draws its random numbers from (seed, step) alone."""
+    """A problem in training. Every step draws its random numbers from (seed, step) alone.
 
-    def __init__(
-        self, problem: Problem, steps: int, seed: int, device: torch.device, precision: Precision
-    ) -> None:
-        self.problem, self.steps, self.seed = problem, steps, seed
-        self.device, self.precision = device, precision
+    It computes in fp32: differences over one pixel have no meaning in 8 bits of mantissa.
+    """
+
+    def __init__(self, problem: Problem, steps: int, seed: int, device: torch.device) -> None:
+        self.problem, self.steps, self.seed, self.device = problem, steps, seed, device
         groups = problem.parameter_groups()
         self.optimizer = torch.optim.Adam(groups, fused=device.type != "mps")
         self.rates = [group["lr"] for group in self.optimizer.param_groups]
         self.done = 0
         self._lost = 0
+        self._unread: list[tuple[Tensor, Tensor, list[str]]] = []
 
     def run(
         self,
@@ -70,9 +71,11 @@ class Fitter:
         """
         progress.stage("fitting", self.steps)
         clock.begin(self.done)
+        every = 1 if self.device.type == "cpu" else _READ_EVERY
         while self.done < self.steps and not stopped():
-            values = self.step()
-            progress.advance(self.done, values)
+            self.step()
+            if self.done % every == 0 or self.done == self.steps:
+                progress.advance(self.done, self.read())
             if clock.due(self.done, self.steps):
                 self._try_save(path, job, clock, progress)
         return self._try_save(path, job, clock, progress)
@@ -88,28 +91,49 @@ class Fitter:
             return error
         return None
 
-    def step(self) -> dict[str, float]:
-        """One step of Adam; left out where it is not finite. Returns the weighted terms."""
+    def step(self) -> None:
+        """One step of Adam, without waiting for the device; left out where it is not finite."""
         share = self.problem.rate(self.done)
         for group, rate in zip(self.optimizer.param_groups, self.rates, strict=True):
             group["lr"] = rate * share
         self.optimizer.zero_grad()
-        with self.precision.autocast(self.device):
+        with torch.autocast(self.device.type, enabled=False):
             terms = self.problem.loss(self.done, step_rng(self.seed, self.done))
-        total = torch.stack([value.float() for value in terms.values()]).sum()
-        values = dict(zip(terms, torch.stack([*terms.values()]).tolist(), strict=True))
-        if bool(total.isfinite()):
-            total.backward()
+        values = torch.stack([*terms.values()])
+        total = values.sum()
+        finite = total.detach().isfinite()
+        total.backward()
+        self._adam_step(finite)
+        self._unread.append((values.detach(), finite, list(terms)))
+        self.done += 1
+
+    def _adam_step(self, finite: Tensor) -> None:
+        """Nothing changes where the step was not finite; the fused Adam looks at that itself."""
+        if self.optimizer.defaults["fused"]:
+            self.optimizer.found_inf = (~finite).float()  # type: ignore[attr-defined]
             self.optimizer.step()
-            self._lost = 0
-        else:
-            self._lost += 1
+        elif bool(finite):
+            self.optimizer.step()
+
+    def read(self) -> dict[str, float]:
+        """The weighted terms of the last step, fetched with those since the last look.
+
+        Raises Text2LiveError where too many steps in a row were not finite.
+        """
+        rows = [torch.cat([values, finite[None]]) for values, finite, _ in self._unread]
+        flat = torch.cat(rows).tolist() if rows else []
+        terms: dict[str, float] = {}
+        for _, _, names in self._unread:
+            *row, taken = flat[: len(names) + 1]
+            del flat[: len(names) + 1]
+            terms = dict(zip(names, row, strict=True))
+            self._lost = 0 if taken else self._lost + 1
             if self._lost > _MAX_LOST:
                 raise Text2LiveError(
                     f"{self._lost} steps in a row were not finite: try another --seed"
                 )
-        self.done += 1
-        return values
+        self._unread.clear()
+        return terms
 
     def save(self, path: Path, job: dict[str, Any]) -> None:
         """Write all that the rest of the fit depends on."""

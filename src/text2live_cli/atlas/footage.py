@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from ..checkpoint_files import sha256_of
@@ -49,16 +50,18 @@ def tell_uncovered(clip: Clip, atlas: Atlas) -> tuple[str, ...]:
 
 
 def composited(
-    clip: Clip, atlas: Atlas, stack: Stack, progress: Progress
+    clip: Clip, atlas: Atlas, stack: Stack, progress: Progress, alpha: bool = False
 ) -> Iterator[NDArray[np.uint8]]:
-    """The clip's frames (h, w, 3) under the layers."""
+    """The clip's frames (h, w, 3) under the layers; with `alpha` (h, w, 4), the clip's own."""
     progress.stage("compositing", clip.count, "frame")
-    for number, frame in enumerate(clip.frames()):
+    stack = [{side: layer.on(atlas.device) for side, layer in part.items()} for part in stack]
+    for number, stored in enumerate(clip.frames(alpha=alpha)):
+        frame = stored[..., :3]
         if stack and atlas.covers(number):
             maps = atlas.locate(number, (clip.height, clip.width))
             for layers in stack:
                 frame = lay_over_frame(frame, maps, layers)
-        yield frame
+        yield np.dstack([frame, stored[..., 3]]) if alpha else frame
         progress.advance(number + 1)
 
 
@@ -69,6 +72,7 @@ def on_green(
     progress.stage("layer over green", clip.count, "frame")
     green = np.empty((clip.height, clip.width, 3), np.uint8)
     green[:] = to_uint(np.array(GREEN_SCREEN), 255)
+    layer = layer.on(atlas.device)
     for number in range(clip.count):
         frame = green
         if atlas.covers(number):
@@ -84,6 +88,7 @@ def by_itself(
     """One layer in every frame as straight RGBA (h, w, 4): its alpha times the frame's opacity."""
     progress.stage("edit layer", clip.count, "frame")
     nothing = np.zeros((clip.height, clip.width, 4), np.uint8)
+    layer = layer.on(atlas.device)
     for number in range(clip.count):
         frame = nothing
         if atlas.covers(number):
@@ -92,7 +97,7 @@ def by_itself(
             share = maps.opacity if side == "foreground" else 1 - maps.opacity
             color = rgba[..., :3] / rgba[..., 3:].clamp(min=1e-6)
             alpha = rgba[..., 3] * share
-            frame = to_uint(np.dstack([color.numpy(), alpha.numpy()]), 255)
+            frame = to_uint(torch.cat([color, alpha[..., None]], dim=-1).cpu().numpy(), 255)
         yield frame
         progress.advance(number + 1)
 

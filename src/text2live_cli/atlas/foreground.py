@@ -1,4 +1,4 @@
-"""The rough foreground masks that a fit starts from: given, from a box, a text, or from motion."""
+"""The rough foreground masks that a fit starts from: given, from hints, a text, or from motion."""
 
 from __future__ import annotations
 
@@ -12,23 +12,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import UsageError
+from ..grabcut import Mask, closed, dilated, eroded, grab, odd, opened
+from ..hints import Hints
 from ..media import read_picture, to_unit
 from ..progress import Progress
+from ..region import cut_out_hints
 from ..video import open_clip
-from .cutout import (
-    Frames,
-    Mask,
-    carried,
-    closed,
-    colour_models,
-    cut_out,
-    dilated,
-    eroded,
-    objects,
-    odd,
-    opened,
-    steadied,
-)
+from .cutout import Frames, carried, colour_models, cut_out, objects, steadied
 from .flow import Flow
 from .motion import (
     Residual,
@@ -38,7 +28,7 @@ from .motion import (
     unlike_background,
 )
 
-Source = Literal["masks", "box", "text", "motion", "none"]
+Source = Literal["masks", "hints", "text", "motion", "none"]
 
 _PICTURES = frozenset({".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".bmp", ".gif"})
 _SAME_ASPECT = 0.03
@@ -319,31 +309,23 @@ def _dominant(masks: Mask, flow: Flow) -> Mask:
     return (mass >= max(_MINOR * mass.max(), 1))[numbers]
 
 
-# From a box or a text
+# From hints or a text
 
 
-def masks_from_box(
-    frames: Frames, flow: Flow, box: tuple[float, float, float, float], frame: int
-) -> Foreground:
-    """What a box (x, y, width, height, working pixels) on `frame` holds, through frames (T, …).
+def masks_from_hints(frames: Frames, flow: Flow, hints: Hints, frame: int) -> Foreground:
+    """What a user points at on `frame`, through frames (T, h, w, 3).
 
-    Raises UsageError where the box is outside of the frame, or holds or leaves nothing of it.
+    Raises UsageError where the clip has no such frame, and where nothing stands out there.
     """
-    count, height, width = frames.shape[:3]
-    if not 0 <= frame < count:
-        raise UsageError(f"--box: there is no frame {frame}; the clip has {count}, from 0")
-    left, top = max(round(box[0]), 0), max(round(box[1]), 0)
-    right, bottom = min(round(box[0] + box[2]), width), min(round(box[1] + box[3]), height)
-    if right - left < 4 or bottom - top < 4:
-        raise UsageError("--box: less than 4×4 pixels of it are on the frame; X,Y,W,H in pixels")
-    if (right - left) * (bottom - top) > 0.98 * width * height:
-        raise UsageError("--box: it holds the whole frame; draw it closely around the object")
-    labels = np.full((height, width), cv2.GC_BGD, np.uint8)
-    labels[top:bottom, left:right] = cv2.GC_PR_FGD
-    key = _grab(frames[frame], labels)
+    if not 0 <= frame < len(frames):
+        raise UsageError(f"--box, --point: there is no frame {frame}; the clip has {len(frames)}")
+    key = opened(cut_out_hints(frames[frame], hints, None).mask)
     if not key.any():
-        raise UsageError("--box: nothing in it stands out from what is around it; draw it closer")
-    return Foreground(_spread({frame: key}, frames, flow), "box", ())
+        raise UsageError(
+            f"--{'box' if hints.box else 'point'}: nothing there stands out from what is around it;"
+            " draw a --box close around the object, or add a --point on it"
+        )
+    return Foreground(_spread({frame: key}, frames, flow), "hints", ())
 
 
 def masks_from_text(
@@ -377,7 +359,7 @@ def masks_from_text(
     for t, relevant in zip(key_frames, relevancy, strict=True):
         labels = np.where(relevant > _RELEVANT, cv2.GC_PR_FGD, cv2.GC_PR_BGD).astype(np.uint8)
         labels[~dilated(relevant > _RELEVANT, odd(0.1 * min(relevant.shape)))] = cv2.GC_BGD
-        mask = _grab(frames[t], labels)
+        mask = opened(grab(frames[t], labels))
         if mask.mean() > _LEAST_AREA:
             found[t] = mask
     if not found and or_motion:
@@ -386,18 +368,6 @@ def masks_from_text(
         raise UsageError(f"--foreground: nothing in the clip looks like {text!r}; use --box")
     note = f"nothing that moves looks like {text!r}: it is taken from single frames"
     return Foreground(_spread(found, frames, flow), "text", (note,))
-
-
-def _grab(frame: NDArray[np.uint8], labels: NDArray[np.uint8]) -> Mask:
-    """GrabCut from labels (h, w) alone; empty where these leave no choice."""
-    maybe = (labels == cv2.GC_PR_FGD) | (labels == cv2.GC_FGD)
-    if not maybe.any() or maybe.all():
-        return np.zeros(labels.shape, bool)
-    labels = labels.copy()
-    cv2.setRNGSeed(0)
-    models = np.zeros((1, 65)), np.zeros((1, 65))
-    cv2.grabCut(frame, labels, (0, 0, 0, 0), models[0], models[1], 5, cv2.GC_INIT_WITH_MASK)
-    return opened((labels == cv2.GC_FGD) | (labels == cv2.GC_PR_FGD))
 
 
 def _spread(keys: dict[int, Mask], frames: Frames, flow: Flow) -> NDArray[np.float32]:

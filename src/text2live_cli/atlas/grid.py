@@ -6,6 +6,7 @@ projective map per frame plus a cubic spline over (t, y, x).
 
 from __future__ import annotations
 
+import copy
 from typing import NamedTuple
 
 import torch
@@ -13,12 +14,15 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from . import spline
-from .coordinates import centres
+from .coordinates import centres, sample_border
 from .layers import SIDES, Maps, Side
 
 _SOFT_END = 0.05
 """A fit does not bring opacities to 0 and 1: those this near count as such, or an edit of one layer
 would tint the other."""
+_PITCH = "mappings.{}.pitch"
+"""The name in files of a mapping's distances between knots. In double precision, which is why no
+model has it as a buffer: MPS has none."""
 
 
 class Lattice(NamedTuple):
@@ -30,18 +34,20 @@ class Lattice(NamedTuple):
     """(n, rows) in pixels of the working size, the centre of the first at 0."""
     x: Tensor
     """(n, columns)."""
+    whole: bool = False
+    """Whether all of `t` are known to be whole: looking at them would make a GPU wait."""
 
 
-def whole_frames(t: Tensor, y: Tensor, x: Tensor) -> Lattice:
+def whole_frames(t: Tensor, y: Tensor, x: Tensor, whole: bool = False) -> Lattice:
     """The same rows y (rows,) and columns x (columns,) in each of the frames `t`."""
-    return Lattice(t, y.expand(len(t), -1), x.expand(len(t), -1))
+    return Lattice(t, y.expand(len(t), -1), x.expand(len(t), -1), whole)
 
 
 class Mapping(nn.Module):
     """Frame position → atlas position: uv = H_t(x, y) + D(x, y, t)."""
 
     base: Tensor
-    time_basis: Tensor
+    centring: Tensor
 
     def __init__(self, base: Tensor, size: tuple[int, int], spacing: float, period: float) -> None:
         """`base` (T, 3, 3) takes (x, y, 1) to uv; knots lie `spacing` pixels and `period` frames
@@ -54,7 +60,7 @@ class Mapping(nn.Module):
         self.row_knots = spline.knots(height, spacing)
         self.column_knots = spline.knots(width, spacing)
         self.register_buffer("base", base)
-        self.register_buffer("pitch", torch.tensor([spacing, period], dtype=torch.float64))
+        self.register_buffer("centring", _centring(size).to(base.dtype), persistent=False)
         # D of each knot, and the rest of each frame's own: both start at nothing
         self.field = nn.Parameter(
             torch.zeros(self.time_knots, 2, self.row_knots, self.column_knots)
@@ -87,14 +93,15 @@ class Mapping(nn.Module):
         share = (t - below)[:, None, None]
         base = torch.lerp(self.base[below], self.base[above], share)
         rest = torch.lerp(self.affine[below], self.affine[above], share)
-        return torch.cat([base[:, :2] + rest @ self._centring(), base[:, 2:]], dim=1)
+        return torch.cat([base[:, :2] + rest @ self.centring, base[:, 2:]], dim=1)
 
-    def _centring(self) -> Tensor:
-        """Takes (x, y, 1) to [-1, 1] over the larger side, so that all of `affine` is in pixels."""
-        height, width = self.size
-        half = max(height, width) / 2
-        rows = [[1 / half, 0, -width / 2 / half], [0, 1 / half, -height / 2 / half], [0, 0, 1]]
-        return torch.tensor(rows, device=self.base.device, dtype=self.base.dtype)
+
+def _centring(size: tuple[int, int]) -> Tensor:
+    """Takes (x, y, 1) to [-1, 1] over the larger side, so that all of `affine` is in pixels."""
+    height, width = size
+    half = max(height, width) / 2
+    rows = [[1 / half, 0, -width / 2 / half], [0, 1 / half, -height / 2 / half], [0, 0, 1]]
+    return torch.tensor(rows, dtype=torch.float64)
 
 
 class Texture(nn.Module):
@@ -156,14 +163,24 @@ class GridModel(nn.Module):
         mappings: dict[Side, Mapping] = {}
         textures: dict[Side, Texture] = {}
         for side in SIDES:
-            spacing, period = tensors[f"mappings.{side}.pitch"].tolist()
+            spacing, period = tensors[_PITCH.format(side)].tolist()
             if not (spacing >= 1 and period >= 1):
                 raise ValueError("impossible knots")
             mappings[side] = Mapping(torch.zeros(frames, 3, 3), size, spacing, period)
             textures[side] = Texture(torch.zeros(3, *canvases[side]), 0)
         model = cls(size, mappings, textures, torch.zeros_like(tensors["opacity_logits"]))
-        model.load_state_dict(tensors)
+        pitches = [_PITCH.format(side) for side in SIDES]
+        model.load_state_dict({n: value for n, value in tensors.items() if n not in pitches})
         return model
+
+    @property
+    def device(self) -> torch.device:
+        """See `AtlasModel`."""
+        return self.opacity_logits.device
+
+    def on(self, device: torch.device) -> GridModel:
+        """See `AtlasModel`."""
+        return self if device == self.device else copy.deepcopy(self).to(device)
 
     def canvas(self, side: Side) -> tuple[int, int]:
         """Height and width of the layer's atlas, in atlas pixels."""
@@ -194,9 +211,9 @@ class GridModel(nn.Module):
     def locate(self, t: float, size: tuple[int, int] | None = None) -> Maps:
         """The maps of all pixels of frame `t`, (h, w, ...); see `AtlasModel`."""
         height, width = size or self.size
-        device = self.opacity_logits.device
-        y, x = centres(height, self.size[0], device), centres(width, self.size[1], device)
-        at = whole_frames(torch.tensor([float(t)], device=device), y, x)
+        y, x = (centres(*n, self.device) for n in zip((height, width), self.size, strict=True))
+        at_t = torch.full((1,), float(t), device=self.device)
+        at = whole_frames(at_t, y, x, float(t).is_integer())
         foreground, background = (self.mapping(side)(at)[0] for side in SIDES)
         opacity = ((self.opacity(at)[0] - _SOFT_END) / (1 - 2 * _SOFT_END)).clamp(0, 1)
         return Maps(foreground, background, opacity)
@@ -207,7 +224,7 @@ class GridModel(nn.Module):
         above = (below + 1).clamp(max=self.frames - 1)
         share = (at.t - below)[:, None, None]
         logits: Tensor = self.opacity_logits
-        if share.any():
+        if not at.whole:
             logits = torch.lerp(logits[below], logits[above], share)
         elif len(at.t) < self.frames:
             logits = logits[below]
@@ -216,8 +233,7 @@ class GridModel(nn.Module):
         grid = torch.stack(
             [u[:, None].expand(-1, rows, -1), v[:, :, None].expand(-1, -1, columns)], dim=-1
         )
-        values = F.grid_sample(logits[:, None], grid, padding_mode="border", align_corners=False)
-        return values[:, 0].sigmoid()
+        return sample_border(logits[:, None], grid)[:, 0].sigmoid()
 
     @torch.no_grad()
     def closed(self) -> GridModel:
@@ -232,4 +248,8 @@ class GridModel(nn.Module):
     def tensors(self) -> dict[str, Tensor]:
         """What `from_tensors` needs; each texture is one picture in it."""
         kept = {n: v for n, v in self.state_dict().items() if not n.startswith("textures.")}
-        return kept | {f"textures.{side}.start": self.textures[side]() for side in SIDES}
+        for side in SIDES:
+            mapping = self.mapping(side)
+            pitch = torch.tensor([mapping.spacing, mapping.period], dtype=torch.float64)
+            kept |= {_PITCH.format(side): pitch, f"textures.{side}.start": self.textures[side]()}
+        return kept

@@ -12,8 +12,9 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
+from ..device import upload
 from ..progress import Progress
-from .coordinates import to_grid
+from .coordinates import sample_border, to_grid
 from .flow import Flow
 from .grid import GridModel, Lattice, Mapping, whole_frames
 from .grid_start import GridStart, start_model
@@ -73,7 +74,7 @@ class GridProblem:
         self.size = (height, width)
         model, sure = start_model(frames, masks, flow, settings.start)
         self.model: GridModel = model.to(device)
-        self.boxes = _boxes(sure)
+        self.boxes = _boxes(sure).to(device)
         shown = min(self.count, settings.max_frames)
         self.stride = max(2, round((shown * height * width / settings.samples) ** 0.5))
         self.lines = max(2, round((settings.samples / shown) ** 0.5))
@@ -124,22 +125,25 @@ class GridProblem:
     def _draw_frames(self, rng: torch.Generator) -> Tensor:
         most = self.settings.max_frames
         if self.count <= most:
-            return torch.arange(self.count)
-        return torch.randperm(self.count, generator=rng)[:most].sort().values
+            return torch.arange(self.count, device=self.device)
+        drawn = torch.randperm(self.count, generator=rng)[:most].sort().values
+        return upload(drawn, self.device)
 
     def _in_frames(self, times: Tensor, rng: torch.Generator) -> Lattice:
         """Every `stride`-th pixel of both axes, from a random one on."""
         phase = torch.randint(self.stride, (2,), generator=rng).tolist()
-        y, x = (torch.arange(p, n, self.stride) for p, n in zip(phase, self.size, strict=True))
+        y, x = (
+            torch.arange(p, n, self.stride, device=self.device)
+            for p, n in zip(phase, self.size, strict=True)
+        )
         return whole_frames(times, y, x)
 
     def _in_boxes(self, times: Tensor, rng: torch.Generator) -> Lattice:
         """Rows and columns of pixels, spread over each frame's box of the foreground."""
         top, bottom, left, right = self.boxes[times].float()[..., None].unbind(1)
-        spread = [
-            (torch.arange(self.lines) + torch.rand(len(times), 1, generator=rng)) / self.lines
-            for _ in range(2)
-        ]
+        drawn = torch.stack([torch.rand(len(times), 1, generator=rng) for _ in range(2)])
+        lines = torch.arange(self.lines, device=self.device)
+        spread = (lines + upload(drawn, self.device)) / self.lines
         y = (top + spread[0] * (bottom - top)).long()
         x = (left + spread[1] * (right - left)).long()
         return Lattice(times, y, x)
@@ -150,7 +154,7 @@ class GridProblem:
         """The terms at `pixels` (whole numbers), when the share `done` of the fit is over."""
         s, model = self.settings, self.model
         index = (pixels.t[:, None, None], pixels.y[:, :, None], pixels.x[:, None, :])
-        at = Lattice(*(p.float().to(self.device) for p in pixels))
+        at = Lattice(pixels.t.float(), pixels.y.float(), pixels.x.float(), whole=True)
         uv = {side: model.mapping(side)(at) for side in SIDES}
         opacity = model.opacity(at)
         colour, masks = self.frames[index].float() / 255, self.masks[index]
@@ -175,10 +179,9 @@ class GridProblem:
         s = self.settings
         frame, rows, columns = index[0], index[1][:, ::2], index[2]
         pair = frame.clamp(max=self.count - 2)
-        use = self.trusted[pair, rows, columns] * (frame < self.count - 1).to(self.device)
+        use = self.trusted[pair, rows, columns] * (frame < self.count - 1)
         there = self.forward[pair, rows, columns]
-        x = columns.to(self.device) + there[..., 0]
-        y = rows.to(self.device) + there[..., 1]
+        x, y = columns + there[..., 0], rows + there[..., 1]
         share = opacity[:, ::2]
         weights: dict[Side, Tensor] = {"foreground": share, "background": 1 - share}
         terms = {}
@@ -190,7 +193,7 @@ class GridProblem:
             terms[f"flow {side}"] = s.flow * (trust * distance).sum() / trust.sum().clamp(min=1)
         later = self.model.opacity_logits[(t + 1).long().clamp(max=self.count - 1), None]
         grid = to_grid(torch.stack([x + 0.5, y + 0.5], dim=-1), self.size)
-        moved = F.grid_sample(later, grid, padding_mode="border", align_corners=False)
+        moved = sample_border(later, grid)
         change = (moved[:, 0].sigmoid() - share).abs()
         return terms | {"opacity flow": s.opacity_flow * (use * change).mean()}
 
@@ -201,14 +204,13 @@ class GridProblem:
         grid = to_grid(
             torch.stack([x / pitch + 0.5, y / pitch + 0.5], dim=-1), (len(rows), len(columns))
         )
-        found = F.grid_sample(values, grid, padding_mode="border", align_corners=False)
-        return found.permute(0, 2, 3, 1)
+        return sample_border(values, grid).permute(0, 2, 3, 1)
 
     def _shape(self, side: Side, times: Tensor) -> dict[str, Tensor]:
         """A mapping shall keep shapes and sizes (rigidity), and turn nothing over (fold)."""
         s, mapping = self.settings, self.model.mapping(side)
         rows, columns, pitch = self._cells(mapping, 1)
-        uv = mapping(whole_frames(times.float().to(self.device), rows, columns))
+        uv = mapping(whole_frames(times.float(), rows, columns))
         right = (uv[:, :-1, 1:] - uv[:, :-1, :-1]) / pitch
         down = (uv[:, 1:, :-1] - uv[:, :-1, :-1]) / pitch
         xx, yy, xy = right.square().sum(-1), down.square().sum(-1), (right * down).sum(-1)
@@ -245,8 +247,14 @@ def _colour_error(
     background = torch.where(hidden.flatten()[:, None], background.detach(), background)
     error = background - colour.flatten(0, 2)
     share = opacity.flatten()
+    places = uv["foreground"].flatten(0, 2)
+    if share.device.type != "cpu":  # how many pixels there are is known to a GPU alone
+        foreground = _look_up(pictures["foreground"], places)
+        change = share[:, None] * (foreground - background)
+        error = error + change.where(share[:, None] > _NOTHING, 0)
+        return error.square().sum(1).mean()
     near = (share > _NOTHING).nonzero()[:, 0]
-    foreground = _look_up(pictures["foreground"], uv["foreground"].flatten(0, 2)[near])
+    foreground = _look_up(pictures["foreground"], places[near])
     change = share[near, None] * (foreground - background[near])
     return error.index_add(0, near, change).square().sum(1).mean()
 
@@ -254,7 +262,7 @@ def _colour_error(
 def _look_up(picture: Tensor, uv: Tensor) -> Tensor:
     """Colours (n, 3) of a picture (1, 3, H, W) at uv (n, 2)."""
     grid = to_grid(uv[None, None], (picture.shape[2], picture.shape[3]))
-    return F.grid_sample(picture, grid, padding_mode="border", align_corners=False)[0, :, 0].T
+    return sample_border(picture, grid)[0, :, 0].T
 
 
 def _boxes(masks: NDArray[np.float32]) -> Tensor:

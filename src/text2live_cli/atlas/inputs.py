@@ -17,12 +17,12 @@ from ..video import Clip
 from .flow import Flow, dis_flow, load_flow, raft_flow, read_flow_dir, save_flow
 from .foreground import (
     Foreground,
-    masks_from_box,
     masks_from_files,
+    masks_from_hints,
     masks_from_motion,
     masks_from_text,
 )
-from .settings import FitSettings, Span, parse_box
+from .settings import FitSettings, Span, fit_hints
 
 if TYPE_CHECKING:
     from ..clip_guide import ClipGuide
@@ -132,12 +132,10 @@ def _find_foreground(
     device: torch.device,
     progress: Progress,
 ) -> Foreground:
-    size = (frames.shape[1], frames.shape[2])
-    if settings.box is not None:
-        (x, y, width, height), frame = parse_box(settings.box, span, clip)
-        across, down = size[1] / clip.width, size[0] / clip.height
-        box = (x * across, y * down, width * across, height * down)
-        return masks_from_box(frames, flow, box, frame)
+    hints = fit_hints(settings, span, clip)
+    if hints.given:
+        frame = round((min(hints.frames) - span.first) / span.every)
+        return masks_from_hints(frames, flow, hints, frame)
     if settings.foreground is not None or settings.foreground_hint is not None:
         keys = sorted({round(i) for i in np.linspace(0, len(frames) - 1, _KEY_FRAMES)})
         relevancy = _relevancy(frames[keys], settings, device, progress)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Literal, NamedTuple, Protocol
 
+import torch
 from torch import Tensor
 
 Side = Literal["foreground", "background"]
@@ -31,6 +32,13 @@ class AtlasModel(Protocol):
     name: str
     frames: int
     size: tuple[int, int]
+
+    @property
+    def device(self) -> torch.device:
+        """Where its tensors are, and all that it gives."""
+
+    def on(self, device: torch.device) -> AtlasModel:
+        """The same on `device`; this one stays where it is."""
 
     def canvas(self, side: Side) -> tuple[int, int]:
         """Height and width of the layer's atlas, in atlas pixels."""

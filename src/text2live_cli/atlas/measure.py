@@ -73,8 +73,9 @@ def measure(
     both = either = 0.0
     queue: list[Maps] = []  # of the last GAP frames, so that memory does not grow with the clip
     for t, frame in enumerate(frames):
-        maps = Maps(*(values.cpu() for values in model.locate(t)))
+        maps = model.locate(t)
         psnr.append(psnr_of(reconstruct(textures, maps), frame))
+        maps = Maps(*(values.cpu() for values in maps))
         opaque, mask = maps.opacity.numpy() > 0.5, masks[t] > 0.5
         both, either = both + (opaque & mask).sum(), either + (opaque | mask).sum()
         queue.append(maps)

@@ -7,6 +7,7 @@ and one is both atlases: each has a quadrant of its own. A "point" is a network 
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Callable, Mapping
 from typing import NamedTuple
@@ -14,6 +15,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
+from ..initial import draw_weights
 from .coordinates import centres, clip_to_unit
 from .layers import Maps, Side
 
@@ -136,6 +138,15 @@ class NlaModel(nn.Module):
         """The networks' parameters by name; they say the networks' shapes too."""
         return {name: tensor.detach() for name, tensor in self.state_dict().items()}
 
+    @property
+    def device(self) -> torch.device:
+        """See `AtlasModel`."""
+        return next(self.parameters()).device
+
+    def on(self, device: torch.device) -> NlaModel:
+        """See `AtlasModel`."""
+        return self if device == self.device else copy.deepcopy(self).to(device)
+
     def canvas(self, side: Side) -> tuple[int, int]:
         """Height and width of either atlas, in atlas pixels."""
         return self.resolution, self.resolution
@@ -175,7 +186,7 @@ class NlaModel(nn.Module):
     @torch.no_grad()
     def texture(self, side: Side) -> Tensor:
         """The layer's atlas, RGB (3, resolution, resolution) in [0, 1]."""
-        along = (torch.arange(self.resolution, device=self._device()) + 0.5) / self.resolution
+        along = (torch.arange(self.resolution, device=self.device) + 0.5) / self.resolution
         across = along.expand(self.resolution, -1)
         mapped = torch.stack([across, across.T], dim=-1) * 2 - 1
         return in_chunks(lambda part: self.colour(side, part), mapped).permute(2, 0, 1)
@@ -201,13 +212,10 @@ class NlaModel(nn.Module):
     def _points(self, t: float, size: tuple[int, int] | None) -> Tensor:
         """All pixels of a frame, (h, w, 3)."""
         height, width = size or self.size
-        device = self._device()
-        x = centres(width, self.size[1], device)
-        y = centres(height, self.size[0], device)[:, None]
-        return clip_to_unit(x, y, torch.tensor(float(t), device=device), self.size, self.frames)
-
-    def _device(self) -> torch.device:
-        return next(self.parameters()).device
+        x = centres(width, self.size[1], self.device)
+        y = centres(height, self.size[0], self.device)[:, None]
+        at_t = torch.full((), float(t), device=self.device)
+        return clip_to_unit(x, y, at_t, self.size, self.frames)
 
 
 def in_chunks(function: Callable[[Tensor], Tensor], points: Tensor) -> Tensor:
@@ -216,9 +224,15 @@ def in_chunks(function: Callable[[Tensor], Tensor], points: Tensor) -> Tensor:
     return torch.cat(parts).unflatten(0, points.shape[:2])
 
 
-def new_networks(width: int = WIDTH) -> dict[str, Imlp]:
-    """The published networks, freshly drawn from torch's global random numbers."""
-    return {name: Imlp(shape, width) for name, shape in PUBLISHED.items()}
+def new_networks(width: int = WIDTH, rng: torch.Generator | None = None) -> dict[str, Imlp]:
+    """The published networks, freshly drawn from `rng` (None: the process's random numbers)."""
+    networks = {}
+    for name, shape in PUBLISHED.items():
+        with torch.device("meta"):
+            network = Imlp(shape, width)
+        networks[name] = network.to_empty(device="cpu")
+        draw_weights(networks[name], rng)
+    return networks
 
 
 def network_of(name: str, state: Mapping[str, Tensor]) -> Imlp:

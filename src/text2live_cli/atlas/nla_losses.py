@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn.functional import binary_cross_entropy
 
+from ..device import upload
 from ..progress import Progress
 from .coordinates import clip_to_unit
 from .flow import Flow
@@ -145,9 +146,7 @@ class NlaProblem:
     ) -> None:
         """`frames` (T, h, w, 3); rough foreground `masks` (T, h, w) in [0, 1]; `flow` between
         neighbouring frames. The same seed gives the same fit, drawn alike on every device."""
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed)
-            networks = new_networks(settings.width)
+        networks = new_networks(settings.width, torch.Generator().manual_seed(seed))
         count, height, width = masks.shape
         self.model = NlaModel(networks, (height, width), count, settings.resolution).to(device)
         self.settings = settings
@@ -249,7 +248,7 @@ class NlaProblem:
         """
         height, width = self.model.size
         drawn = torch.randint(len(self._masks), (self.settings.samples,), generator=rng)
-        index = drawn.to(self._device)
+        index = upload(drawn.int(), self._device).long()
         x, y, t = index % width, index // width % height, index // (width * height)
         right, below = index + (x < width - 1), index + width * (y < height - 1)
         (ahead_x, ahead_y), (back_x, back_y) = (flow[index].unbind(-1) for flow in self._flows)
@@ -273,7 +272,7 @@ class NlaProblem:
         """Pixels drawn from frame `t`, (N, 3)."""
         height, width = self.model.size
         index = torch.randint(height * width, (self.settings.samples,), generator=rng)
-        index = index.to(self._device)
+        index = upload(index.int(), self._device).long()
         return self._points(index % width, index // width, torch.full_like(index, t))
 
     def _points(self, x: Tensor, y: Tensor, t: Tensor) -> Tensor:

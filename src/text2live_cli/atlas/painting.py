@@ -15,12 +15,13 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
+from ..clip_frames import transparency_note
 from ..errors import Text2LiveError, UsageError
 from ..media import Picture, read_picture, to_uint, to_unit, write_picture
 from ..preflight import require_file_place
 from ..progress import Progress, Silent
 from ..video import Clip, open_clip
-from ..video_writing import require_writable, write_video
+from ..video_writing import keeps_alpha, require_writable, write_video
 from .discretise import AtlasPicture, discretise
 from .footage import composited, find_atlas, fit_digest, result_layers, stacked, tell_uncovered
 from .layers import SIDES, Maps, Side
@@ -64,8 +65,9 @@ def composite_clip(
     edit "N:PICTURE" is an RGBA layer of the clip's size, painted on frame N (from 0); these lie
     above, in their order. `results` are folders of `edit_video`; their layers lie lowest.
     `opacity`, 0 to 1, is a factor on every alpha. `output` is a video with the source's rate,
-    timing, colour tags and audio, or without an ending a folder of PNG frames. Frames that were not
-    fitted are copied, and so is, bit for bit before encoding, every pixel that no paint reaches.
+    timing, colour tags and sound, or without an ending a folder of PNG frames; transparency of the
+    source is kept by .mov, .webm and PNG, and shown on white by others. Frames that were not fitted
+    are copied, and so is, bit for bit before encoding, every pixel that no paint reaches.
     `atlas_dir` is by default what `fit_atlas` made beside the clip or here.
 
     Raises UsageError for what cannot be asked for, Text2LiveError for what goes wrong.
@@ -91,8 +93,12 @@ def composite_clip(
     folder = found
     atlas = read_atlas(folder)
     atlas.require_clip(clip, folder)
+    alpha = clip.transparent and (is_folder or keeps_alpha(output))
+    if alpha and not is_folder:
+        require_writable(output, alpha)
     for note in clip.notes + tell_uncovered(clip, atlas):
-        progress.message(note)
+        if not (alpha and note == transparency_note(clip.path)):
+            progress.message(note)
     files: dict[Side, Path | str | None] = {"foreground": fg_layer, "background": bg_layer}
     painted = {s: _atlas_layer(Path(p), s, atlas, folder, progress) for s, p in files.items() if p}
     digest = fit_digest(folder) if results else ""
@@ -101,11 +107,13 @@ def composite_clip(
     stack.append({side: layer for side, layer in painted.items() if layer is not None})
     stack += [_frame_edit(text, clip, atlas, progress) for text in frame_edits]
     faded = [{side: _faded(layer, opacity) for side, layer in on.items()} for on in stack if on]
-    frames = composited(clip, atlas, faded, progress)
+    frames = composited(clip, atlas, faded, progress, alpha)
     if is_folder:
         _write_frames(output, frames)
         return output
-    notes = write_video(output, frames, clip.rate, times=clip.times, like=clip, audio_from=clip)
+    notes = write_video(
+        output, frames, clip.rate, times=clip.times, end=clip.end, like=clip, audio_from=clip
+    )
     for note in notes:
         progress.message(note)
     return output
@@ -134,7 +142,8 @@ def _write_frames(folder: Path, frames: Iterator[NDArray[np.uint8]]) -> None:
     except OSError as error:
         raise Text2LiveError(f"{folder}: cannot be made a folder ({error.strerror})") from error
     for number, frame in enumerate(frames):
-        write_picture(folder / f"{number:05d}.png", frame)
+        alpha = frame[..., 3] if frame.shape[2] == 4 else None
+        write_picture(folder / f"{number:05d}.png", frame[..., :3], alpha)
 
 
 # Paint on an atlas
@@ -314,7 +323,7 @@ def carry(rgba: Tensor, maps: Maps, reach: int, sides: Sequence[Side] = SIDES) -
         uv = getattr(maps, side)
         take = (takes[side] | (left & (shares[side] >= 0.5))) & uv.isfinite().all(-1)
         if take.any():
-            layers[side] = _splat(rgba, take, shares[side], uv)
+            layers[side] = splat(rgba, take, shares[side], uv)
     return layers
 
 
@@ -327,10 +336,11 @@ def _belongs(painted: Tensor, share: Tensor, reach: int) -> Tensor:
     return sure | (near & painted & (share > 0))
 
 
-def _splat(rgba: Tensor, take: Tensor, share: Tensor, uv: Tensor) -> Layer:
-    """Normalised splats of the pixels that `take` names, beside the unpainted ones around them.
+def splat(rgba: Tensor, take: Tensor, share: Tensor, uv: Tensor) -> Layer:
+    """Normalised splats, on the atlas, of the pixels (h, w, C + 1), alpha last, that `take` names.
 
-    Each counts by its `share` in the layer. Holes between splats are filled, and only those.
+    They lie beside the unpainted ones around them. Each counts by its `share` in the layer. Holes
+    between splats are filled, and only those.
     """
     low = uv[take].amin(0).floor() - 1
     extent = uv[take].amax(0).ceil() + 1 - low
@@ -339,8 +349,8 @@ def _splat(rgba: Tensor, take: Tensor, share: Tensor, uv: Tensor) -> Layer:
     width, height = (int(n) for n in (extent * scale).ceil().clamp(min=2))
     at = (uv - low) * scale - 0.5
     here = ((at > -1) & (at < torch.tensor([width, height]))).all(-1) & (share > 0)
-    alpha = (rgba[..., 3] * take)[here][:, None]
-    values = torch.cat([rgba[here][:, :3] * alpha, alpha, torch.ones_like(alpha)], dim=1)
+    alpha = (rgba[..., -1] * take)[here][:, None]
+    values = torch.cat([rgba[here][:, :-1] * alpha, alpha, torch.ones_like(alpha)], dim=1)
     sums = _scatter(values * share[here][:, None], at[here], (height, width))
     return Layer(_filled(sums), float(low[0]), float(low[1]), scale)
 

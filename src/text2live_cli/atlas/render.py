@@ -10,6 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from ..device import vector
 from .coordinates import sample
 from .discretise import AtlasPicture
 from .layers import SIDES, AtlasModel, Maps, Side
@@ -32,6 +33,10 @@ class Layer(NamedTuple):
         rgba = torch.from_numpy(picture.rgba).permute(2, 0, 1).float() / 255
         return cls(torch.cat([rgba[:3] * rgba[3:], rgba[3:]]), picture.left, picture.top, scale)
 
+    def on(self, device: torch.device) -> Layer:
+        """The same on `device`."""
+        return self._replace(premultiplied=self.premultiplied.to(device))
+
     def box(self, uv: Tensor) -> tuple[slice, slice]:
         """The rows and columns of a frame, with uv (h, w, 2), that hold all it shows of this."""
         height, width = self.premultiplied.shape[1:]
@@ -46,7 +51,7 @@ class Layer(NamedTuple):
 
     def at(self, uv: Tensor) -> Tensor:
         """Premultiplied RGBA (h, w, 4) at uv (h, w, 2); nothing outside of the layer."""
-        origin = torch.tensor([self.left, self.top])
+        origin = vector((self.left, self.top), uv)
         return sample(self.premultiplied, (uv - origin) * self.scale)
 
 
@@ -54,12 +59,12 @@ def reconstruct(textures: dict[Side, Tensor], maps: Maps) -> NDArray[np.uint8]:
     """The frame (h, w, 3) that both atlases (3, H, W) give by themselves."""
     foreground, background = (sample(textures[s], getattr(maps, s), "border") for s in SIDES)
     mixed = torch.lerp(background, foreground, maps.opacity[..., None])
-    return (mixed.clamp(0, 1) * 255).round().to(torch.uint8).numpy()
+    return (mixed.clamp(0, 1) * 255).round().to(torch.uint8).cpu().numpy()
 
 
 def textures_of(model: AtlasModel) -> dict[Side, Tensor]:
-    """Both atlases over their whole canvases."""
-    return {side: model.texture(side).cpu() for side in SIDES}
+    """Both atlases over their whole canvases, on the model's device."""
+    return {side: model.texture(side) for side in SIDES}
 
 
 def lay_over_frame(
@@ -67,14 +72,18 @@ def lay_over_frame(
 ) -> NDArray[np.uint8]:
     """Composite layers of the atlases over a frame (h, w, 3); `maps` are of its size.
 
+    All is computed where maps and layers are.
     out = α·(α_f·C_f + (1−α_f)·c) + (1−α)·(α_b·C_b + (1−α_b)·c), spec §7. Where nothing of a layer
     is, the frame's values come out untouched.
     """
-    seen = [layer.box(getattr(maps, side)) for side, layer in layers.items()]
-    part = _union([rows for rows, _ in seen]), _union([columns for _, columns in seen])
-    if not part[0].stop:
-        return frame
-    below = torch.from_numpy(frame[part]).float()
+    device = maps.opacity.device
+    part = np.s_[:, :]  # a GPU is quicker with all of it than with looking what it takes
+    if device.type == "cpu":
+        seen = [layer.box(getattr(maps, side)) for side, layer in layers.items()]
+        part = _union([rows for rows, _ in seen]), _union([columns for _, columns in seen])
+        if not part[0].stop:
+            return frame
+    below = torch.from_numpy(frame[part]).to(device).float()
     change = torch.zeros_like(below)
     for side, layer in layers.items():
         opacity = maps.opacity[part]
@@ -82,7 +91,7 @@ def lay_over_frame(
         rgba = layer.at(getattr(maps, side)[part]) * share[..., None]
         change += 255 * rgba[..., :3] - rgba[..., 3:] * below
     result = frame.copy()
-    result[part] = (below + change).clamp(0, 255).round().to(torch.uint8).numpy()
+    result[part] = (below + change).clamp(0, 255).round().to(torch.uint8).cpu().numpy()
     return result
 
 

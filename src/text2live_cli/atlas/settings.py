@@ -3,19 +3,13 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..config import (
-    DEVICES,
-    MAX_SEED,
-    MAX_SIZE,
-    MAX_STEPS,
-    PRECISIONS,
-    require_one_of,
-    require_whole,
-)
+from ..config import DEVICES, MAX_SEED, MAX_SIZE, MAX_STEPS, require_one_of, require_whole
 from ..errors import UsageError
+from ..hints import Hints, parse_hints
 from ..video import Clip
 from .grid_fit import GridSettings
 from .nla_losses import NlaSettings
@@ -35,7 +29,9 @@ class FitSettings:
     every: int = 1
     size: int | None = None  # short side of the fit, pixels
     masks: Path | None = None
-    box: str | None = None  # "X,Y,W,H" or "X,Y,W,H@FRAME", pixels of the source
+    box: str | None = None  # "X,Y,W,H" or "X,Y,W,H@FRAME", pixels or per cent of the source
+    points: Sequence[str] = ()  # "X,Y" or "X,Y@FRAME", on the foreground
+    not_points: Sequence[str] = ()  # and beside it
     foreground: str | None = None  # a text
     foreground_hint: str | None = None  # the same, but all that moves where nothing fits it
     clip: str = "ViT-B-32-quickgelu/openai"  # the encoder that finds it
@@ -48,26 +44,31 @@ class FitSettings:
     steps: int | None = None
     seed: int = 0
     device: str = "auto"
-    precision: str = "auto"
 
     def __post_init__(self) -> None:
         """Raise UsageError, naming the option, where a value cannot work."""
         for name in ("masks", "clip_weights", "flow_dir", "import_nla", "export_nla"):
             if (value := getattr(self, name)) is not None:
                 object.__setattr__(self, name, Path(value))
+        for name in ("points", "not_points"):
+            object.__setattr__(self, name, tuple(getattr(self, name)))
         if self.import_nla:
             object.__setattr__(self, "model", "nla")  # it holds nothing else
         require_one_of("--model", self.model, MODELS)
         require_one_of("--flow", self.flow, FLOWS)
         require_one_of("--device", self.device, DEVICES)
-        require_one_of("--precision", self.precision, PRECISIONS)
         for flag, value in (("--every", self.every), ("--steps", self.steps)):
             if value is not None:
                 require_whole(flag, value, 1, MAX_STEPS)
         require_whole("--seed", self.seed, 0, MAX_SEED)
         if self.size is not None:
             require_whole("--size", self.size, MIN_SIZE, MAX_SIZE)
-        given = {"--masks": self.masks, "--box": self.box, "--foreground": self.foreground}
+        pointed = "--box" if self.box else "--point"
+        given = {
+            "--masks": self.masks,
+            pointed: self.box or self.points,
+            "--foreground": self.foreground,
+        }
         named = [flag for flag, value in given.items() if value]
         if len(named) > 1:
             raise UsageError(f"{' and '.join(named)}: choose one")
@@ -121,18 +122,12 @@ def choose_span(settings: FitSettings, clip: Clip) -> Span:
     return span
 
 
-def parse_box(text: str, span: Span, clip: Clip) -> tuple[tuple[int, int, int, int], int]:
-    """X, Y, W, H in pixels of the source, and the fitted frame (from 0) it lies on."""
-    told = text[:60]
-    match = re.fullmatch(
-        rf"({_NUMBER}),({_NUMBER}),({_NUMBER}),({_NUMBER})(?:@({_NUMBER}))?", text.replace(" ", "")
+def fit_hints(settings: FitSettings, span: Span, clip: Clip) -> Hints:
+    """What the user points at, all on one fitted frame. Raises UsageError, naming the option."""
+    return parse_hints(
+        (clip.height, clip.width),
+        settings.box,
+        settings.points,
+        settings.not_points,
+        range(span.first, span.end),
     )
-    if match is None:
-        raise UsageError(f"--box {told}: must be X,Y,W,H or X,Y,W,H@FRAME, whole pixels")
-    x, y, width, height = (int(match[i]) for i in range(1, 5))
-    if width < 2 or height < 2 or x + width > clip.width or y + height > clip.height:
-        raise UsageError(f"--box {told}: must lie in the frame, {clip.width}×{clip.height}")
-    frame = int(match[5]) if match[5] else span.first
-    if not span.first <= frame < span.end:
-        raise UsageError(f"--box {told}: frame {frame} is not in {span.first}:{span.end}")
-    return (x, y, width, height), round((frame - span.first) / span.every)

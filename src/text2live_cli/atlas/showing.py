@@ -53,9 +53,10 @@ def write_videos(
     opacity = np.empty((len(frames), *model.size, 3), np.uint8)
     made, checks = np.empty_like(opacity), np.empty_like(opacity)
     for t in range(len(frames)):
-        maps = Maps(*(values.cpu() for values in model.locate(t)))
-        opacity[t] = (maps.opacity[..., None] * 255).round().numpy()
+        maps = model.locate(t)
         made[t] = reconstruct(textures, maps)
+        maps = Maps(*(values.cpu() for values in maps))
+        opacity[t] = (maps.opacity[..., None] * 255).round().numpy()
         checks[t] = _checkerboard(maps, made[t], squares)
         progress.advance(t + 1)
     write_video(folder / OPACITY, opacity, rate)

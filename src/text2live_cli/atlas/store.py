@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -52,6 +52,15 @@ class Atlas:
     facts: AtlasFacts
 
     @property
+    def device(self) -> torch.device:
+        """Where it is looked up and rendered."""
+        return self.model.device
+
+    def on(self, device: torch.device) -> Atlas:
+        """The same, looked up and rendered on `device`."""
+        return replace(self, model=self.model.on(device))
+
+    @property
     def frames(self) -> range:
         """The numbers of the fitted source frames."""
         facts = self.facts
@@ -67,12 +76,12 @@ class Atlas:
         return self.model.closed()
 
     def locate(self, frame: int, size: tuple[int, int]) -> Maps:
-        """The maps of a source frame as edits use them, at any size.
+        """The maps of a source frame as edits use them, at any size, on the model's device.
 
         Between fitted frames by interpolation.
         """
         t = (frame - self.facts.first) / self.facts.every
-        return Maps(*(values.cpu() for values in self._shown.locate(t, size)))
+        return self._shown.locate(t, size)
 
     def require_clip(self, clip: Clip, folder: Path) -> None:
         """Refuse a clip that the atlas was not fitted to."""
