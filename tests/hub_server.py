@@ -24,6 +24,7 @@ class HubServer:
     def __init__(self) -> None:
         self.files: dict[str, bytes] = {}
         self.requests: list[tuple[str, str, str | None]] = []  # method, path, Range
+        self.authorizations: set[str | None] = set()
         self.cut_after: int | None = None
         self.corrupt = False
         self.silent = False
@@ -109,6 +110,7 @@ def _handler(hub: HubServer) -> type[BaseHTTPRequestHandler]:
                 self.close_connection = True
 
         def note(self) -> None:
+            hub.authorizations.add(self.headers.get("Authorization"))
             hub.requests.append((self.command, self.path, self.headers.get("Range")))
 
         def log_message(self, *_: object) -> None:

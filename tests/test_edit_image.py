@@ -28,6 +28,8 @@ FILES = {
     "alpha.png",
     "screen.png",
     "relevancy.png",
+    "region.png",
+    "mask.png",
     "loss.png",
     "run.json",
     CHECKPOINT,

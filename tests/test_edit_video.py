@@ -738,7 +738,7 @@ def test_a_disk_that_fills_up_within_the_frames_of_the_layer(
     with monkeypatch.context() as during:
         during.setattr(video_writing.imagecodecs, "png_encode", full)
         refused(edit(painted.clip, "-o", "out", "--layer-format", "png"), 1, "No space left")
-    assert names("out") == {CHECKPOINT, "composite.mp4", "screen.mp4"}
+    assert names("out") == {CHECKPOINT, "region.png", "mask.png", "composite.mp4", "screen.mp4"}
 
 
 def test_a_disk_that_fills_up_in_a_run_that_overwrites(

@@ -533,3 +533,64 @@ def test_files_that_are_no_weights_get_one_line(tmp_path: Path) -> None:
         with pytest.raises(Text2LiveError) as caught:
             given(path)
         assert str(path) in str(caught.value) and "\n" not in str(caught.value)
+
+
+# A cache that somebody else made
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"file": "../mine.txt"},
+        {"file": "hub/../../mine.txt"},
+        {"file": "ABSOLUTE"},
+        {"file": "records/other.json"},
+        {"file": 7},
+        {"name": "ViT-L-14-quickgelu/openai"},
+        {"sha256": "0" * 63},
+        {"size": -1},
+        {"size": "12"},
+        {"mtime_ns": True},
+        {"source": "https://example.org/\x1b[2J"},
+        {"more": 1},
+    ],
+)
+def test_a_forged_record_deletes_reads_and_shows_nothing(
+    hub: HubServer, cache: Path, tmp_path: Path, change: dict[str, object]
+) -> None:
+    weights.fetch(weights.DEFAULT_CLIP, Silent())
+    mine = tmp_path / "mine.txt"
+    mine.write_text("mine")
+    (path,) = (cache / "records").glob("*.json")
+    told = json.loads(path.read_text())
+    told.update({k: str(mine) if v == "ABSOLUTE" else v for k, v in change.items()})
+    path.write_text(json.dumps(told))
+    assert weights.cached(weights.DEFAULT_CLIP) is None
+    rows = {row.name: row for row in weights.listing()}
+    assert not rows[weights.DEFAULT_CLIP].cached
+    assert not [row for row in rows.values() if "\x1b" in row.where]
+    weights.fetch(weights.DEFAULT_CLIP, Silent(), force=True)
+    assert mine.read_text() == "mine"
+    assert weights.cached(weights.DEFAULT_CLIP) is not None
+
+
+def test_a_link_out_of_the_cache_is_not_followed_to_delete(
+    hub: HubServer, cache: Path, tmp_path: Path
+) -> None:
+    found = weights.fetch(weights.DEFAULT_CLIP, Silent())
+    mine = tmp_path / "mine.txt"
+    mine.write_text("mine")
+    found.path.unlink()
+    found.path.symlink_to(mine)
+    weights.fetch(weights.DEFAULT_CLIP, Silent(), force=True)
+    assert mine.read_text() == "mine"
+
+
+def test_the_users_token_is_never_sent(
+    hub: HubServer, monkeypatch: pytest.MonkeyPatch, cache: Path
+) -> None:
+    monkeypatch.setenv("HF_TOKEN", "hf_secret")
+    monkeypatch.setenv("HUGGING_FACE_HUB_TOKEN", "hf_secret")
+    weights.fetch(weights.DEFAULT_CLIP, Silent())
+    assert hub.downloads
+    assert hub.authorizations == {None}

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-import json
 import os
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -17,15 +17,16 @@ from . import record
 from .atlas.discretise import discretise
 from .atlas.fitting import Fitter, Problem, require_checkpoint, require_job
 from .atlas.grid_fit import GridProblem, GridSettings
-from .atlas.inputs import Material, read_material, read_words, working_size
+from .atlas.inputs import FLOW, Material, read_material, read_words, working_size
 from .atlas.layers import SIDES, AtlasModel
 from .atlas.measure import Quality, measure, verdict
 from .atlas.nla import NlaModel
 from .atlas.nla_files import MIN_PSNR, check_import, read_published, write_published
 from .atlas.nla_losses import NlaProblem
-from .atlas.settings import FitSettings, Span, choose_span, fit_hints
+from .atlas.settings import FILE_OPTIONS, FitSettings, Span, choose_span, fit_hints
 from .atlas.showing import REPORT, write_pictures, write_report, write_videos
 from .atlas.store import ATLAS, AtlasFacts, read_atlas, write_atlas
+from .atomic import sweep
 from .checkpoint_clock import CheckpointClock
 from .checkpoint_files import sha256_of
 from .device import IN_FIT, choose_device, explain_out_of_memory, prepare
@@ -33,10 +34,18 @@ from .endings import catch_signals
 from .errors import Text2LiveError, UsageError
 from .keeping import keeping
 from .memory import fit_need, require_memory
+from .outside import (
+    RECORD_ERRORS,
+    read_record,
+    refuse_own_inputs,
+    require_regular,
+    whole_number,
+)
 from .preflight import require_file_place, require_room, video_bytes
 from .progress import Progress, Silent
-from .run_folder import CHECKPOINT, RECORD, explained, run_folder
+from .run_folder import CHECKPOINT, FIT_ATLAS, RECORD, claim_folder
 from .self_test import fit_step
+from .texts import shown_path
 from .video import Clip, open_clip
 from .video_writing import require_encoders
 
@@ -87,19 +96,31 @@ def fit_atlas(
         raise UsageError(f"{folder} is the clip itself: choose another -o DIR")
     _check_first(clip, span, settings, size, device, folder, progress)
     job = _describe_job(clip, span, size, settings, device)
-    former = _former(folder, job, overwrite, resume)
-    if former is not None:
-        progress.message(f"{folder}: already done")
-        if settings.export_nla is not None:
-            _export_again(settings.export_nla, folder, former)
-        return AtlasResult(folder, False, True, former)
-    prepare(device)
-    shown = f"{len(span.numbers)} frames of {size[1]}×{size[0]}"
-    progress.message(f"{shown}, model {settings.model}, on {device.type}")
-    with run_folder(folder), keeping(folder), explain_out_of_memory(IN_FIT):
-        material = read_material(clip, span, settings, size, folder, device, progress)
+    used = [clip.path, settings.masks, settings.flow_dir, settings.import_nla]
+    used.append(settings.clip_weights)
+    _check_export(settings.export_nla, folder, used, overwrite or resume)
+    with (
+        claim_folder(folder, FIT_ATLAS, used) as run,
+        keeping(run),
+        explain_out_of_memory(IN_FIT),
+    ):
+        former = None if overwrite or resume else _former(folder, job)
+        if former is not None:
+            progress.message(f"{folder}: already done")
+            if settings.export_nla is not None:
+                _export_again(settings.export_nla, folder, former)
+            return AtlasResult(folder, False, True, former)
+        run.open(overwrite, resume)
+        if resume:
+            require_checkpoint(run.work / CHECKPOINT, job)
+        else:
+            run.begin(progress, keep=(FLOW,))
+        prepare(device)
+        shown = f"{len(span.numbers)} frames of {size[1]}×{size[0]}"
+        progress.message(f"{shown}, model {settings.model}, on {device.type}")
+        material = read_material(clip, span, settings, size, run.work, device, progress)
         ready = time.monotonic()
-        fit = _fit(material, settings, device, folder, job, resume, clock, progress)
+        fit = _fit(material, settings, device, run.work, job, resume, clock, progress)
         model, interrupted = fit.model, fit.interrupted
         fitted = time.monotonic()
         quality = measure(model, material.frames, material.foreground.masks, progress)
@@ -108,19 +129,35 @@ def fit_atlas(
         made = _record(clip, span, size, settings, device, job, material, quality, words, fit.steps)
         made.update(interrupted=interrupted, stopped_by=fit.stopped_by)
         _write_result(
-            folder, model, clip, span, settings, material, quality, words, seconds, progress
+            run.work, model, clip, span, settings, material, quality, words, seconds, progress
         )
         made["seconds"] = {**seconds, "result": time.monotonic() - fitted}
-        made["output"] = str(folder)
-        record.write_record(folder, made)
+        made["output"] = shown_path(folder)
+        record.write_record(run.work, made)
         if not interrupted:
-            (folder / CHECKPOINT).unlink(missing_ok=True)
+            (run.work / CHECKPOINT).unlink(missing_ok=True)
+        delivered = run.deliver(not interrupted, progress)
     if interrupted and fit.unsaved is not None:
-        fit.unsaved.kept = f"the result in {folder} is written, and cannot be resumed"
+        fit.unsaved.kept = f"the result in {delivered} is written, and cannot be resumed"
         raise fit.unsaved
     for line in (*words[0], *words[1]):
         progress.message(line)
-    return AtlasResult(folder, interrupted, False, made)
+    return AtlasResult(delivered, interrupted, False, made)
+
+
+def _check_export(
+    path: Path | None, folder: Path, inputs: Sequence[Path | None], replace: bool
+) -> None:
+    """Raise UsageError where `--export-nla` names an input, a part of the result, or any file."""
+    if path is None:
+        return
+    require_regular(path, "--export-nla")
+    sweep(path.parent)
+    refuse_own_inputs([path], inputs)
+    if path.is_dir() or (FIT_ATLAS.holds(path.name) and path.parent.resolve() == folder.resolve()):
+        raise UsageError(f"--export-nla {path}: choose another name for the checkpoint")
+    if path.exists() and not replace:
+        raise UsageError(f"--export-nla {path} exists: add --overwrite, or choose another name")
 
 
 def _check_first(
@@ -159,12 +196,19 @@ def default_folder(source: Path, progress: Progress) -> Path:
 
 
 def begun_with(folder: Path) -> dict[str, Any] | None:
-    """The options that a stopped fit was begun with; None where its record was not written yet."""
+    """The options that a stopped fit was begun with, but for files, which are to be named again.
+
+    None where its record was not written yet.
+    """
     try:
-        told = json.loads((folder / RECORD).read_text("utf-8"))["settings"]
-        return {field.name: told[field.name] for field in dataclasses.fields(FitSettings)}
-    except (OSError, ValueError, LookupError, TypeError):
+        told = read_record(folder / RECORD)["settings"]
+        names = [field.name for field in dataclasses.fields(FitSettings)]
+        # Paths are not taken from a record, which may have come from elsewhere.
+        values: dict[str, Any] = {n: None if n in FILE_OPTIONS else told[n] for n in names}
+        FitSettings(**values)
+    except (*RECORD_ERRORS, Text2LiveError):
         return None
+    return values
 
 
 def _describe_job(
@@ -178,7 +222,7 @@ def _describe_job(
             value = list(value) if isinstance(value, tuple) else value
             job[field.name.replace("_", "-")] = str(value) if isinstance(value, Path) else value
     job.update(size=f"{size[1]}×{size[0]}", device=device.type, steps=settings.resolved().steps)
-    for name in ("masks", "flow-dir", "import-nla"):
+    for name in ("masks", "flow-dir", "import-nla", "clip-weights"):
         if job[name] is not None:  # the same files under another name are the same
             job[name] = _digest(Path(job[name]))
     return job
@@ -198,25 +242,16 @@ def _digest(path: Path) -> str:
     return digest.hexdigest()
 
 
-def _former(
-    folder: Path, job: dict[str, Any], overwrite: bool, resume: bool
-) -> dict[str, Any] | None:
-    """The record of a finished fit of the same job; None where there is work to do."""
-    with explained(folder):
-        if folder.exists() and not folder.is_dir():
-            raise UsageError(f"{folder} is a file: name a folder with -o")
-    if resume:
-        if not (folder / CHECKPOINT).exists():
-            raise UsageError(f"{folder}: no checkpoint to resume; run without --resume")
-        require_checkpoint(folder / CHECKPOINT, job)
-        return None
-    if overwrite or not any((folder / name).exists() for name in (ATLAS, RECORD, CHECKPOINT)):
+def _former(folder: Path, job: dict[str, Any]) -> dict[str, Any] | None:
+    """The record of a finished fit of the same job; None where no fit stands there."""
+    if not any((folder / name).exists() for name in (ATLAS, RECORD, CHECKPOINT)):
         return None
     try:
-        former = json.loads((folder / RECORD).read_text("utf-8"))
-        finished = (folder / ATLAS).exists() and not former["interrupted"]
+        former = read_record(folder / RECORD)
+        finished = (folder / ATLAS).exists() and former["interrupted"] is False
+        whole_number(former["steps_done"], 0, 2**40)
         known = dict(former["job"])
-    except (OSError, ValueError, LookupError, TypeError) as error:
+    except RECORD_ERRORS as error:
         raise UsageError(
             f"{folder} holds an unfinished fit: add --resume to go on, or --overwrite"
         ) from error
@@ -345,7 +380,7 @@ def _write_result(
 
 
 def _settings_json(settings: FitSettings) -> dict[str, Any]:
-    values = {name: str(v) if isinstance(v, Path) else v for name, v in vars(settings).items()}
+    values = {n: shown_path(v) if isinstance(v, Path) else v for n, v in vars(settings).items()}
     return {**values, settings.model: dataclasses.asdict(settings.resolved())}
 
 

@@ -11,11 +11,20 @@ from torch import Tensor
 
 from .device import FP32
 from .errors import Text2LiveError, UsageError
-from .tensor_files import READ_ERRORS, read_tensors, write_tensors
+from .outside import whole_number
+from .tensor_files import (
+    READ_ERRORS,
+    read_tensors,
+    require_finite,
+    require_like,
+    write_tensors,
+)
 from .training import History, Trainer
 
 _BUFFER = "buffer."
 _FORMAT = "1"
+_VECTORS = ("weights", "grad_sum_sq", "s", "x0")  # of MADGRAD, from its first step on
+_MAX_STEPS = 2**40
 
 
 def save_checkpoint(path: Path, trainer: Trainer, job: dict[str, Any]) -> None:
@@ -52,17 +61,19 @@ class Checkpoint:
     def read(cls, path: Path) -> Checkpoint:
         """Raises Text2LiveError where the file is damaged or of another kind."""
         try:
-            tensors, metadata = read_tensors(path, _FORMAT)
-            history = json.loads(metadata["history"])
+            tensors, texts = read_tensors(path, _FORMAT)
+            require_finite({n: t for n, t in tensors.items() if not n.startswith(_BUFFER)})
+            steps = whole_number(int(texts["steps"]), 1, _MAX_STEPS)
+            done = whole_number(int(texts["done"]), 0, steps)
             return cls(
                 path,
                 tensors,
-                json.loads(metadata["job"]),
-                int(metadata["steps"]),
-                int(metadata["done"]),
-                int(metadata["optimizer_steps"]),
-                metadata["precision"],
-                History(history["terms"], history["weighted"], int(history["skipped"])),
+                dict(json.loads(texts["job"])),
+                steps,
+                done,
+                whole_number(int(texts["optimizer_steps"]), 0, _MAX_STEPS),
+                texts["precision"],
+                _read_history(texts["history"], done),
             )
         except READ_ERRORS as error:
             raise _damaged(path) from error
@@ -80,16 +91,33 @@ class Checkpoint:
         """Put `trainer` where the checkpoint was made."""
         buffers = {n[len(_BUFFER) :]: t for n, t in self.tensors.items() if n.startswith(_BUFFER)}
         state = {n: t for n, t in self.tensors.items() if not n.startswith(_BUFFER)}
+        weights = trainer.optimizer.state()["weights"]
+        names = _VECTORS if self.done else ("weights",)
         try:
+            require_like(buffers, dict(trainer.generator.named_buffers()))
+            require_like(state, dict.fromkeys(names, weights))
             trainer.generator.load_state_dict(buffers, strict=False)
             trainer.optimizer.load(state, self.optimizer_steps)
-        except (RuntimeError, KeyError) as error:
+        except READ_ERRORS as error:
             raise _damaged(self.path) from error
         trainer.settings = dataclasses.replace(trainer.settings, steps=self.steps)
         trainer.done = self.done
         trainer.history = self.history
         if self.precision == FP32.name and trainer.precision is not FP32:
             trainer.use_fp32()
+
+
+def _read_history(text: str, done: int) -> History:
+    """The terms of `done` steps; those of a skipped step need not be finite."""
+    told = json.loads(text)
+    history = History(told["terms"], told["weighted"], whole_number(told["skipped"], 0, done))
+    for rows in (history.terms, history.weighted):
+        if len(rows) != done:
+            raise ValueError("the history has another length than the run")
+        for row in rows:
+            if not all(isinstance(value, float) for value in row.values()):
+                raise ValueError("a term that is no number")
+    return history
 
 
 def _damaged(path: Path) -> Text2LiveError:

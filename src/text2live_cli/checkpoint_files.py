@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from .errors import Text2LiveError, UsageError
+from .outside import open_regular
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -51,9 +52,9 @@ _BLOCK = 1 << 20
 
 
 def sha256_of(path: Path) -> str:
-    """The SHA-256 of a file, in hexadecimal. Raises OSError if it cannot be read."""
+    """The SHA-256 of a file, in hexadecimal. Raises OSError if it cannot be read, or is a pipe."""
     digest = hashlib.sha256()
-    with path.open("rb") as stream:
+    with open_regular(path) as stream:
         while block := stream.read(_BLOCK):
             digest.update(block)
     return digest.hexdigest()

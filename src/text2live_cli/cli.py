@@ -16,6 +16,7 @@ from .console import ConsoleProgress, print_result
 from .endings import Stopped, signals_raise
 from .errors import Text2LiveError, UnexpectedError, UsageError
 from .keeping import as_known
+from .texts import check_texts, require_text, visible
 
 app = typer.Typer(
     name="text2live",
@@ -248,6 +249,7 @@ def edit_image_command(
     """
     options = _edit_options(locals())
     with _reporting(quiet or as_json, debug, as_json) as progress:
+        check_texts(prompt, roi, screen, also or (), keep or ())
         from .image_edit import edit_image
 
         result = edit_image(
@@ -289,6 +291,7 @@ def region_command(
     Example: text2live region cake.jpg "cake" --point 50%,60%
     """
     with _reporting(quiet or as_json, debug) as progress:
+        require_text("TEXT", text)
         from .image_region import show_region
 
         shown = show_region(
@@ -387,6 +390,7 @@ def edit_video_command(
     """
     options = _edit_options(locals())
     with _reporting(quiet or as_json, debug, as_json) as progress:
+        check_texts(prompt, roi, screen, also or (), keep or ())
         from .video_edit import edit_video
 
         result = edit_video(
@@ -629,7 +633,7 @@ def weights_list(as_json: Json = False, debug: Debug = False) -> None:
                 if row.cached
                 else "         -"
             )
-            print_result(f"{row.name:34} {state}  {row.where}")
+            print_result(visible(f"{row.name:34} {state}  {row.where}"))
         print_result("\n`swatch` is small and knows only these words (and their synonyms):")
         for group, concepts in words.items():
             print_result(f"  {group}: {', '.join(concepts)}")
@@ -660,12 +664,12 @@ def weights_path(
         from .weights import cache_folder, cached
 
         if name is None:
-            print_result(str(cache_folder()))
+            print_result(visible(str(cache_folder())))
             return
         found = cached(name)
         if found is None:
             raise Text2LiveError(f"{name} is not here yet: text2live weights fetch {name}")
-        print_result(str(found.path))
+        print_result(visible(str(found.path)))
 
 
 @weights_app.command("verify")

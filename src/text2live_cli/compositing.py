@@ -15,6 +15,7 @@ from .errors import Text2LiveError, UsageError
 from .media import Picture, read_picture, writable_kind, write_picture
 from .preflight import require_file_place
 from .progress import Progress, Silent
+from .run_folder import check_output
 
 _ASPECT_TOLERANCE = 0.01
 _PIXELS = 1_000_000  # at a time, so that memory does not grow with the picture
@@ -58,10 +59,9 @@ def composite(
         raise UsageError(f"--opacity {opacity}: must be from 0 to 1")
     if not layers:
         raise UsageError("name at least one layer to lay over the source")
-    if output.exists() and not overwrite:
-        raise UsageError(f"{output} exists: add --overwrite, or another -o OUT")
     writable_kind(output)
     require_file_place("-o", output)
+    check_output(output, [source, *map(_layer_file, map(Path, layers))], overwrite)
     picture = read_picture(source)
     _tell(picture, progress)
     color = picture.color
@@ -74,7 +74,7 @@ def composite(
 
 def _read_layer(path: Path, source: Picture, progress: Progress) -> np.ndarray:
     """A layer (H, W, 4) uint8 at the size of the source."""
-    layer = read_picture(path / "layer.png" if path.is_dir() else path)
+    layer = read_picture(_layer_file(path))
     if layer.alpha is None:
         raise UsageError(f"{layer.path}: has no alpha, so it is no layer; give a layer.png")
     rgba = np.dstack([layer.color, layer.alpha])
@@ -89,6 +89,10 @@ def _read_layer(path: Path, source: Picture, progress: Progress) -> np.ndarray:
         )
     progress.message(f"{layer.path}: resized to {source.width}×{source.height}")
     return _resized(rgba, source.width, source.height)
+
+
+def _layer_file(path: Path) -> Path:
+    return path / "layer.png" if path.is_dir() else path
 
 
 def _resized(rgba: np.ndarray, width: int, height: int) -> np.ndarray:

@@ -1,4 +1,8 @@
-"""What the user sees: progress bars on a terminal, plain lines elsewhere; all of it on stderr."""
+"""What the user sees: progress bars on a terminal, plain lines elsewhere; all of it on stderr.
+
+Texts may come from anywhere (file names, prompts, answers of a server): `visible` makes them
+harmless before rich sees them, and rich takes none of them for markup or emoji.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +15,6 @@ from types import TracebackType
 from typing import IO, Any, cast
 
 from rich.console import Console
-from rich.markup import escape
 from rich.progress import (
     BarColumn,
     DownloadColumn,
@@ -22,6 +25,9 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 from rich.progress import Progress as Bars
+from rich.text import Text
+
+from .texts import visible
 
 _PLAIN_SECONDS = 10.0
 
@@ -103,20 +109,20 @@ class ConsoleProgress:
         if self._live:
             count = DownloadColumn() if unit == "byte" else MofNCompleteColumn()
             self._bars = Bars(
-                TextColumn("{task.description}"),
+                TextColumn("{task.description}", markup=False),
                 BarColumn(),
                 count,
                 TimeElapsedColumn(),
                 TextColumn("left"),
                 TimeRemainingColumn(),
-                TextColumn("[dim]{task.fields[values]}"),
+                TextColumn("{task.fields[values]}", style="dim", markup=False),
                 console=self.console,
                 transient=True,
             )
             self._bars.start()
-            self._task = self._bars.add_task(escape(name), total=total, values="")
+            self._task = self._bars.add_task(visible(name), total=total, values="")
         elif not self.quiet:
-            self.console.print(escape(name) + ("…" if total is None else f" ({total} {unit}s)"))
+            self._print(name + ("…" if total is None else f" ({total} {unit}s)"))
 
     def advance(self, done: int, values: Mapping[str, float] | None = None) -> None:
         """Move the bar; off a terminal, a line now and then."""
@@ -127,7 +133,7 @@ class ConsoleProgress:
         figures = "  ".join(f"{name} {value:.3g}" for name, value in (values or {}).items())
         if self._bars is not None:
             shown = f"{pace:.2f} s/step  {figures}" if values else figures
-            self._bars.update(self._task, completed=done, values=shown)
+            self._bars.update(self._task, completed=done, values=visible(shown))
         elif not self.quiet and (now - self._told > _PLAIN_SECONDS or done == self._total):
             self._told = now
             text = f"{self.stage_name} {done}/{self._total or '?'}"
@@ -135,21 +141,24 @@ class ConsoleProgress:
                 text += f", {pace:.2f} s/step"
             if self._total:
                 text += f", {pace * (self._total - done):.0f} s left"
-            self.console.print(escape(f"{text}  {figures}".rstrip()), soft_wrap=True)
+            self._print(f"{text}  {figures}".rstrip())
 
     def message(self, text: str) -> None:
         """A line for the user, unless quiet."""
         if not self.quiet:
-            self.console.print(escape(text), soft_wrap=True)
+            self._print(text)
 
     def warning(self, text: str) -> None:
         """A line that is shown even when quiet."""
-        self.console.print(f"[yellow]warning:[/] {escape(text)}", soft_wrap=True)
+        self._print(text, ("warning: ", "yellow"))
 
     def error(self, text: str) -> None:
         """The line that ends a failed command."""
         self._close()
-        self.console.print(f"[bold red]error:[/] {escape(text)}", soft_wrap=True)
+        self._print(text, ("error: ", "bold red"))
+
+    def _print(self, text: str, *before: tuple[str, str]) -> None:
+        self.console.print(Text.assemble(*before, visible(text)), soft_wrap=True)
 
     def _close(self) -> None:
         if self._bars is not None:

@@ -167,10 +167,10 @@ class Saver:
             self._lost = error
             self.progress.warning(f"no checkpoint for now: {error}")
 
-    def require_saved(self) -> None:
-        """Raise Text2LiveError where the last checkpoint could not be written."""
+    def require_saved(self, delivered: Path) -> None:
+        """Raise Text2LiveError where the last checkpoint could not be, but a result `delivered`."""
         if self._lost is not None:
-            self._lost.kept = f"the result in {self.folder} is written, and cannot be resumed"
+            self._lost.kept = f"the result in {delivered} is written, and cannot be resumed"
             raise self._lost
 
 

@@ -8,7 +8,6 @@ fetched, and no text of a report can become code.
 from __future__ import annotations
 
 import re
-import unicodedata
 from base64 import b64encode
 from collections.abc import Iterable, Mapping, Sequence
 from hashlib import sha256
@@ -20,10 +19,10 @@ from string import Template
 import numpy as np
 from PIL import Image
 
+from .texts import is_unfit
+
 MAX_PICTURE_SIDE = 1600
 """Larger pictures are shrunk for a report, to this long side in pixels."""
-
-_TURNING = frozenset({"LRE", "RLE", "LRO", "RLO", "PDF", "LRI", "RLI", "FSI", "PDI"})
 
 
 def html_page(command: str, title: str, content: str, style: str, script: str) -> str:
@@ -54,7 +53,7 @@ def as_text(text: str) -> str:
     """Text as HTML, also within quotes, on one line and without what makes a file name look like
     another: control characters, undecodable bytes, turns of the writing direction.
     """
-    return escape("".join("\N{REPLACEMENT CHARACTER}" if _is_unfit(c) else c for c in text))
+    return escape("".join("\N{REPLACEMENT CHARACTER}" if is_unfit(c) else c for c in text))
 
 
 def opening(label: str, sentences: Sequence[str]) -> str:
@@ -149,10 +148,6 @@ def _policy(style: str, script: str) -> str:
 
 def _base64(data: bytes) -> str:
     return b64encode(data).decode("ascii")
-
-
-def _is_unfit(char: str) -> bool:
-    return unicodedata.category(char) in ("Cc", "Cs") or unicodedata.bidirectional(char) in _TURNING
 
 
 def _sentence(text: str) -> str:

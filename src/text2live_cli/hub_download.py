@@ -78,6 +78,7 @@ def download(published: Published, folder: Path, name: str, progress: Progress) 
         published.filename,
         revision=published.commit,
         cache_dir=folder,
+        token=False,
         tqdm_class=_stage_class(progress, f"fetching {name}"),
     )
     return Path(path)
@@ -114,7 +115,7 @@ def _metadata(repo: str, filename: str) -> Published:
     from huggingface_hub import get_hf_file_metadata
 
     source = url(repo, filename)
-    found = get_hf_file_metadata(source)
+    found = get_hf_file_metadata(source, token=False)  # the files are public
     if found.commit_hash is None or not re.fullmatch("[0-9a-f]{64}", found.etag or ""):
         raise Text2LiveError(f"{source} has no SHA-256 to check it by: use another HF_ENDPOINT")
     return Published(repo, filename, found.commit_hash, str(found.etag), source)

@@ -53,13 +53,9 @@ from .progress import Progress, Silent
 from .prompts import Prompts, knows, slug
 from .region import Region
 from .resampling import enlarged_rows, resized, strips
-from .run_folder import (
-    CHECKPOINT,
-    discard_former_run,
-    open_run_folder,
-    run_folder,
-)
+from .run_folder import CHECKPOINT, EDIT_IMAGE, claim_folder
 from .self_test import edit_step
+from .texts import check_texts
 from .training import Trainer
 from .upsampling import render_rows, snap_alpha
 
@@ -140,6 +136,7 @@ def edit_image(
     """
     begin = time.monotonic()
     progress = progress or Silent()
+    check_texts(prompt, roi, screen, also, keep)
     source = Path(source)
     device = choose_device(overrides.get("device") or "auto", edit_step, progress)
     chosen = ("draft" if device.type == "cpu" else "paper") if preset is None else preset
@@ -147,23 +144,23 @@ def edit_image(
     edit_run.check_limits(minutes, save_every, overrides.get("steps"))
     clock = CheckpointClock(checkpoint_every)
     folder = Path(output) if output else Path(f"{source.stem}.{slug(prompt)}")
-    open_run_folder(folder, overwrite, resume, [source, *([Path(mask)] if mask else [])])
-    picture = read_picture(source)
-    for note in picture.notes:
-        progress.message(f"{source.name}: {note}")
-    sample_bytes = picture.color.dtype.itemsize
-    require_room(folder, picture_bytes(picture.height * picture.width, sample_bytes))
-    prepare(device)
-    precision = choose_precision(settings.precision, device, progress)
-    reason = "" if preset else (": no GPU here" if device.type == "cpu" else ": there is a GPU")
-    progress.message(f"preset {chosen}{reason}; on {device.type} in {precision.name}")
-    size = picture.height, picture.width
-    hints = parse_hints(size, box, points, not_points)
-    drawn = read_mask(Path(mask), size) if mask else None
-    scene = prepare_scene(picture, settings, device, progress)
-    checkpoint = Checkpoint.read(folder / CHECKPOINT) if resume else None
-    settings = edit_run.with_layout(settings, device, precision, checkpoint, progress)
-    with run_folder(folder), keeping(folder):
+    with claim_folder(folder, EDIT_IMAGE, [source, mask, clip_weights]) as run, keeping(run):
+        run.open(overwrite, resume)
+        picture = read_picture(source)
+        for note in picture.notes:
+            progress.message(f"{source.name}: {note}")
+        sample_bytes = picture.color.dtype.itemsize
+        require_room(folder, picture_bytes(picture.height * picture.width, sample_bytes))
+        prepare(device)
+        precision = choose_precision(settings.precision, device, progress)
+        reason = "" if preset else (": no GPU here" if device.type == "cpu" else ": there is a GPU")
+        progress.message(f"preset {chosen}{reason}; on {device.type} in {precision.name}")
+        size = picture.height, picture.width
+        hints = parse_hints(size, box, points, not_points)
+        drawn = read_mask(Path(mask), size) if mask else None
+        scene = prepare_scene(picture, settings, device, progress)
+        checkpoint = Checkpoint.read(run.work / CHECKPOINT) if resume else None
+        settings = edit_run.with_layout(settings, device, precision, checkpoint, progress)
         guide = load_guide(clip, Path(clip_weights) if clip_weights else None, progress)
         guide.to(device)
         if device.type == "cpu":
@@ -184,10 +181,10 @@ def edit_image(
         }
         job = edit_run.describe_job(inputs, prompts, trainer, guide)
         preview = partial(_preview, trainer, scene)
-        saver = edit_run.Saver(folder, trainer, job, preview, save_every, clock, progress)
-        if overwrite:
-            discard_former_run(folder)
-        _write_sight(folder, scene, region)
+        saver = edit_run.Saver(run.work, trainer, job, preview, save_every, clock, progress)
+        if not resume:
+            run.begin(progress)
+            _write_sight(run.work, scene, region)
         shown_region = describe_region(region) if region else None
         del region  # some bytes for each pixel of the source
         prepared = time.monotonic()
@@ -197,7 +194,7 @@ def edit_image(
         trained = time.monotonic()
         progress.stage("writing the result")
         with explain_out_of_memory(IN_DELIVERY):
-            unchanged = _write_result(folder, trainer, scene, progress)
+            unchanged = _write_result(run.work, trainer, scene, progress)
         timings = {
             "preparation": prepared - begin,
             "training": trained - prepared,
@@ -217,9 +214,10 @@ def edit_image(
             job,
         )
         made["region"] = shown_region
-        record.write_record(folder, made)
-    saver.require_saved()
-    return EditResult(folder, made["interrupted"], made)
+        record.write_record(run.work, made)
+        delivered = run.deliver(not made["interrupted"], progress)
+    saver.require_saved(delivered)
+    return EditResult(delivered, made["interrupted"], made)
 
 
 def prepare_scene(

@@ -18,6 +18,7 @@ from .grabcut import outline
 from .hints import Hints, parse_hints
 from .matting import Map
 from .media import Picture, read_mask, read_picture, to_uint, to_unit, write_picture
+from .preflight import require_file_place
 from .progress import Progress, Silent
 from .prompts import check_text, choose_roi, knows
 from .region import (
@@ -29,6 +30,8 @@ from .region import (
 )
 from .relevancy import averaged_relevancy, make_query
 from .resampling import strips
+from .run_folder import check_output
+from .texts import require_text
 
 _DIM = 0.3  # of the brightness that is left outside of the region
 _OUTLINE = (255, 220, 0)
@@ -98,14 +101,12 @@ def show_region(
     """
     output = Path(output)
     mask = output.with_name("mask.png")
-    inputs = [Path(source), *([Path(options["mask"])] if options.get("mask") else [])]
-    for path in (output, mask):
-        if any(path.resolve() == given.resolve() for given in inputs):
-            raise UsageError(f"{path} would be overwritten: choose another -o REGION.png")
-        if path.exists() and not overwrite:
-            raise UsageError(f"{path} exists: add --overwrite, or another -o REGION.png")
-    if output == mask or output.suffix.lower() != ".png":
+    require_text("TEXT", text)
+    if output.name.lower() == mask.name or output.suffix.lower() != ".png":
         raise UsageError(f"-o {output}: name a PNG file, and not mask.png, which goes beside it")
+    require_file_place("-o", output)
+    for path in (output, mask):
+        check_output(path, [source, options.get("mask"), options.get("clip_weights")], overwrite)
     region = find_region(source, text, progress=progress, **options)
     write_region(output, mask, seen_colors(read_picture(Path(source))), region)
     return ShownRegion(output, mask, describe_region(region))

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
-from pathlib import Path
 
 from .endings import Stopped
 from .errors import Text2LiveError, UnexpectedError, UsageError
-from .run_folder import CHECKPOINT
+from .run_folder import CHECKPOINT, RunFolder
 
 
 @contextlib.contextmanager
-def keeping(folder: Path) -> Iterator[None]:
-    """What goes wrong within is told with what it left in `folder`.
+def keeping(run: RunFolder) -> Iterator[None]:
+    """What goes wrong within is told with what `run` leaves.
 
     Raises Text2LiveError, for what the program did not expect UnexpectedError; and `Stopped`.
     """
@@ -21,12 +20,12 @@ def keeping(folder: Path) -> Iterator[None]:
         yield
     except KeyboardInterrupt as interrupt:
         stopped = interrupt if isinstance(interrupt, Stopped) else Stopped()
-        stopped.kept = _kept_in(folder)
+        stopped.kept = stopped.kept or _kept_by(run)
         raise stopped from None
     except Exception as error:
         known = as_known(error)
         if not isinstance(known, UsageError) and not known.kept:
-            known.kept = _kept_in(folder)
+            known.kept = _kept_by(run)
         if known is error:
             raise
         raise known from error
@@ -58,8 +57,8 @@ def _os_line(error: OSError) -> str:
     return f"{' → '.join(names)}: {reason}" if names else reason
 
 
-def _kept_in(folder: Path) -> str:
+def _kept_by(run: RunFolder) -> str:
     with contextlib.suppress(OSError):
-        if (folder / CHECKPOINT).exists():
-            return f"the checkpoint in {str(folder)[:200]} is kept: --resume goes on"
+        if (run.work / CHECKPOINT).exists():
+            return f"the checkpoint in {str(run.work)[:200]} is kept: --resume goes on"
     return ""

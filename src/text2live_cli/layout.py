@@ -8,7 +8,6 @@ the two round differently: the same seed shall give the same result.
 from __future__ import annotations
 
 import functools
-import json
 import platform
 import threading
 import time
@@ -21,6 +20,7 @@ from .config import CHANNELS_LAST, PLAIN
 from .device import Precision
 from .errors import Text2LiveError
 from .generator import Generator
+from .outside import RECORD_ERRORS, read_record
 from .progress import Progress
 from .weights import cache_folder
 
@@ -100,10 +100,9 @@ def _now(device: torch.device) -> float:
 
 def _read(path: Path) -> dict[str, object]:
     try:
-        kept = json.loads(path.read_text("utf-8"))
-    except (OSError, ValueError):
+        return read_record(path)
+    except RECORD_ERRORS:
         return {}
-    return kept if isinstance(kept, dict) else {}
 
 
 def _can_keep(path: Path) -> bool:

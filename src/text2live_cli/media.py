@@ -28,8 +28,10 @@ import numpy as np
 import tifffile
 from PIL import ExifTags, Image, ImageCms
 
+from . import heif_pictures, png_chunks
 from .atomic import write_bytes_atomic
 from .errors import Text2LiveError, UsageError
+from .file_kinds import kind_of
 
 MIN_SIDE = 16
 """The shortest side, in pixels, that can be edited."""
@@ -52,7 +54,6 @@ _DECODER_ERRORS = (
     AttributeError,
     EOFError,
     LookupError,
-    MemoryError,
     OSError,
     RuntimeError,
     SyntaxError,
@@ -224,7 +225,7 @@ class _Decoded(NamedTuple):
 
 def _load(path: Path) -> Picture:
     data = _read_file(path)
-    with _one_line_errors(path):
+    with _one_line_errors(path, data):
         decoded = _decode(data)
     samples = _upright(decoded)
     channels = samples.shape[2]
@@ -268,8 +269,8 @@ def _read_file(path: Path) -> bytes:
 
 
 @contextlib.contextmanager
-def _one_line_errors(path: Path) -> Iterator[None]:
-    """Turn all that a decoder may do over a bad file into one line about `path`."""
+def _one_line_errors(path: Path, data: bytes) -> Iterator[None]:
+    """Turn all that a decoder may do over a bad file, with the bytes `data`, into one line."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
@@ -277,13 +278,27 @@ def _one_line_errors(path: Path) -> Iterator[None]:
     except _Refused as error:
         raise Text2LiveError(f"{path}: {error}") from error
     except Image.UnidentifiedImageError as error:
+        raise Text2LiveError(f"{path}: {_what_it_is(data)}") from error
+    except Image.DecompressionBombError as error:
+        raise Text2LiveError(f"{path}: has too many pixels; save a smaller copy") from error
+    except MemoryError as error:
         raise Text2LiveError(
-            f"{path}: not a picture that can be read; use JPEG, PNG, WebP, TIFF, GIF or BMP"
+            f"{path}: there is not enough memory to read this picture; close other programs, or"
+            " save a smaller copy"
         ) from error
     except _DECODER_ERRORS as error:
+        kind = kind_of(data)
+        what = f"is {kind.name}," if kind else "the picture is"
         raise Text2LiveError(
-            f"{path}: the picture is damaged or cut short; fetch or export it again"
+            f"{path}: {what} damaged or cut short; fetch or export it again"
         ) from error
+
+
+def _what_it_is(data: bytes) -> str:
+    kind = kind_of(data)
+    if kind is None:
+        return "not a picture that can be read; use JPEG, PNG, WebP, TIFF, GIF or BMP"
+    return f"is {kind.name}, not a picture that can be read; {kind.advice}"
 
 
 def _check_size(width: int, height: int) -> None:
@@ -296,12 +311,32 @@ def _check_size(width: int, height: int) -> None:
 
 def _decode(data: bytes) -> _Decoded:
     if data.startswith(_TIFF_STARTS):
+        kind = kind_of(data)  # some cameras' files begin as TIFF does
+        if kind is not None:
+            raise _Refused(f"is {kind.name}; {kind.advice}")
         with tifffile.TiffFile(BytesIO(data)) as tiff:
             page = tiff.pages.first
+            if _is_raw(page):
+                raise _Refused("is a camera's RAW file; develop it to TIFF or JPEG")
             if _is_plain_tiff(page):
                 return _decode_plain_tiff(page, len(tiff.pages), len(data))
+    if heif_pictures.can_read(data):
+        heif = heif_pictures.decode(data, _check_size)
+        notes = _frame_notes(heif.format, heif.pictures)
+        return _Decoded(heif.samples, heif.format, 1, heif.icc_profile, notes)
+    if data.startswith(png_chunks.SIGNATURE):
+        sound, profile = png_chunks.split_profile(png_chunks.essential(data))
+        with _open_with_pillow(sound) as image:
+            return _decode_with_pillow(image, sound)._replace(icc_profile=profile)
     with _open_with_pillow(data) as image:
         return _decode_with_pillow(image, data)
+
+
+def _is_raw(page: tifffile.TiffPage) -> bool:
+    """Whether a TIFF is a camera's DNG, or begins with a thumbnail as NEF and ARW do."""
+    tags = page.tags
+    thumbnail = "SubIFDs" in tags and int(tags.valueof("NewSubfileType", default=0)) & 1
+    return "DNGVersion" in tags or bool(thumbnail)
 
 
 def _open_with_pillow(data: bytes) -> Image.Image:
@@ -393,20 +428,8 @@ def _png_depth(data: bytes) -> int:
 
 
 def _decode_deep_png(data: bytes) -> np.ndarray:
-    samples = imagecodecs.png_decode(_pixel_chunks(data))
+    samples = imagecodecs.png_decode(png_chunks.pixels_only(data))
     return samples if samples.ndim == 3 else samples[..., np.newaxis]
-
-
-def _pixel_chunks(data: bytes) -> bytes:
-    """The PNG without its side information, over which libpng would write to stderr."""
-    kept, start = [data[:8]], 8
-    while start < len(data):
-        length, kind = struct.unpack_from(">I4s", data, start)
-        end = start + length + 12
-        if kind in (b"IHDR", b"tRNS", b"IDAT", b"IEND"):
-            kept.append(data[start:end])
-        start = end
-    return b"".join(kept)
 
 
 def _is_plain_tiff(page: tifffile.TiffPage) -> bool:

@@ -19,6 +19,7 @@ from .device import peak_memory_mib, tf32_is_on
 from .media import Picture
 from .prompts import Prompts
 from .run_folder import RECORD
+from .texts import shown_path
 from .training import History, Trainer
 
 if TYPE_CHECKING:
@@ -46,7 +47,7 @@ def make_record(
     settings = dataclasses.asdict(trainer.settings)
     return {
         "command": command,
-        "output": str(folder),
+        "output": shown_path(folder),
         "interrupted": trainer.done < trainer.settings.steps,
         "stopped_by": trainer.stopped_by,
         "input": source,
@@ -73,7 +74,7 @@ def make_record(
 def describe_picture(picture: Picture) -> dict[str, Any]:
     """A picture as the input of a run."""
     return {
-        "path": str(picture.path),
+        "path": shown_path(picture.path),
         "sha256": picture.sha256,
         "width": picture.width,
         "height": picture.height,
@@ -85,7 +86,7 @@ def describe_picture(picture: Picture) -> dict[str, Any]:
 def describe_clip(clip: Clip) -> dict[str, Any]:
     """A clip as the input of a run."""
     return {
-        "path": str(clip.path),
+        "path": shown_path(clip.path),
         "sha256": clip.sha256,
         "width": clip.width,
         "height": clip.height,

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from .atlas.footage import find_atlas, fit_digest, result_layers
+from .atlas.footage import find_atlas, result_layers
 from .atlas.layers import Side
 from .atlas.render import Layer
+from .atlas.settings import FILE_OPTIONS
 from .atlas.store import ATLAS, Atlas, read_atlas
 from .atlas_fit import begun_with, default_folder, fit_atlas
+from .checkpoint_files import sha256_of
 from .endings import Stopped
 from .errors import UsageError
 from .progress import Progress
@@ -65,7 +68,17 @@ class ClipAtlas:
             raise UsageError(
                 f"--onto {onto}: the atlas that it was made on is not there: --atlas-dir"
             )
-        return result_layers([onto], self.clip, fit_digest(self.folder), written)
+        return result_layers([onto], self.clip, self.fitted.digest, written)
+
+    def changed(self) -> tuple[str, ...]:
+        """What to say where the atlas was fitted anew since it was read."""
+        with contextlib.suppress(OSError):
+            if self.fitted and sha256_of(self.folder / ATLAS) == self.fitted.digest:
+                return ()
+        return (
+            f"{self.folder.name} was fitted anew meanwhile: this result is of the fit that it began"
+            " with, and cannot be laid over those of the new one; edit again with --overwrite",
+        )
 
     def complete(
         self, options: dict[str, Any], hint: str | None, encoder: dict[str, Any], progress: Progress
@@ -85,7 +98,8 @@ class ClipAtlas:
     def _fit(self, options: dict[str, Any], progress: Progress) -> Atlas:
         if self.resumes:
             progress.message(f"{self.folder}: its fit goes on where it was stopped")
-            options = begun_with(self.folder) or options
+            files = {name: options.get(name) for name in FILE_OPTIONS if options.get(name)}
+            options = {**(begun_with(self.folder) or options), **files}
         else:
             progress.message("no atlas of this clip yet: it is fitted first, and kept")
             hint = options.get("foreground_hint")

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from . import edit_run, record, weights
-from .atlas.footage import fit_digest, tell_uncovered
+from .atlas.footage import tell_uncovered
 from .atlas.layers import Side
 from .atlas.store import ATLAS, Atlas
 from .charts import write_loss_chart
@@ -37,8 +37,9 @@ from .memory import clip_need, require_memory
 from .preflight import require_room, video_bytes
 from .progress import Progress, Silent
 from .prompts import slug
-from .run_folder import CHECKPOINT, discard_former_run, explained, open_run_folder, run_folder
+from .run_folder import CHECKPOINT, EDIT_VIDEO, claim_folder, explained
 from .self_test import edit_step
+from .texts import check_texts, require_text, shown_path
 from .video import Clip, open_clip
 from .video_atlas import ClipAtlas
 from .video_region import Shown, find_atlas_region, fitted_frame, read_pointed
@@ -126,6 +127,8 @@ def edit_video(
     """
     begin = time.monotonic()
     progress = progress or Silent()
+    check_texts(prompt, roi, screen, also, keep)
+    require_text("--foreground", foreground)
     side = _check_choices(atlas, layer_formats, baseline, onto)
     source = Path(source)
     device = choose_device(overrides.get("device") or "auto", edit_step, progress)
@@ -146,55 +149,58 @@ def edit_video(
         clip_atlas = ClipAtlas.locate(read, atlas_dir, may_resume, progress)
     # Where a stopped fit goes on, the edit after it begins anew.
     resume_edit = resume and not (clip_atlas and clip_atlas.resumes)
-    open_run_folder(folder, overwrite, resume_edit, [source])
-    if clip_atlas:
-        clip_atlas.read()
-        if clip_atlas.fitted and pointed.given:
-            fitted_frame(clip_atlas.fitted, pointed)
-    require_room(folder, video_bytes(read.count * read.height * read.width, layer_formats))
-    below = clip_atlas.layers_of(Path(onto), folder) if clip_atlas and onto else []
-    prepare(device)
-    precision = choose_precision(settings.precision, device, progress)
-    for note in read.notes:
-        progress.message(note)
-    progress.message(f"preset {chosen}; on {device.type} in {precision.name}")
-    guide = load_guide(clip, Path(clip_weights) if clip_weights else None, progress)
-    guide.to(device)
-    size = training_size(read, settings)
-    if device.type == "cpu":
-        require_memory(clip_need(guide, settings, size, read.count), "lower --size or --views")
-    middle = _middle_frame(read, clip_atlas.fitted if clip_atlas else None, size, device)
-    prompts = edit_run.resolve_prompts(prompt, roi, screen, also, keep, guide, middle, progress)
-    fit = {"masks": masks, "foreground": foreground}
-    scene: AtlasScene | FramesScene
-    shown: Shown | None = None
-    told = list(read.notes)
-    if clip_atlas is None:
-        _tell_not_needed({"atlas-dir": atlas_dir, **fit}, progress)
-        scene = prepare_frames_scene(read, settings, device, progress)
-    else:
-        hint = prompts.roi if side == "foreground" else None
-        encoder = {"clip": clip, "clip_weights": clip_weights, "device": settings.device}
-        how = {**encoder, "checkpoint_every": checkpoint_every}
-        fitted = clip_atlas.complete(fit, hint, how, progress)
-        uncovered = tell_uncovered(read, fitted)
-        for note in uncovered:
+    used = [source, masks, pointed.path, atlas_dir, clip_weights]
+    with claim_folder(folder, EDIT_VIDEO, used) as run, keeping(run):
+        run.open(overwrite, resume_edit)
+        if clip_atlas:
+            clip_atlas.read()
+            if clip_atlas.fitted and pointed.given:
+                fitted_frame(clip_atlas.fitted, pointed)
+        require_room(folder, video_bytes(read.count * read.height * read.width, layer_formats))
+        below = clip_atlas.layers_of(Path(onto), folder) if clip_atlas and onto else []
+        prepare(device)
+        precision = choose_precision(settings.precision, device, progress)
+        for note in read.notes:
             progress.message(note)
-        told += uncovered
-        scene = prepare_atlas_scene(
-            read, fitted.on(device), side, settings, device, progress, below, baseline == "atlas"
-        )
-        scene, shown = find_atlas_region(scene, guide, prompts, pointed, settings.region, progress)
-    checkpoint = Checkpoint.read(folder / CHECKPOINT) if resume_edit else None
-    settings = edit_run.with_layout(settings, device, precision, checkpoint, progress)
-    with run_folder(folder), keeping(folder):
+        progress.message(f"preset {chosen}; on {device.type} in {precision.name}")
+        guide = load_guide(clip, Path(clip_weights) if clip_weights else None, progress)
+        guide.to(device)
+        size = training_size(read, settings)
+        if device.type == "cpu":
+            require_memory(clip_need(guide, settings, size, read.count), "lower --size or --views")
+        middle = _middle_frame(read, clip_atlas.fitted if clip_atlas else None, size, device)
+        prompts = edit_run.resolve_prompts(prompt, roi, screen, also, keep, guide, middle, progress)
+        fit = {"masks": masks, "foreground": foreground}
+        scene: AtlasScene | FramesScene
+        shown: Shown | None = None
+        told = list(read.notes)
+        if clip_atlas is None:
+            _tell_not_needed({"atlas-dir": atlas_dir, **fit}, progress)
+            scene = prepare_frames_scene(read, settings, device, progress)
+        else:
+            hint = prompts.roi if side == "foreground" else None
+            encoder = {"clip": clip, "clip_weights": clip_weights, "device": settings.device}
+            how = {**encoder, "checkpoint_every": checkpoint_every}
+            fitted = clip_atlas.complete(fit, hint, how, progress).on(device)
+            uncovered = tell_uncovered(read, fitted)
+            for note in uncovered:
+                progress.message(note)
+            told += uncovered
+            scene = prepare_atlas_scene(
+                read, fitted, side, settings, device, progress, below, baseline == "atlas"
+            )
+            scene, shown = find_atlas_region(
+                scene, guide, prompts, pointed, settings.region, progress
+            )
+        checkpoint = Checkpoint.read(run.work / CHECKPOINT) if resume_edit else None
+        settings = edit_run.with_layout(settings, device, precision, checkpoint, progress)
         trainer = edit_run.make_trainer(
             guide, prompts, scene.renderer(settings), settings, device, precision, VIEWS
         )
         inputs = {
             "input": read.sha256,
             "atlas": atlas,
-            "fit": fit_digest(clip_atlas.folder) if clip_atlas else None,
+            "fit": clip_atlas.fitted.digest if clip_atlas and clip_atlas.fitted else None,
             "baseline": baseline,
             "mask": None if pointed.mask is None else record.hash_array(pointed.mask),
             "box": box,
@@ -203,11 +209,12 @@ def edit_video(
         }
         job = edit_run.describe_job(inputs, prompts, trainer, guide)
         preview = partial(scene.preview, trainer)
-        saver = edit_run.Saver(folder, trainer, job, preview, save_every, clock, progress)
-        if overwrite:
-            discard_former_run(folder)
-        if shown is not None:
-            write_region(folder / "region.png", folder / "mask.png", shown.frame, shown.region)
+        saver = edit_run.Saver(run.work, trainer, job, preview, save_every, clock, progress)
+        if not resume_edit:
+            run.begin(progress)
+            if shown is not None:
+                region_files = run.work / "region.png", run.work / "mask.png"
+                write_region(*region_files, shown.frame, shown.region)
         prepared = time.monotonic()
         limit = None
         if minutes:
@@ -217,8 +224,11 @@ def edit_video(
         trained = time.monotonic()
         with explain_out_of_memory(IN_DELIVERY):
             edit = scene.edit(trainer, progress)
-            told += write_videos(folder, read, edit, layer_formats, progress)
-        write_loss_chart(folder / "loss.png", trainer.history)
+            told += write_videos(run.work, read, edit, layer_formats, progress)
+        for note in clip_atlas.changed() if clip_atlas else ():
+            progress.warning(note)
+            told.append(note)
+        write_loss_chart(run.work / "loss.png", trainer.history)
         timings = {
             "preparation": prepared - begin,
             "training": trained - prepared,
@@ -232,11 +242,15 @@ def edit_video(
         made["region"] = describe_region(shown.region) if shown else None
         made["onto"] = os.path.relpath(onto, folder) if onto else None
         if clip_atlas and isinstance(edit, AtlasEdit):
-            made["layer"] = {"atlas": str(clip_atlas.folder), **write_atlas_layer(folder, edit)}
-        write_report(folder, read, edit, made, told)
-        record.write_record(folder, made)
-    saver.require_saved()
-    return VideoResult(folder, made["interrupted"], made)
+            made["layer"] = {
+                "atlas": shown_path(clip_atlas.folder),
+                **write_atlas_layer(run.work, edit),
+            }
+        write_report(run.work, read, edit, made, told)
+        record.write_record(run.work, made)
+        delivered = run.deliver(not made["interrupted"], progress)
+    saver.require_saved(delivered)
+    return VideoResult(delivered, made["interrupted"], made)
 
 
 def _check_choices(

@@ -41,6 +41,8 @@ class Pointed:
     """(H, W) of the clip's size, white where it may be edited."""
     frame: int | None
     """Counted from 0; None for the first that was fitted."""
+    path: Path | None = None
+    """The file of the mask."""
 
     @property
     def given(self) -> bool:
@@ -59,7 +61,7 @@ def read_pointed(
     size = clip.height, clip.width
     hints = parse_hints(size, box, points, not_points, range(clip.count))
     frames = set(hints.frames)
-    drawn = None
+    drawn = path = None
     if mask is not None:
         path, number = _named_frame(Path(mask), clip)
         drawn = read_mask(path, size)
@@ -67,7 +69,7 @@ def read_pointed(
     if len(frames) > 1:
         numbers = " and ".join(map(str, sorted(frames)))
         raise UsageError(f"--mask and --box, --point are on the frames {numbers}; choose one")
-    return Pointed(hints, drawn, min(frames, default=None))
+    return Pointed(hints, drawn, min(frames, default=None), path)
 
 
 def _named_frame(mask: Path, clip: Clip) -> tuple[Path, int | None]:

@@ -11,7 +11,6 @@ import contextlib
 import errno
 import itertools
 import os
-import secrets
 import shutil
 from collections.abc import Iterable, Iterator, Sequence
 from fractions import Fraction
@@ -23,7 +22,7 @@ import av
 import imagecodecs
 import numpy as np
 
-from .atomic import atomic_path
+from .atomic import atomic_path, temporary_beside
 from .clip_kinds import ALPHA_KINDS, KINDS, LAYER_KINDS, PREVIEW, kind_of, named_encoder
 from .clip_streams import CarriedStreams
 from .clip_video_track import VideoTrack
@@ -112,7 +111,7 @@ def write_layer_video(
 
 
 def write_layer_frames(folder: Path, frames: Iterable[np.ndarray]) -> None:
-    """Write (h, w, 4) uint8 RGBA frames, alpha straight, to `folder`/00000.png and so on.
+    """Write RGBA frames (h, w, 4) uint8, alpha straight, or RGB ones to `folder`/00000.png and on.
 
     All or none: when the last one is written they take the place of the numbered pictures of an
     older `folder`. Raises Text2LiveError where one cannot be written; whatever `frames` raises
@@ -165,7 +164,7 @@ def _require_encoder(encoder: str, instead: str) -> None:
 @contextlib.contextmanager
 def _pictures_at_once(folder: Path) -> Iterator[Path]:
     """A folder whose files replace the numbered PNGs of `folder` when the block ends well."""
-    temporary = folder.with_name(f".{secrets.token_hex(6)}")
+    temporary = temporary_beside(folder)
     try:
         if folder.exists() and not folder.is_dir():
             raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR))

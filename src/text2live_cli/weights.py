@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import difflib
-import json
 import os
+import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, replace
@@ -14,10 +14,12 @@ from typing import TYPE_CHECKING
 import platformdirs
 
 from . import checkpoint_files, hub_download
-from .atomic import write_json_atomic
+from .atomic import sweep, write_json_atomic
 from .checkpoint_files import OPENAI_FILES, OPENAI_MARKS, sha256_of
 from .errors import Text2LiveError, UsageError
+from .outside import RECORD_ERRORS, plain_text, read_record, require_regular, whole_number
 from .progress import Progress, Silent
+from .texts import MAX_TEXT, require_text
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -256,6 +258,7 @@ def _given(name: str, file: Path, progress: Progress) -> WeightsFile:
     """The weights in a file of the user's."""
     if name == SWATCH:
         raise UsageError(f"--clip-weights does not go with --clip {SWATCH}, which has its own")
+    require_regular(file, "--clip-weights")
     try:
         sha256 = sha256_of(file)
     except OSError as error:
@@ -345,6 +348,9 @@ def _explained(name: str, repo: str, filename: str) -> Iterator[None]:
 
 def _discard(path: Path) -> None:
     """Deletes a file of the hub's cache, which is mostly a link to the bytes elsewhere in it."""
+    if not _is_of_the_hub(path):  # a link that somebody laid to another place: only the link goes
+        path.unlink(missing_ok=True)
+        return
     path.resolve().unlink(missing_ok=True)
     path.unlink(missing_ok=True)
 
@@ -362,15 +368,33 @@ def _record_path(name: str) -> Path:
 
 
 def _read_record(path: Path) -> _Record | None:
+    """The record at `path`; None where there is none, or what is there is none of ours.
+
+    A cache may be a copy of anybody's: its records name files of the cache and nothing else.
+    """
     try:
-        return _Record(**json.loads(path.read_text("utf-8")))
-    except (OSError, ValueError, TypeError):  # none yet, or not one of this version's
+        record = _Record(**read_record(path))
+        for text in (record.name, record.file, record.source):
+            require_text("record", plain_text(text, MAX_TEXT))
+        whole_number(record.size, 0, 2**63)
+        whole_number(record.mtime_ns, 0, 2**63)
+        inside = path.stem == _slug(record.name) and _is_of_the_hub(record.path)
+        published = re.fullmatch("[0-9a-f]{64}", record.sha256)
+        return record if inside and published else None
+    except (*RECORD_ERRORS, UsageError):
         return None
+
+
+def _is_of_the_hub(path: Path) -> bool:
+    """Whether a file, and what it may be a link to, lies in the hub's part of the cache."""
+    hub = cache_folder() / "hub"
+    return path.is_relative_to(hub) and path.resolve().is_relative_to(hub.resolve())
 
 
 def _write_record(record: _Record) -> None:
     path = _record_path(record.name)
     path.parent.mkdir(parents=True, exist_ok=True)
+    sweep(path.parent)
     write_json_atomic(path, asdict(record))
 
 

@@ -12,8 +12,15 @@ from torch import Tensor
 
 from ..checkpoint_clock import CheckpointClock
 from ..errors import Text2LiveError, UsageError
+from ..outside import whole_number
 from ..progress import Progress
-from ..tensor_files import READ_ERRORS, read_tensors, write_tensors
+from ..tensor_files import (
+    READ_ERRORS,
+    read_tensors,
+    require_finite,
+    require_like,
+    write_tensors,
+)
 from ..training import step_rng
 from .layers import AtlasModel
 
@@ -149,12 +156,22 @@ class Fitter:
         require_checkpoint(path, job)
         try:
             tensors, texts = read_tensors(path, _FORMAT)
-            self._load(tensors)
-            self.done = int(texts["done"])
+            require_finite(tensors)
+            done = whole_number(int(texts["done"]), 0, self.steps)
+            self._load(tensors, done)
+            self.done = done
         except READ_ERRORS as error:
             raise _damaged(path) from error
 
-    def _load(self, tensors: dict[str, Tensor]) -> None:
+    def _load(self, tensors: dict[str, Tensor], done: int) -> None:
+        like = {f"{i}.value": p for i, p in enumerate(self._parameters())}
+        for i, p in enumerate(self._parameters()):
+            if f"{i}.step" in tensors:  # Adam has seen a gradient of it
+                like.update({f"{i}.exp_avg": p, f"{i}.exp_avg_sq": p})
+                like[f"{i}.step"] = torch.zeros((), dtype=torch.float32)
+                if not 0 <= float(tensors[f"{i}.step"]) <= done:
+                    raise ValueError("impossible steps")
+        require_like(tensors, like)
         for i, p in enumerate(self._parameters()):
             with torch.no_grad():
                 p.copy_(tensors[f"{i}.value"])

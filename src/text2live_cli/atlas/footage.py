@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -11,10 +10,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from ..checkpoint_files import sha256_of
 from ..edit_layer import GREEN_SCREEN
 from ..errors import Text2LiveError, UsageError
 from ..media import read_picture, to_uint
+from ..outside import RECORD_ERRORS, plain_text, read_record
 from ..progress import Progress
 from ..run_folder import RECORD
 from ..video import Clip
@@ -22,6 +21,8 @@ from .discretise import AtlasPicture
 from .layers import SIDES, Side
 from .render import Layer, lay_over_frame
 from .store import ATLAS, Atlas
+
+_LONGEST_PATH = 4096  # characters
 
 ATLAS_LAYER = "atlas-layer.png"
 """The edit layer of a result, on the atlas."""
@@ -107,7 +108,7 @@ def result_layers(
 ) -> list[tuple[Side, Layer]]:
     """The layers of results of `edit_video`, lowest first, each with what it was laid onto, once.
 
-    `fit` is `fit_digest` of the atlas. Raises UsageError where a folder is no such result, one of
+    `fit` is the digest of the atlas. Raises UsageError where a folder is no such result, one of
     another clip or fit, or where a result would lie on itself: `written` is the folder of one that
     is about to be laid onto them.
     """
@@ -130,21 +131,18 @@ def result_layers(
     return layers
 
 
-def fit_digest(folder: Path) -> str:
-    """What tells one fit of a clip from another."""
-    return sha256_of(folder / ATLAS)
-
-
 def _result_layer(folder: Path, clip: Clip, fit: str) -> tuple[tuple[Side, Layer], Path | None]:
     """The layer of a result, and the folder of the one that it lies on."""
     try:
-        told = json.loads((folder / RECORD).read_text("utf-8"))
+        told = read_record(folder / RECORD)
         facts, source, onto = told["layer"], told["input"]["sha256"], told["onto"]
         fitted = told["job"]["fit"]
         side: Side = facts["side"]
         place = float(facts["left"]), float(facts["top"]), float(facts["scale"])
+        if onto is not None and Path(plain_text(onto, _LONGEST_PATH)).is_absolute():
+            raise ValueError("a record names no place outside of where it lies")
         below = None if onto is None else folder / onto
-    except (OSError, ValueError, LookupError, TypeError) as error:
+    except RECORD_ERRORS as error:
         raise UsageError(f"{folder}: no result of edit-video there") from error
     if source != clip.sha256:
         raise UsageError(f"{folder}: it is an edit of another clip than {clip.path}")

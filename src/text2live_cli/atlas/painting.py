@@ -17,13 +17,14 @@ from torch import Tensor
 
 from ..clip_frames import transparency_note
 from ..errors import Text2LiveError, UsageError
-from ..media import Picture, read_picture, to_uint, to_unit, write_picture
+from ..media import Picture, read_picture, to_uint, to_unit
 from ..preflight import require_file_place
 from ..progress import Progress, Silent
+from ..run_folder import check_output
 from ..video import Clip, open_clip
-from ..video_writing import keeps_alpha, require_writable, write_video
+from ..video_writing import keeps_alpha, require_writable, write_layer_frames, write_video
 from .discretise import AtlasPicture, discretise
-from .footage import composited, find_atlas, fit_digest, result_layers, stacked, tell_uncovered
+from .footage import composited, find_atlas, result_layers, stacked, tell_uncovered
 from .layers import SIDES, Maps, Side
 from .render import Layer
 from .store import PICTURES, Atlas, read_atlas
@@ -82,12 +83,16 @@ def composite_clip(
         )
     if not 0 <= opacity <= 1:
         raise UsageError(f"--opacity {opacity}: must be from 0 to 1")
-    _check_output(source, output, is_folder, overwrite)
     if not is_folder:
         require_writable(output)
         require_file_place("-o", output)
-    clip = open_clip(source)
     found = Path(atlas_dir) if atlas_dir is not None else find_atlas(source)
+    painted_frames = [text.partition(":")[2] for text in frame_edits]
+    inputs = [source, found, fg_layer, bg_layer, *painted_frames, *results]
+    if output.exists() and source.exists() and output.samefile(source):
+        raise UsageError(f"{output} is the clip itself: choose another -o OUT")
+    check_output(output, inputs, overwrite, "folder" if is_folder else "file")
+    clip = open_clip(source)
     if found is None:
         raise UsageError(f"{source}: no atlas of it; run text2live fit-atlas, or give --atlas-dir")
     folder = found
@@ -101,8 +106,7 @@ def composite_clip(
             progress.message(note)
     files: dict[Side, Path | str | None] = {"foreground": fg_layer, "background": bg_layer}
     painted = {s: _atlas_layer(Path(p), s, atlas, folder, progress) for s, p in files.items() if p}
-    digest = fit_digest(folder) if results else ""
-    edited = result_layers([Path(result) for result in results], clip, digest)
+    edited = result_layers([Path(result) for result in results], clip, atlas.digest)
     stack = list(stacked(edited))
     stack.append({side: layer for side, layer in painted.items() if layer is not None})
     stack += [_frame_edit(text, clip, atlas, progress) for text in frame_edits]
@@ -119,31 +123,16 @@ def composite_clip(
     return output
 
 
-def _check_output(source: Path, output: Path, is_folder: bool, overwrite: bool) -> None:
-    try:
-        exists = output.exists()
-        if exists and source.exists() and output.samefile(source):
-            raise UsageError(f"{output} is the clip itself: choose another -o OUT")
-        if is_folder and exists and output.is_dir():
-            exists = any(output.iterdir())
-    except OSError as error:
-        raise Text2LiveError(f"{output}: cannot be read ({error.strerror})") from error
-    if exists and not overwrite:
-        raise UsageError(f"{output} exists: add --overwrite, or another -o OUT")
-
-
 def _faded(layer: Layer, opacity: float) -> Layer:
     return layer._replace(premultiplied=layer.premultiplied * opacity)
 
 
 def _write_frames(folder: Path, frames: Iterator[NDArray[np.uint8]]) -> None:
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        folder.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise Text2LiveError(f"{folder}: cannot be made a folder ({error.strerror})") from error
-    for number, frame in enumerate(frames):
-        alpha = frame[..., 3] if frame.shape[2] == 4 else None
-        write_picture(folder / f"{number:05d}.png", frame[..., :3], alpha)
+    write_layer_frames(folder, frames)
 
 
 # Paint on an atlas

@@ -10,12 +10,15 @@ from pathlib import Path
 from ..config import DEVICES, MAX_SEED, MAX_SIZE, MAX_STEPS, require_one_of, require_whole
 from ..errors import UsageError
 from ..hints import Hints, parse_hints
+from ..texts import require_text
 from ..video import Clip
 from .grid_fit import GridSettings
 from .nla_losses import NlaSettings
 
 MODELS = ("grid", "nla")
 FLOWS = ("dis", "raft")
+FILE_OPTIONS = ("masks", "clip_weights", "flow_dir", "import_nla", "export_nla")
+"""The options that name a file or folder."""
 MIN_SIZE = 64
 """Short side of the smallest fit, pixels."""
 _NUMBER = r"(?:[0-9]{1,9})"  # no frame and no pixel has a longer one
@@ -47,7 +50,8 @@ class FitSettings:
 
     def __post_init__(self) -> None:
         """Raise UsageError, naming the option, where a value cannot work."""
-        for name in ("masks", "clip_weights", "flow_dir", "import_nla", "export_nla"):
+        require_text("--foreground", self.foreground)
+        for name in FILE_OPTIONS:
             if (value := getattr(self, name)) is not None:
                 object.__setattr__(self, name, Path(value))
         for name in ("points", "not_points"):

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+import math
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -11,15 +13,24 @@ from typing import Any
 import torch
 
 from ..errors import Text2LiveError, UsageError
-from ..tensor_files import READ_ERRORS, read_tensors, write_tensors
+from ..outside import whole_number
+from ..tensor_files import (
+    READ_ERRORS,
+    parse_tensors,
+    read_bytes,
+    require_finite,
+    write_tensors,
+)
 from ..video import Clip
 from .grid import GridModel
-from .layers import AtlasModel, Maps, Side
+from .layers import SIDES, AtlasModel, Maps, Side
 from .nla import NlaModel
 
 ATLAS = "atlas.safetensors"
 PICTURES: dict[Side, str] = {"foreground": "foreground.png", "background": "background.png"}
 _FORMAT = "text2live-atlas/1"
+_MAX_NUMBER = 2**31 - 1  # of a frame, or of a place on a canvas
+_MAX_PIXELS = 2**30  # of a frame or canvas: memory is taken for them before tensors are compared
 
 
 @dataclass(frozen=True)
@@ -50,6 +61,8 @@ class Atlas:
 
     model: AtlasModel
     facts: AtlasFacts
+    digest: str = ""
+    """SHA-256 of the file, of the very bytes that the model was read from: it tells fits apart."""
 
     @property
     def device(self) -> torch.device:
@@ -104,11 +117,11 @@ def read_atlas(folder: Path) -> Atlas:
     if not path.is_file():
         raise UsageError(f"{folder}: no atlas there (no {ATLAS}); run text2live fit-atlas first")
     try:
-        tensors, texts = read_tensors(path, _FORMAT)
+        data = read_bytes(path)
+        tensors, texts = parse_tensors(data, _FORMAT)
         facts = _facts(json.loads(texts["facts"]))
-        if not all(bool(t.isfinite().all()) for t in tensors.values()):
-            raise ValueError("numbers that are not finite")
-        return Atlas(_model(tensors, facts), facts)
+        require_finite(tensors)
+        return Atlas(_model(tensors, facts), facts, hashlib.sha256(data).hexdigest())
     except READ_ERRORS as error:
         raise Text2LiveError(
             f"{path}: no atlas of this program, or damaged; fit it again with --overwrite"
@@ -120,18 +133,22 @@ def _facts(values: dict[str, Any]) -> AtlasFacts:
         values[name] = _pair(values[name])
     for name in ("canvases", "corners"):
         values[name] = {side: _pair(pair) for side, pair in values[name].items()}
+        if not values[name].keys() <= {*SIDES}:
+            raise ValueError("strange sides")
     facts = AtlasFacts(**values)
-    numbers = (facts.frames, facts.first, facts.every)
-    if not all(isinstance(n, int) for n in numbers) or facts.frames < 1 or facts.every < 1:
-        raise ValueError("impossible numbers")
+    whole_number(facts.frames, 1, _MAX_NUMBER)
+    whole_number(facts.first, 0, _MAX_NUMBER)
+    whole_number(facts.every, 1, _MAX_NUMBER)
+    for pair in (facts.size, facts.source_size, *facts.canvases.values()):
+        if min(pair) < 1 or math.prod(pair) > _MAX_PIXELS:
+            raise ValueError("an impossible size")
     return facts
 
 
 def _pair(values: Any) -> tuple[int, int]:
     first, second = values
-    if not isinstance(first, int) or not isinstance(second, int):
-        raise ValueError("not two whole numbers")
-    return first, second
+    low, high = -_MAX_NUMBER, _MAX_NUMBER
+    return whole_number(first, low, high), whole_number(second, low, high)
 
 
 def _model(tensors: dict[str, torch.Tensor], facts: AtlasFacts) -> AtlasModel:
