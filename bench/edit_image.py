@@ -66,7 +66,7 @@ def measure(picture: Path, size: int, views: int, precision: str, device: str, s
     model = build_model("ViT-B-32-quickgelu")
     guide = ClipGuide(model, open_clip.get_tokenizer("ViT-B-32-quickgelu"), "random").to(where)
     settings = resolve_settings("paper", "random", size=size, views=views, precision=precision)
-    scene = image_edit.prepare_scene(read_picture(picture), None, settings, where, Silent())
+    scene = image_edit.prepare_scene(read_picture(picture), settings, where, Silent())
     prompts = Prompts("golden cup", "cup", "golden cup")
     trainer = image_edit.make_trainer(guide, prompts, scene, settings, where, how)
     objective, generator, dataset = trainer.objective, trainer.generator, trainer.renderer

@@ -31,8 +31,10 @@ def one_line(result: Result) -> str:
     return lines[0]
 
 
-def assert_interrupted_well(stage: str, *arguments: object) -> None:
-    """Ctrl-C, once `stage` has begun, ends a real process with 130 and a word on --resume."""
+def assert_interrupted_well(
+    stage: str, *arguments: object, number: signal.Signals = signal.SIGINT
+) -> None:
+    """A signal, once `stage` has begun, ends a real process with 128 + it and tells of --resume."""
     command = [sys.executable, "-m", "text2live_cli", *map(str, arguments)]
     if arguments[0] != "fit-atlas":
         command += ["--layout", CHANNELS_LAST]  # not measured, which takes time and keeps a file
@@ -42,22 +44,24 @@ def assert_interrupted_well(stage: str, *arguments: object) -> None:
     for line in process.stderr:
         seen += line
         if line.startswith(stage):
-            process.send_signal(signal.SIGINT)
+            process.send_signal(number)
             break
     _, rest = process.communicate(timeout=120)
-    assert process.returncode == 130, seen + rest
+    assert process.returncode == 128 + number, seen + rest
     assert "--resume" in rest
 
 
 class StopAt(Silent):
-    """Presses Ctrl-C after a step of a stage."""
+    """Presses Ctrl-C, or sends other signals one after the other, after a step of a stage."""
 
-    def __init__(self, stage: str, step: int) -> None:
+    def __init__(self, stage: str, step: int, *numbers: signal.Signals) -> None:
         self.wanted, self.step, self.name = stage, step, ""
+        self.numbers = numbers or (signal.SIGINT,)
 
     def stage(self, name: str, total: int | None = None, unit: str = "step") -> None:
         self.name = name
 
     def advance(self, done: int, values: Mapping[str, float] | None = None) -> None:
         if self.name == self.wanted and done == self.step:
-            signal.raise_signal(signal.SIGINT)
+            for number in self.numbers:
+                signal.raise_signal(number)

@@ -18,7 +18,7 @@ from text2live_cli.edit_layer import EditLayer
 from text2live_cli.errors import Text2LiveError, UsageError
 from text2live_cli.generator import Generator
 from text2live_cli.media import read_picture, write_picture
-from text2live_cli.resampling import enlarged_rows, shrunk
+from text2live_cli.resampling import enlarged_rows, resized, strips
 from text2live_cli.swatch.painter import paint_scene
 from text2live_cli.upsampling import render_at, snap_alpha, upsample
 
@@ -178,9 +178,22 @@ def test_rows_are_resized_as_pytorch_resizes_pictures(
     enlarged = enlarged_rows(little, large, slice(0, large[0]))
     wanted = F.interpolate(little, large, mode="bilinear", align_corners=False)
     torch.testing.assert_close(enlarged, wanted, atol=1e-5, rtol=0)
-    torch.testing.assert_close(
-        shrunk(big, small), shrink(big, torch.Size(small)), atol=1e-5, rtol=0
-    )
+    shrunk = resized(lambda rows: big[:, :, rows], large, small)
+    torch.testing.assert_close(shrunk, shrink(big, torch.Size(small)), atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize(
+    ("size", "to"), [((300, 200), (37, 41)), ((50, 60), (77, 90)), ((64, 48), (64, 48))]
+)
+def test_strips_are_resized_as_the_whole(
+    size: tuple[int, int], to: tuple[int, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    large = torch.rand(1, 4, *size)
+    whole = resized(lambda rows: large[:, :, rows], size, to)
+    assert float((whole - shrink(large, torch.Size(to))).abs().max()) < 1e-5
+    monkeypatch.setattr(resampling, "_STRIP", 997)
+    assert len(list(strips(size))) > 2
+    assert torch.equal(resized(lambda rows: large[:, :, rows], size, to), whole)
 
 
 @pytest.mark.parametrize("pixels", [1, 640 * 3, 640 * 100 + 7])

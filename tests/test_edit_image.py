@@ -291,14 +291,15 @@ def test_a_full_disk_loses_neither_the_run_nor_the_files_that_stand(
     def full(*_: object, **__: object) -> None:
         raise SafetensorError("No space left on device (os error 28)")
 
-    monkeypatch.setattr("text2live_cli.edit_run._CHECKPOINT_SECONDS", 0.0)
     with monkeypatch.context() as during:
         during.setattr("text2live_cli.tensor_files.save_file", full)
-        result = edit(cup)
+        result = edit(cup, "--checkpoint-every", 0)
     assert result.exit_code == 1
-    assert "no checkpoint for now" in result.stderr
-    assert "cannot write" in one_line(result)
-    assert not Path("cup.golden-cup").exists()
+    assert result.stderr.count("no checkpoint for now") == 3  # two steps, and the end
+    line = one_line(result)
+    assert "cannot write" in line
+    assert "the result in cup.golden-cup is written" in line
+    assert {path.name for path in Path("cup.golden-cup").iterdir()} == FILES - {CHECKPOINT}
 
 
 @pytest.mark.slow

@@ -9,7 +9,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 
@@ -17,19 +17,23 @@ from . import record
 from .atlas.discretise import discretise
 from .atlas.fitting import Fitter, Problem, require_checkpoint, require_job
 from .atlas.grid_fit import GridProblem, GridSettings
-from .atlas.inputs import FLOW, Material, read_material, working_size
+from .atlas.inputs import FLOW, Material, read_material, read_words, working_size
 from .atlas.layers import SIDES, AtlasModel
 from .atlas.measure import Quality, measure, verdict
 from .atlas.nla import NlaModel
 from .atlas.nla_files import MIN_PSNR, check_import, read_published, write_published
 from .atlas.nla_losses import NlaProblem
-from .atlas.settings import FILE_OPTIONS, FitSettings, Span, choose_span
+from .atlas.settings import FILE_OPTIONS, FitSettings, Span, choose_span, fit_hints
 from .atlas.showing import REPORT, write_pictures, write_report, write_videos
 from .atlas.store import ATLAS, AtlasFacts, read_atlas, write_atlas
 from .atomic import sweep
+from .checkpoint_clock import CheckpointClock
 from .checkpoint_files import sha256_of
 from .device import IN_FIT, choose_device, explain_out_of_memory, prepare
+from .endings import catch_signals
 from .errors import Text2LiveError, UsageError
+from .keeping import keeping
+from .memory import fit_need, require_memory
 from .outside import (
     RECORD_ERRORS,
     read_record,
@@ -37,12 +41,13 @@ from .outside import (
     require_regular,
     whole_number,
 )
+from .preflight import require_file_place, require_room, video_bytes
 from .progress import Progress, Silent
 from .run_folder import CHECKPOINT, FIT_ATLAS, RECORD, claim_folder
 from .self_test import fit_step
 from .texts import shown_path
-from .training import catch_interrupt
 from .video import Clip, open_clip
+from .video_writing import require_encoders
 
 
 @dataclass(frozen=True)
@@ -62,18 +67,22 @@ def fit_atlas(
     output: Path | str | None = None,
     overwrite: bool = False,
     resume: bool = False,
+    checkpoint_every: float | None = None,
     progress: Progress | None = None,
     **options: Any,
 ) -> AtlasResult:
     """Unwrap the clip `source` into two atlases; results go to `<clip>.atlas/` or `output`.
 
     `options` are the fields of `FitSettings`. A finished fit with the same options is left as it
-    is. Ctrl-C ends the fit after the step at hand; its result is written, and `resume=True` goes
-    on. Raises UsageError for what cannot be asked for, Text2LiveError for what goes wrong.
+    is. Ctrl-C, SIGTERM and SIGHUP end the fit after the step at hand; its result is written, and
+    `resume=True` goes on. `checkpoint_every` is as in `edit_image`.
+
+    Raises UsageError for what cannot be asked for, Text2LiveError for what goes wrong.
     """
     begin = time.monotonic()
     progress = progress or Silent()
     settings = FitSettings(**options)
+    clock = CheckpointClock(checkpoint_every)
     if overwrite and resume:
         raise UsageError("--overwrite and --resume: choose one")
     clip = open_clip(Path(source))
@@ -85,11 +94,16 @@ def fit_atlas(
     folder = Path(output) if output else default_folder(clip.path, progress)
     if folder.resolve() == clip.path.resolve():
         raise UsageError(f"{folder} is the clip itself: choose another -o DIR")
+    _check_first(clip, span, settings, size, device, folder, progress)
     job = _describe_job(clip, span, size, settings, device)
     used = [clip.path, settings.masks, settings.flow_dir, settings.import_nla]
     used.append(settings.clip_weights)
     _check_export(settings.export_nla, folder, used, overwrite or resume)
-    with claim_folder(folder, FIT_ATLAS, used) as run:
+    with (
+        claim_folder(folder, FIT_ATLAS, used) as run,
+        keeping(run),
+        explain_out_of_memory(IN_FIT),
+    ):
         former = None if overwrite or resume else _former(folder, job)
         if former is not None:
             progress.message(f"{folder}: already done")
@@ -106,13 +120,14 @@ def fit_atlas(
         progress.message(f"{shown}, model {settings.model}, on {device.type}")
         material = read_material(clip, span, settings, size, run.work, device, progress)
         ready = time.monotonic()
-        model, done, interrupted = _fit(material, settings, device, run.work, job, resume, progress)
+        fit = _fit(material, settings, device, run.work, job, resume, clock, progress)
+        model, interrupted = fit.model, fit.interrupted
         fitted = time.monotonic()
         quality = measure(model, material.frames, material.foreground.masks, progress)
         words = verdict(quality, span.numbers, settings.masks is not None)
         seconds = {"preparation": ready - begin, **material.seconds, "fit": fitted - ready}
-        made = _record(clip, span, size, settings, device, job, material, quality, words, done)
-        made["interrupted"] = interrupted
+        made = _record(clip, span, size, settings, device, job, material, quality, words, fit.steps)
+        made.update(interrupted=interrupted, stopped_by=fit.stopped_by)
         _write_result(
             run.work, model, clip, span, settings, material, quality, words, seconds, progress
         )
@@ -122,6 +137,9 @@ def fit_atlas(
         if not interrupted:
             (run.work / CHECKPOINT).unlink(missing_ok=True)
         delivered = run.deliver(not interrupted, progress)
+    if interrupted and fit.unsaved is not None:
+        fit.unsaved.kept = f"the result in {delivered} is written, and cannot be resumed"
+        raise fit.unsaved
     for line in (*words[0], *words[1]):
         progress.message(line)
     return AtlasResult(delivered, interrupted, False, made)
@@ -140,6 +158,29 @@ def _check_export(
         raise UsageError(f"--export-nla {path}: choose another name for the checkpoint")
     if path.exists() and not replace:
         raise UsageError(f"--export-nla {path} exists: add --overwrite, or choose another name")
+
+
+def _check_first(
+    clip: Clip,
+    span: Span,
+    settings: FitSettings,
+    size: tuple[int, int],
+    device: torch.device,
+    folder: Path,
+    progress: Progress,
+) -> None:
+    """Refuse before the work what would fail after it."""
+    fit_hints(settings, span, clip)
+    if settings.export_nla is not None:
+        require_file_place("--export-nla", settings.export_nla)
+    require_encoders(())
+    count = len(span.numbers)
+    require_room(folder, video_bytes(count * size[0] * size[1], ("webm",)))
+    if device.type == "cpu":
+        instead = "choose fewer with --frames A:B or --every N, or lower --size"
+        require_memory(fit_need(count, size), instead)
+    if settings.foreground is not None:
+        read_words(settings, device, Silent())  # told when it is read for the work
 
 
 def default_folder(source: Path, progress: Progress) -> Path:
@@ -190,6 +231,8 @@ def _describe_job(
 def _digest(path: Path) -> str:
     """SHA-256 over the names and bytes of a file or of the files in a folder."""
     digest = hashlib.sha256()
+    if path.exists() and not (path.is_dir() or path.is_file()):  # a pipe is waited for
+        raise UsageError(f"{path}: is no regular file; save it to disk first")
     try:
         files = sorted(p for p in path.iterdir() if p.is_file()) if path.is_dir() else [path]
         for file in files:
@@ -225,6 +268,18 @@ def _export_again(path: Path, folder: Path, former: dict[str, Any]) -> None:
     write_published(path, model, int(former.get("steps_done", 0)))
 
 
+class Fit(NamedTuple):
+    """What a fit came to."""
+
+    model: AtlasModel
+    steps: int
+    interrupted: bool = False
+    stopped_by: str | None = None
+    """The signal that ended it early."""
+    unsaved: Text2LiveError | None = None
+    """Why its checkpoint could not be written."""
+
+
 def _fit(
     material: Material,
     settings: FitSettings,
@@ -232,27 +287,28 @@ def _fit(
     folder: Path,
     job: dict[str, Any],
     resume: bool,
+    clock: CheckpointClock,
     progress: Progress,
-) -> tuple[AtlasModel, int, bool]:
-    """The fitted model, the steps that it took, and whether Ctrl-C ended them."""
+) -> Fit:
     if settings.import_nla is not None:
-        return _imported(settings.import_nla, material), 0, False
+        return Fit(_imported(settings.import_nla, material), 0)
     problem = _problem(material, settings, device)
     fitter = Fitter(problem, settings.resolved().steps, settings.seed, device)
     path = folder / CHECKPOINT
-    with catch_interrupt() as stopped:
+    with catch_signals() as stopped:
         if resume:
             fitter.restore(path, job)
             progress.message(f"going on after step {fitter.done}")
         else:
             problem.prepare(progress, stopped)
-        fitter.run(path, job, progress, stopped)
-    interrupted = fitter.done < fitter.steps
-    if interrupted:
-        fitter.save(path, job)
+        unsaved = fitter.run(path, job, clock, progress, stopped)
+        if stopped.hurried:
+            stopped.end()
     if settings.export_nla is not None and isinstance(problem.model, NlaModel):
         write_published(settings.export_nla, problem.model, fitter.done)
-    return problem.model, fitter.done, interrupted
+    interrupted = fitter.done < fitter.steps
+    by = stopped.name if interrupted else None
+    return Fit(problem.model, fitter.done, interrupted, by, unsaved)
 
 
 def _problem(material: Material, settings: FitSettings, device: torch.device) -> Problem:

@@ -12,8 +12,10 @@ from typing import Annotated, Any
 
 import typer
 
-from .console import ConsoleProgress
-from .errors import Text2LiveError, UsageError
+from .console import ConsoleProgress, print_result
+from .endings import Stopped, signals_raise
+from .errors import Text2LiveError, UnexpectedError, UsageError
+from .keeping import as_known
 from .texts import check_texts, require_text, visible
 
 app = typer.Typer(
@@ -74,6 +76,13 @@ ViewCount = Annotated[int | None, typer.Option(help="Views that CLIP sees of eac
 Seed = Annotated[int | None, typer.Option(help="Same seed, same result. Default: 0.")]
 Device = Annotated[str | None, typer.Option(help="auto, cuda, mps or cpu.")]
 PrecisionName = Annotated[str | None, typer.Option(help="auto, fp32, bf16 or fp16.")]
+CheckpointEvery = Annotated[
+    float | None,
+    typer.Option(
+        metavar="SECONDS",
+        help="Write a checkpoint this often. Default: every minute or 5 % of the run.",
+    ),
+]
 Layout = Annotated[
     str | None,
     typer.Option(
@@ -160,14 +169,8 @@ FitNotPoints = Annotated[
 _SHARED = (
     *("roi", "screen", "preset", "clip", "clip_weights", "output", "overwrite", "resume"),
     *("region", "size", "steps", "minutes", "views", "seed", "device", "precision", "layout"),
-    *(
-        "save_every",
-        "text_distance",
-        "lambda_composition",
-        "lambda_screen",
-        "lambda_structure",
-        "lambda_form",
-    ),
+    *("save_every", "checkpoint_every", "text_distance"),
+    *("lambda_composition", "lambda_screen", "lambda_structure", "lambda_form"),
     *("lambda_sparsity", "lambda_bootstrap", "lambda_direction", "lambda_keep"),
 )
 
@@ -176,7 +179,7 @@ def _version(asked: bool) -> None:
     if asked:
         from . import __version__
 
-        typer.echo(f"text2live {__version__}")
+        print_result(f"text2live {__version__}")
         raise typer.Exit
 
 
@@ -219,6 +222,7 @@ def edit_image_command(
     precision: PrecisionName = None,
     layout: Layout = None,
     save_every: SaveEvery = None,
+    checkpoint_every: CheckpointEvery = None,
     text_distance: TextDistance = None,
     lambda_composition: Lambda = None,
     lambda_screen: Lambda = None,
@@ -244,7 +248,7 @@ def edit_image_command(
     Example: text2live edit-image cake.jpg "oreo cake"
     """
     options = _edit_options(locals())
-    with _reporting(quiet or as_json, debug) as progress:
+    with _reporting(quiet or as_json, debug, as_json) as progress:
         check_texts(prompt, roi, screen, also or (), keep or ())
         from .image_edit import edit_image
 
@@ -359,6 +363,7 @@ def edit_video_command(
     precision: PrecisionName = None,
     layout: Layout = None,
     save_every: SaveEvery = None,
+    checkpoint_every: CheckpointEvery = None,
     text_distance: TextDistance = None,
     lambda_composition: Lambda = None,
     lambda_screen: Lambda = None,
@@ -384,7 +389,7 @@ def edit_video_command(
     Example: text2live edit-video clip.mp4 --atlas fg "rusty car"
     """
     options = _edit_options(locals())
-    with _reporting(quiet or as_json, debug) as progress:
+    with _reporting(quiet or as_json, debug, as_json) as progress:
         check_texts(prompt, roi, screen, also or (), keep or ())
         from .video_edit import edit_video
 
@@ -438,7 +443,7 @@ def _tell_interrupted(result: Any, progress: ConsoleProgress) -> None:
             f"stopped after {done} of {result.record['settings']['steps']} steps;"
             " the same command with --resume goes on"
         )
-        raise typer.Exit(130)
+        raise typer.Exit(Stopped.by(result.record["stopped_by"]).exit_code)
 
 
 @app.command("fit-atlas")
@@ -488,6 +493,7 @@ def fit_atlas_command(
     device: Annotated[str, typer.Option(help="auto, cuda, mps or cpu.")] = "auto",
     overwrite: Overwrite = False,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with a stopped fit.")] = False,
+    checkpoint_every: CheckpointEvery = None,
     quiet: Quiet = False,
     as_json: Json = False,
     debug: Debug = False,
@@ -496,7 +502,7 @@ def fit_atlas_command(
 
     Example: text2live fit-atlas clip.mp4
     """
-    with _reporting(quiet or as_json, debug) as progress:
+    with _reporting(quiet or as_json, debug, as_json) as progress:
         from .atlas_fit import fit_atlas
 
         result = fit_atlas(
@@ -504,6 +510,7 @@ def fit_atlas_command(
             output=output,
             overwrite=overwrite,
             resume=resume,
+            checkpoint_every=checkpoint_every,
             progress=progress,
             frames=frames,
             every=every,
@@ -530,7 +537,7 @@ def fit_atlas_command(
         if result.interrupted:
             done = result.record["steps_done"]
             progress.warning(f"stopped after {done} steps; the same command with --resume goes on")
-            raise typer.Exit(130)
+            raise typer.Exit(Stopped.by(result.record["stopped_by"]).exit_code)
 
 
 @app.command()
@@ -609,7 +616,7 @@ WeightsName = Annotated[str, typer.Argument(metavar="NAME", help="open_clip's MO
 @weights_app.command("list")
 def weights_list(as_json: Json = False, debug: Debug = False) -> None:
     """Encoders to choose from, which of them are on this machine, and the words of `swatch`."""
-    with _reporting(False, debug):
+    with _reporting(False, debug, as_json):
         from .swatch import vocabulary
         from .weights import listing
 
@@ -626,10 +633,10 @@ def weights_list(as_json: Json = False, debug: Debug = False) -> None:
                 if row.cached
                 else "         -"
             )
-            typer.echo(visible(f"{row.name:34} {state}  {row.where}"))
-        typer.echo("\n`swatch` is small and knows only these words (and their synonyms):")
+            print_result(visible(f"{row.name:34} {state}  {row.where}"))
+        print_result("\n`swatch` is small and knows only these words (and their synonyms):")
         for group, concepts in words.items():
-            typer.echo(f"  {group}: {', '.join(concepts)}")
+            print_result(f"  {group}: {', '.join(concepts)}")
 
 
 @weights_app.command("fetch")
@@ -657,12 +664,12 @@ def weights_path(
         from .weights import cache_folder, cached
 
         if name is None:
-            typer.echo(visible(str(cache_folder())))
+            print_result(visible(str(cache_folder())))
             return
         found = cached(name)
         if found is None:
             raise Text2LiveError(f"{name} is not here yet: text2live weights fetch {name}")
-        typer.echo(visible(str(found.path)))
+        print_result(visible(str(found.path)))
 
 
 @weights_app.command("verify")
@@ -681,28 +688,56 @@ def weights_verify(name: WeightsName, quiet: Quiet = False, debug: Debug = False
 
 
 def _print_json(value: object) -> None:
-    typer.echo(json.dumps(value, indent=2))
+    print_result(json.dumps(value, indent=2))
 
 
 @contextmanager
-def _reporting(quiet: bool, debug: bool) -> Iterator[ConsoleProgress]:
+def _reporting(quiet: bool, debug: bool, as_json: bool = False) -> Iterator[ConsoleProgress]:
     """Errors become one line and an exit code; this is the only place where they do."""
     logging.getLogger("huggingface_hub").setLevel(logging.ERROR)
-    with ConsoleProgress(quiet) as progress:
+    with ConsoleProgress(quiet) as progress, signals_raise():
         try:
             yield progress
-        except Text2LiveError as error:
+        except typer.Exit:
+            raise
+        except KeyboardInterrupt as interrupt:
+            stopped = interrupt if isinstance(interrupt, Stopped) else Stopped()
+            progress.error("; ".join(text for text in ("stopped", stopped.kept) if text))
+            raise typer.Exit(stopped.exit_code) from None
+        except Exception as error:
             if debug:
                 raise
-            progress.error(" ".join(str(error).split()))
-            raise typer.Exit(error.exit_code) from error
-        except KeyboardInterrupt:
-            progress.error("stopped")
-            raise typer.Exit(130) from None
+            known = as_known(error)
+            line = " ".join(str(known).split())
+            if isinstance(known, UnexpectedError):
+                at = f" in “{progress.stage_name}”" if progress.stage_name else ""
+                line = f"a fault of text2live{at}: {line} (--debug shows where)"
+            progress.error(line)
+            if as_json:
+                cause = error.__cause__ if isinstance(error, UnexpectedError) else error
+                _print_error(line, type(cause).__name__)
+            raise typer.Exit(known.exit_code) from error
+
+
+def _print_error(line: str, kind: str) -> None:
+    _print_json({"error": line, "kind": kind})
+
+
+# click's ClickException, wherever this version of typer has it: some bring a click of their own.
+_RefusedByTyper: Any = next(
+    kind for kind in typer.BadParameter.__mro__ if kind.__name__ == "ClickException"
+)
 
 
 def main() -> None:
     """The console script."""
     if hasattr(sys.stdout, "reconfigure"):
         sys.stdout.reconfigure(errors="replace")
-    app(prog_name="text2live")
+    if "--json" not in sys.argv:
+        app(prog_name="text2live")
+    try:  # what typer refuses by itself is told as JSON too
+        sys.exit(app(prog_name="text2live", standalone_mode=False))
+    except _RefusedByTyper as error:
+        error.show()
+        _print_error(error.format_message(), type(error).__name__)
+        sys.exit(error.exit_code)

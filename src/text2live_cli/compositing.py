@@ -12,12 +12,13 @@ import numpy as np
 from PIL import Image
 
 from .errors import Text2LiveError, UsageError
-from .media import Picture, read_picture, write_picture
+from .media import Picture, read_picture, writable_kind, write_picture
+from .preflight import require_file_place
 from .progress import Progress, Silent
 from .run_folder import check_output
 
 _ASPECT_TOLERANCE = 0.01
-_ROWS = 512  # at a time, so that memory does not grow with the picture
+_PIXELS = 1_000_000  # at a time, so that memory does not grow with the picture
 
 
 def lay_over(source: np.ndarray, layer: np.ndarray, opacity: float = 1.0) -> np.ndarray:
@@ -27,8 +28,9 @@ def lay_over(source: np.ndarray, layer: np.ndarray, opacity: float = 1.0) -> np.
     """
     result = np.empty_like(source)
     scale = np.iinfo(source.dtype).max // 255
-    for top in range(0, len(source), _ROWS):
-        rows = slice(top, top + _ROWS)
+    step = max(1, _PIXELS // source.shape[1])
+    for top in range(0, len(source), step):
+        rows = slice(top, top + step)
         below = source[rows].astype(np.float64)
         color = layer[rows, :, :3].astype(np.float64) * scale
         share = layer[rows, :, 3:].astype(np.float64) / 255 * opacity
@@ -57,6 +59,8 @@ def composite(
         raise UsageError(f"--opacity {opacity}: must be from 0 to 1")
     if not layers:
         raise UsageError("name at least one layer to lay over the source")
+    writable_kind(output)
+    require_file_place("-o", output)
     check_output(output, [source, *map(_layer_file, map(Path, layers))], overwrite)
     picture = read_picture(source)
     _tell(picture, progress)

@@ -23,15 +23,27 @@ MIN_SIZE, MAX_SIZE = 192, 4096
 """Smallest working size: crops of 85 % at 0.8 of the scale must keep the generator's 129 px."""
 
 
+MAX_STEPS = 1_000_000
+"""Of a training; the longest published one, of layered neural atlases, takes 400,000."""
+MAX_VIEWS = 4096
+"""Memory ends long before; this is against a slip of the finger."""
+MAX_SEED = 2**63 - 1
+"""What torch's generators take."""
+MAX_MINUTES = 7 * 24 * 60.0
+_MAX_LAMBDA = 1e6  # beyond, fp32 gradients of the other terms are lost beside it
+_TOLD_DIGITS = 40  # of a number that is refused
+
+
 def _require(holds: bool, complaint: str) -> None:
     if not holds:
         raise UsageError(complaint)
 
 
-def _require_whole(flag: str, value: object, low: int, high: int = 2**63 - 1) -> None:
+def require_whole(flag: str, value: object, low: int, high: int) -> None:
+    """Raise UsageError, naming the flag, where `value` is no whole number from `low` to `high`."""
     fits = isinstance(value, int) and low <= value <= high
-    limit = f"at least {low}" if high > MAX_SIZE else f"from {low} to {high}"
-    _require(fits, f"{flag} {value}: must be a whole number, {limit}")
+    told = f"{value}"[:_TOLD_DIGITS] if isinstance(value, int) else f"{value}"
+    _require(fits, f"{flag} {told}: must be a whole number from {low} to {high}")
 
 
 def require_one_of(flag: str, value: str, allowed: tuple[str, ...]) -> None:
@@ -120,16 +132,18 @@ class EditSettings:
 
     def __post_init__(self) -> None:
         """Raise UsageError, naming the flag, where a value cannot work."""
-        _require_whole("--size", self.size, MIN_SIZE, MAX_SIZE)
-        _require_whole("--steps", self.steps, 1)
-        _require_whole("--views", self.views, 1)
-        _require_whole("--seed", self.seed, 0)
-        _require_whole("channels", self.channels, 1)
+        require_whole("--size", self.size, MIN_SIZE, MAX_SIZE)
+        require_whole("--steps", self.steps, 1, MAX_STEPS)
+        require_whole("--views", self.views, 1, MAX_VIEWS)
+        require_whole("--seed", self.seed, 0, MAX_SEED)
+        require_whole("channels", self.channels, 1, MAX_SIZE)
         _require(0 <= self.alpha_cut < 0.5, f"alpha_cut {self.alpha_cut}: must be from 0 to 0.5")
         for field in dataclasses.fields(self.weights):
             value = getattr(self.weights, field.name)
             flag = "--lambda-" + field.name.replace("_", "-")
-            _require(0 <= value < float("inf"), f"{flag} {value}: must be 0 or more")
+            _require(
+                0 <= value <= _MAX_LAMBDA, f"{flag} {value}: must be from 0 to {_MAX_LAMBDA:,.0f}"
+            )
         require_one_of("--text-distance", self.text_distance, TEXT_DISTANCES)
         require_one_of("--region", self.region, REGIONS)
         require_one_of("--precision", self.precision, PRECISIONS)

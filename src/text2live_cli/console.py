@@ -6,9 +6,13 @@ harmless before rich sees them, and rich takes none of them for markup or emoji.
 
 from __future__ import annotations
 
+import contextlib
+import os
+import sys
 import time
 from collections.abc import Mapping
 from types import TracebackType
+from typing import IO, Any, cast
 
 from rich.console import Console
 from rich.progress import (
@@ -28,16 +32,59 @@ from .texts import visible
 _PLAIN_SECONDS = 10.0
 
 
+class EnduringStream:
+    """A text stream whose reader may go away: from then on it writes nothing, and says nothing."""
+
+    def __init__(self, stream: IO[str]) -> None:
+        self._stream = stream
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+    def write(self, text: str) -> int:
+        """As of a stream that never fails."""
+        try:
+            return self._stream.write(text)
+        except (OSError, ValueError) as error:  # ValueError: it is closed
+            self._give_up(error)
+            return len(text)
+
+    def flush(self) -> None:
+        """As of a stream that never fails."""
+        try:
+            self._stream.flush()
+        except (OSError, ValueError) as error:
+            self._give_up(error)
+
+    def _give_up(self, error: Exception) -> None:
+        if isinstance(error, UnicodeError):
+            raise error
+        with contextlib.suppress(OSError, ValueError):  # else Python fails as it ends, at its flush
+            nowhere = os.open(os.devnull, os.O_WRONLY)
+            os.dup2(nowhere, self._stream.fileno())
+            os.close(nowhere)
+
+
+def print_result(text: str) -> None:
+    """One text on stdout; nothing where nobody reads it any more."""
+    if sys.stdout is not None:
+        stream = EnduringStream(sys.stdout)
+        stream.write(text + "\n")
+        stream.flush()
+
+
 class ConsoleProgress:
     """A `Progress` for people; as a context manager it leaves the terminal clean."""
 
     def __init__(self, quiet: bool = False) -> None:
-        self.console = Console(stderr=True, highlight=False)
+        # None where stderr was closed before the start: rich then writes nowhere
+        stream = sys.stderr and cast("IO[str]", EnduringStream(sys.stderr))
+        self.console = Console(stderr=True, file=stream, highlight=False)
         self.quiet = quiet
         self._live = self.console.is_terminal and not quiet
         self._bars: Bars | None = None
         self._task = TaskID(0)
-        self._name = ""
+        self.stage_name = ""
         self._total: int | None = None
         self._from: int | None = None
         self._begin = self._told = 0.0
@@ -56,7 +103,7 @@ class ConsoleProgress:
     def stage(self, name: str, total: int | None = None, unit: str = "step") -> None:
         """Begin a stage, with a bar of its own on a terminal."""
         self._close()
-        self._name, self._total = name, total
+        self.stage_name, self._total = name, total
         self._from = None
         self._begin = self._told = time.monotonic()
         if self._live:
@@ -89,7 +136,7 @@ class ConsoleProgress:
             self._bars.update(self._task, completed=done, values=visible(shown))
         elif not self.quiet and (now - self._told > _PLAIN_SECONDS or done == self._total):
             self._told = now
-            text = f"{self._name} {done}/{self._total or '?'}"
+            text = f"{self.stage_name} {done}/{self._total or '?'}"
             if values:
                 text += f", {pace:.2f} s/step"
             if self._total:

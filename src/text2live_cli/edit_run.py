@@ -13,9 +13,11 @@ import torch
 from torch import Tensor
 
 from .checkpoint import Checkpoint, save_checkpoint
+from .checkpoint_clock import CheckpointClock
 from .clip_guide import ClipGuide
-from .config import CHANNELS_LAST, PLAIN, EditSettings
+from .config import CHANNELS_LAST, MAX_MINUTES, MAX_STEPS, PLAIN, EditSettings, require_whole
 from .device import Precision
+from .endings import catch_signals
 from .errors import Text2LiveError, UsageError
 from .layout import choose_layout
 from .media import write_picture
@@ -23,20 +25,18 @@ from .objective import Objective
 from .progress import Progress
 from .prompts import Prompts, check_text, choose_roi, embed_prompts
 from .run_folder import CHECKPOINT, preview_path
-from .training import Renderer, Trainer, catch_interrupt
+from .training import Renderer, Trainer
 from .views import ViewSettings
-
-_CHECKPOINT_SECONDS = 60.0
 
 
 def check_limits(minutes: float | None, save_every: int | None, steps: int | None) -> None:
     """Refuse limits that cannot be kept, naming the option."""
     if minutes is not None and steps is not None:
         raise UsageError("--minutes and --steps: choose one")
-    if minutes is not None and not 0 < minutes < float("inf"):
-        raise UsageError(f"--minutes {minutes}: must be more than 0")
-    if save_every is not None and save_every < 1:
-        raise UsageError(f"--save-every {save_every}: must be at least 1")
+    if minutes is not None and not 0 < minutes <= MAX_MINUTES:
+        raise UsageError(f"--minutes {minutes:g}: must be over 0, and {MAX_MINUTES:g} at most")
+    if save_every is not None:
+        require_whole("--save-every", save_every, 1, MAX_STEPS)
 
 
 def resolve_prompts(
@@ -126,7 +126,7 @@ def describe_job(
 
 
 class Saver:
-    """Called after every step: writes checkpoints by the clock, and the previews asked for."""
+    """Called after every step: writes checkpoints by `clock`, and the previews asked for."""
 
     def __init__(
         self,
@@ -135,6 +135,7 @@ class Saver:
         job: dict[str, Any],
         preview: Callable[[], np.ndarray],
         save_every: int | None,
+        clock: CheckpointClock,
         progress: Progress,
     ) -> None:
         """`preview` gives the edit as it is, (H, W, 3) uint8."""
@@ -143,50 +144,76 @@ class Saver:
         self.job = job
         self.preview = preview
         self.save_every = save_every
+        self.clock = clock
         self.progress = progress
-        self.saved_at = time.monotonic()
+        self._lost: Text2LiveError | None = None
 
     def __call__(self) -> None:
-        if time.monotonic() - self.saved_at > _CHECKPOINT_SECONDS:
-            self._try_save()
-        if self.save_every and self.trainer.done % self.save_every == 0:
-            path = preview_path(self.folder, self.trainer.done)
+        done = self.trainer.done
+        if self.clock.due(done, self.trainer.settings.steps):
+            self.save()
+        if self.save_every and done % self.save_every == 0:
+            path = preview_path(self.folder, done)
             path.parent.mkdir(exist_ok=True)
             write_picture(path, self.preview())
 
     def save(self) -> None:
-        """Write the checkpoint."""
-        save_checkpoint(self.folder / CHECKPOINT, self.trainer, self.job)
-        self.saved_at = time.monotonic()
-
-    def _try_save(self) -> None:
-        """A checkpoint that cannot be written now is no reason to lose the training."""
+        """Write the checkpoint; one that cannot be written now is no reason to lose the work."""
+        self._lost = None
         try:
-            self.save()
+            with self.clock.saving(self.trainer.done):
+                save_checkpoint(self.folder / CHECKPOINT, self.trainer, self.job)
         except Text2LiveError as error:
+            self._lost = error
             self.progress.warning(f"no checkpoint for now: {error}")
-            self.saved_at = time.monotonic()
+
+    def require_saved(self, delivered: Path) -> None:
+        """Raise Text2LiveError where the last checkpoint could not be, but a result `delivered`."""
+        if self._lost is not None:
+            self._lost.kept = f"the result in {delivered} is written, and cannot be resumed"
+            raise self._lost
+
+
+@dataclasses.dataclass(frozen=True)
+class TimeLimit:
+    """`--minutes`: for the whole command, so that the training gets what the rest leaves."""
+
+    minutes: float
+    begin: float
+    """When the command began, by `time.monotonic`."""
+    delivery: Callable[[], float]
+    """Tries a part of the delivery: the seconds that all of it will take."""
+
+    def left(self) -> float:
+        """Seconds for the training that begins after this."""
+        delivery = self.delivery()
+        return 60 * self.minutes - (time.monotonic() - self.begin) - delivery
 
 
 def resume_or_begin(
     checkpoint: Checkpoint | None,
     saver: Saver,
-    minutes: float | None,
+    limit: TimeLimit | None,
     progress: Progress,
 ) -> float:
-    """Train to the end or to Ctrl-C, from `checkpoint` on if there is one; seconds per step.
+    """Train to the end or to a signal, from `checkpoint` on if there is one; seconds per step.
 
-    `minutes` fixes the number of steps of a run that begins.
+    A checkpoint is written at the end. `limit` fixes the number of steps of a run that begins.
+    Raises `Stopped` where a second signal leaves no time for a result.
     """
     trainer = saver.trainer
     if checkpoint is not None:
-        checkpoint.require_job(saver.job, ignore=("steps",) if minutes else ())
+        checkpoint.require_job(saver.job, ignore=("steps",) if limit else ())
         checkpoint.restore(trainer)
         progress.message(f"going on after step {trainer.done}")
-    begin, first = time.monotonic(), trainer.done
-    with catch_interrupt() as stopped:
-        if minutes is not None and checkpoint is None:
-            trainer.fit_to(minutes, progress, stopped)
-            progress.message(f"{trainer.settings.steps} steps fit into {minutes:g} minutes")
+    with catch_signals() as stopped:
+        if limit is not None and checkpoint is None:
+            trainer.fit_to(limit.minutes, limit.left, progress, stopped)
+            progress.message(f"{trainer.settings.steps} steps fit into {limit.minutes:g} minutes")
+        begin, first = time.monotonic(), trainer.done
+        saver.clock.begin(first)
         trainer.run(progress, stopped, saver)
+        saver.save()
+        if stopped.hurried:
+            stopped.end()
     return (time.monotonic() - begin) / max(trainer.done - first, 1)

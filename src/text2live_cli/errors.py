@@ -7,9 +7,21 @@ class Text2LiveError(Exception):
     """Something outside the program went wrong (a file, a download, memory): exit code 1."""
 
     exit_code = 1
+    kept = ""
+    """What is left of the work, and how to go on with it; empty where nothing is."""
+
+    def __str__(self) -> str:
+        told = super().__str__()
+        return f"{told}; {self.kept}" if self.kept else told
 
 
 class UsageError(Text2LiveError):
     """The command was asked for something it cannot do (an option, a prompt): exit code 2."""
 
     exit_code = 2
+
+
+class UnexpectedError(Text2LiveError):
+    """A fault of the program itself, as far as it can tell: exit code 70."""
+
+    exit_code = 70

@@ -114,7 +114,8 @@ def _parse(
     if len(lengths) != form.count(",") + 1 or None in lengths:
         or_frame = f" or {form}@FRAME" if frames is not None else ""
         raise UsageError(
-            f"{flag} {text}: must be {form}{or_frame}, in pixels (120,80) or per cent (40%,25%)"
+            f"{flag} {text[:60]}: must be {form}{or_frame},"
+            " in pixels (120,80) or per cent (40%,25%)"
         )
     if frame is not None and frames is None:
         raise UsageError(f"{flag} {text}: @{frame} names a frame, and a picture has none")

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import math
+import tempfile
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,7 +12,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 import torch
 import torch.nn.functional as F
@@ -19,6 +20,7 @@ from torch import Tensor
 from . import edit_run, record, weights
 from .charts import write_loss_chart
 from .checkpoint import Checkpoint
+from .checkpoint_clock import CheckpointClock
 from .clip_guide import ClipGuide, load_guide
 from .compositing import lay_over
 from .config import MIN_SIZE, EditSettings, resolve_settings
@@ -43,18 +45,23 @@ from .image_region import (
     write_region,
 )
 from .internal_dataset import Example, InternalDataset, render
+from .keeping import keeping
 from .media import Picture, read_mask, read_picture, to_uint, to_unit, write_picture
+from .memory import require_memory, training_need
+from .preflight import picture_bytes, require_room
 from .progress import Progress, Silent
 from .prompts import Prompts, knows, slug
 from .region import Region
+from .resampling import enlarged_rows, resized, strips
 from .run_folder import CHECKPOINT, EDIT_IMAGE, claim_folder
 from .self_test import edit_step
 from .texts import check_texts
 from .training import Trainer
-from .upsampling import render_at, snap_alpha
+from .upsampling import render_rows, snap_alpha
 
 _MAX_AREA_ASPECT = 4.0  # a longer picture is trained smaller, so that its area stays that of 4:1
 _MAX_LONG_SIDE = 8192
+_TRIED_PIXELS = 2_000_000  # of the source, by which the delivery is timed
 
 
 @dataclass(frozen=True)
@@ -78,14 +85,13 @@ class EditResult:
 
 @dataclass(frozen=True)
 class Scene:
-    """The source at its own size and at the size of the training, each (1, C, H, W) in [0, 1]."""
+    """The source, and what it is at the size of the training: (1, C, h, w) in [0, 1]."""
 
     picture: Picture
-    source: Tensor
     working: Tensor
     example: Example  # the working picture, and its region at that size
     relevancy: np.ndarray | None = None  # the map of the ROI's text, (h, w) in [0, 1]
-    region: Region | None = None  # at the size of the source
+    matte: np.ndarray | None = None  # (H, W) in [0, 1]: what the delivered alpha is multiplied by
 
 
 @explain_out_of_memory()
@@ -109,6 +115,7 @@ def edit_image(
     resume: bool = False,
     minutes: float | None = None,
     save_every: int | None = None,
+    checkpoint_every: float | None = None,
     progress: Progress | None = None,
     **overrides: Any,
 ) -> EditResult:
@@ -121,7 +128,9 @@ def edit_image(
     "paper", "standard" or "draft" (default: "paper" on a GPU, else "draft"); `overrides` are fields
     of `EditSettings`, and those of `LossWeights` after "lambda_". `minutes` fixes the number of
     steps by their pace.
-    Ctrl-C ends the run after the step at hand; its result is written, and `resume=True` goes on.
+    Ctrl-C, SIGTERM and SIGHUP end the run after the step at hand; its result is written, and
+    `resume=True` goes on. A checkpoint is written every minute or twentieth of the run, or every
+    `checkpoint_every` seconds.
 
     Raises UsageError for what cannot be asked for, Text2LiveError for what goes wrong.
     """
@@ -130,15 +139,18 @@ def edit_image(
     check_texts(prompt, roi, screen, also, keep)
     source = Path(source)
     device = choose_device(overrides.get("device") or "auto", edit_step, progress)
-    chosen = preset or ("draft" if device.type == "cpu" else "paper")
+    chosen = ("draft" if device.type == "cpu" else "paper") if preset is None else preset
     settings = resolve_settings(chosen, clip, **overrides)
     edit_run.check_limits(minutes, save_every, overrides.get("steps"))
+    clock = CheckpointClock(checkpoint_every)
     folder = Path(output) if output else Path(f"{source.stem}.{slug(prompt)}")
-    with claim_folder(folder, EDIT_IMAGE, [source, mask, clip_weights]) as run:
+    with claim_folder(folder, EDIT_IMAGE, [source, mask, clip_weights]) as run, keeping(run):
         run.open(overwrite, resume)
         picture = read_picture(source)
         for note in picture.notes:
             progress.message(f"{source.name}: {note}")
+        sample_bytes = picture.color.dtype.itemsize
+        require_room(folder, picture_bytes(picture.height * picture.width, sample_bytes))
         prepare(device)
         precision = choose_precision(settings.precision, device, progress)
         reason = "" if preset else (": no GPU here" if device.type == "cpu" else ": there is a GPU")
@@ -151,10 +163,14 @@ def edit_image(
         settings = edit_run.with_layout(settings, device, precision, checkpoint, progress)
         guide = load_guide(clip, Path(clip_weights) if clip_weights else None, progress)
         guide.to(device)
+        if device.type == "cpu":
+            shown = (scene.working.shape[2], scene.working.shape[3])
+            need = training_need(guide, settings, shown, picture.height * picture.width)
+            require_memory(need, "lower --size or --views, or save a smaller copy")
         prompts = edit_run.resolve_prompts(
             prompt, roi, screen, also, keep, guide, scene.working, progress
         )
-        scene = with_region(scene, guide, prompts, settings, hints, drawn, progress)
+        scene, region = with_region(scene, guide, prompts, settings, hints, drawn, progress)
         trainer = make_trainer(guide, prompts, scene, settings, device, precision)
         inputs = {
             "input": picture.sha256,
@@ -165,15 +181,18 @@ def edit_image(
         }
         job = edit_run.describe_job(inputs, prompts, trainer, guide)
         preview = partial(_preview, trainer, scene)
-        saver = edit_run.Saver(run.work, trainer, job, preview, save_every, progress)
+        saver = edit_run.Saver(run.work, trainer, job, preview, save_every, clock, progress)
         if not resume:
             run.begin(progress)
-            _write_sight(run.work, scene)
+            _write_sight(run.work, scene, region)
+        shown_region = describe_region(region) if region else None
+        del region  # some bytes for each pixel of the source
         prepared = time.monotonic()
-        pace = edit_run.resume_or_begin(checkpoint, saver, minutes, progress)
+        delivery = partial(_delivery_seconds, trainer, scene)
+        limit = edit_run.TimeLimit(minutes, begin, delivery) if minutes else None
+        pace = edit_run.resume_or_begin(checkpoint, saver, limit, progress)
         trained = time.monotonic()
         progress.stage("writing the result")
-        saver.save()
         with explain_out_of_memory(IN_DELIVERY):
             unchanged = _write_result(run.work, trainer, scene, progress)
         timings = {
@@ -194,23 +213,30 @@ def edit_image(
             unchanged,
             job,
         )
-        made["region"] = describe_region(scene.region) if scene.region else None
+        made["region"] = shown_region
         record.write_record(run.work, made)
         delivered = run.deliver(not made["interrupted"], progress)
+    saver.require_saved(delivered)
     return EditResult(delivered, made["interrupted"], made)
 
 
 def prepare_scene(
     picture: Picture, settings: EditSettings, device: torch.device, progress: Progress
 ) -> Scene:
-    """The picture on `device`, as read and resized for the training; its region is not known."""
-    source = _to_tensor(to_unit(picture.color), device)
-    if picture.alpha is not None:  # the encoder sees what is transparent as white
-        opacity = _to_tensor(to_unit(picture.alpha)[..., None], device)
-        source = torch.lerp(torch.ones_like(source), source, opacity)
+    """The picture, and on `device` its copy for the training; its region is not known."""
     size = _working_size(picture, settings.size, progress)
-    working = _resize(source, size)
-    return Scene(picture, source, working, Example(working))
+    full = (picture.height, picture.width)
+    working = resized(lambda rows: _seen_rows(picture, rows, device), full, size)
+    return Scene(picture, working, Example(working))
+
+
+def _seen_rows(picture: Picture, rows: slice, device: torch.device) -> Tensor:
+    """What the encoder and the generator see of the source, (1, 3, rows, W) in [0, 1]."""
+    source = _to_tensor(to_unit(picture.color[rows]), device)
+    if picture.alpha is not None:  # what is transparent is seen as white
+        opacity = _to_tensor(to_unit(picture.alpha[rows])[..., None], device)
+        source = torch.lerp(torch.ones_like(source), source, opacity)
+    return source
 
 
 def with_region(
@@ -221,42 +247,45 @@ def with_region(
     hints: Hints,
     mask: np.ndarray | None,
     progress: Progress,
-) -> Scene:
+) -> tuple[Scene, Region | None]:
     """The scene with its text's map, and the region unless that is looked for in every example."""
     colors = seen_colors(scene.picture)
     relevancy = text_map(guide, colors, prompts.roi)
     scene = dataclasses.replace(scene, relevancy=relevancy)
     pointed = hints.given or mask is not None
     if settings.region == "paper" and not pointed:
-        return scene
+        return scene, None
     told = relevancy if knows(guide, prompts.roi) or not pointed else None
     region = resolve_region(colors, told, hints, mask, progress)
     keep = None
     if settings.region == "auto" and prompts.keep:
-        keep = np.dstack(keep_maps(guide, colors, prompts.keep))
-    maps = (region.limit, region.target, keep)
-    example = Example(scene.working, *(_working_map(scene, x) for x in maps))
-    return dataclasses.replace(scene, region=region, example=example)
+        maps = keep_maps(guide, colors, prompts.keep)
+        keep = torch.cat([_working_map(scene, one) for one in maps], dim=1)
+    limit = None if region.limit is None else _working_map(scene, region.limit)
+    example = Example(scene.working, limit, _working_map(scene, region.target), keep)
+    return dataclasses.replace(scene, matte=region.matte, example=example), region
 
 
-def _working_map(scene: Scene, values: np.ndarray | None) -> Tensor | None:
-    """A map (H, W) or (H, W, K) at the size of the source → (1, K, h, w) at the working size."""
-    if values is None:
-        return None
-    values = values.reshape(*values.shape[:2], -1)
+def _working_map(scene: Scene, values: np.ndarray) -> Tensor:
+    """A map (H, W) at the size of the source → (1, 1, h, w) at the working size."""
     size = scene.working.shape[2], scene.working.shape[3]
-    return _resize(_to_tensor(values, scene.working.device), size)
+
+    def rows_of(rows: slice) -> Tensor:
+        return _to_tensor(values[rows, :, None], scene.working.device)
+
+    return resized(rows_of, (values.shape[0], values.shape[1]), size)
 
 
-def _write_sight(folder: Path, scene: Scene) -> None:
+def _write_sight(folder: Path, scene: Scene, region: Region | None) -> None:
     """Write relevancy.png, and what is known of the region, so that it can be seen at once."""
     assert scene.relevancy is not None
-    size = scene.picture.width, scene.picture.height
-    relevancy = cv2.resize(scene.relevancy, size, interpolation=cv2.INTER_LINEAR)
-    write_picture(folder / "relevancy.png", to_uint(relevancy, 255))
-    if scene.region is not None:
+    size = scene.picture.height, scene.picture.width
+    found = torch.from_numpy(scene.relevancy)[None, None]
+    parts = (_to_array(enlarged_rows(found, size, rows))[..., 0] for rows in strips(size))
+    write_picture(folder / "relevancy.png", np.concatenate([to_uint(x, 255) for x in parts]))
+    if region is not None:
         colors = seen_colors(scene.picture)
-        write_region(folder / "region.png", folder / "mask.png", colors, scene.region)
+        write_region(folder / "region.png", folder / "mask.png", colors, region)
 
 
 def _working_size(picture: Picture, short: int, progress: Progress) -> tuple[int, int]:
@@ -308,30 +337,60 @@ def _write_result(folder: Path, trainer: Trainer, scene: Scene, progress: Progre
     picture, profile = scene.picture, scene.picture.icc_profile
     layer = _render_layer(trainer, scene, progress)
     color, alpha = layer[..., :3], layer[..., 3]
-    composite = lay_over(picture.color, layer)
     green = np.broadcast_to(to_uint(np.array(GREEN_SCREEN), 255), color.shape)
     write_picture(folder / "layer.png", color, alpha, profile)
+    composite = lay_over(picture.color, layer)
     write_picture(folder / "composite.png", composite, picture.alpha, profile)
+    del composite  # some bytes for each pixel of the source
     write_picture(folder / "alpha.png", alpha)
     write_picture(folder / "screen.png", lay_over(green, layer))
     write_loss_chart(folder / "loss.png", trainer.history)
     return float(np.mean(alpha == 0))
 
 
+def _delivery_seconds(trainer: Trainer, scene: Scene) -> float:
+    """How long `_write_result` will take: timed on every k-th pixel, where there are many."""
+    picture, matte = scene.picture, scene.matte
+    every = math.ceil(math.sqrt(picture.height * picture.width / _TRIED_PIXELS))
+    color, alpha = picture.color[::every, ::every], picture.alpha
+    thinned = dataclasses.replace(
+        scene,
+        picture=dataclasses.replace(
+            picture, color=color, alpha=None if alpha is None else alpha[::every, ::every]
+        ),
+        matte=None if matte is None else matte[::every, ::every],
+    )
+    begin = time.monotonic()
+    with tempfile.TemporaryDirectory() as folder:
+        _write_result(Path(folder), trainer, thinned, Silent())
+    return (time.monotonic() - begin) * every**2
+
+
 def _render_layer(trainer: Trainer, scene: Scene, progress: Progress) -> np.ndarray:
     """The layer as it is saved: (H, W, 4) uint8 at the size of the source, alpha snapped."""
+    picture = scene.picture
+    size = (picture.height, picture.width)
+    layer = np.empty((*size, 4), np.uint8)
 
-    def render_on(device: torch.device) -> EditLayer:
+    def render_on(device: torch.device) -> None:
         generator, precision = trainer.generator_on(device)
+        working = scene.working.to(device)
         with torch.no_grad(), precision.autocast(device):
-            return render_at(generator, scene.source.to(device), scene.working.to(device))
+            source = partial(_seen_rows, picture, device=device)
+            for rows, part in render_rows(generator, source, size, working):
+                layer[rows] = _delivered_rows(part, rows, scene, trainer.settings.alpha_cut)
 
-    layer = here_or_on_cpu(render_on, trainer.device, progress)
-    alpha = _to_array(snap_alpha(layer.alpha, trainer.settings.alpha_cut))[..., 0]
-    if scene.region is not None and scene.region.matte is not None:
-        alpha = alpha * scene.region.matte
+    here_or_on_cpu(render_on, trainer.device, progress)
+    return layer
+
+
+def _delivered_rows(layer: EditLayer, rows: slice, scene: Scene, alpha_cut: float) -> np.ndarray:
+    """Some rows of the layer in 8 bits, held within the region and what the source shows."""
+    alpha = _to_array(snap_alpha(layer.alpha, alpha_cut))[..., 0]
+    if scene.matte is not None:
+        alpha = alpha * scene.matte[rows]
     if scene.picture.alpha is not None:  # what is transparent stays transparent
-        alpha = alpha * (scene.picture.alpha > 0)
+        alpha = alpha * (scene.picture.alpha[rows] > 0)
     return np.dstack([to_uint(_to_array(layer.color), 255), to_uint(alpha, 255)])
 
 

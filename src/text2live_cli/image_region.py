@@ -18,6 +18,7 @@ from .grabcut import outline
 from .hints import Hints, parse_hints
 from .matting import Map
 from .media import Picture, read_mask, read_picture, to_uint, to_unit, write_picture
+from .preflight import require_file_place
 from .progress import Progress, Silent
 from .prompts import check_text, choose_roi, knows
 from .region import (
@@ -28,12 +29,12 @@ from .region import (
     small_copy,
 )
 from .relevancy import averaged_relevancy, make_query
+from .resampling import strips
 from .run_folder import check_output
 from .texts import require_text
 
 _DIM = 0.3  # of the brightness that is left outside of the region
 _OUTLINE = (255, 220, 0)
-_ROWS = 256  # at a time, so that memory does not grow with the picture
 
 
 def find_region(
@@ -103,6 +104,7 @@ def show_region(
     require_text("TEXT", text)
     if output.name.lower() == mask.name or output.suffix.lower() != ".png":
         raise UsageError(f"-o {output}: name a PNG file, and not mask.png, which goes beside it")
+    require_file_place("-o", output)
     for path in (output, mask):
         check_output(path, [source, options.get("mask"), options.get("clip_weights")], overwrite)
     region = find_region(source, text, progress=progress, **options)
@@ -171,8 +173,11 @@ def seen_colors(picture: Picture) -> NDArray[np.uint8]:
         color = (color >> 8).astype(np.uint8)
     if picture.alpha is None:
         return color
-    opacity = to_unit(picture.alpha)[..., None]
-    return to_uint(1 + (to_unit(color) - 1) * opacity, 255)
+    seen = np.empty(color.shape, np.uint8)
+    for rows in strips(picture.alpha.shape):
+        opacity = to_unit(picture.alpha[rows])[..., None]
+        seen[rows] = to_uint(1 + (to_unit(color[rows]) - 1) * opacity, 255)
+    return seen
 
 
 def write_region(shown: Path, mask: Path, picture: NDArray[np.uint8], region: Region) -> None:
@@ -184,8 +189,7 @@ def write_region(shown: Path, mask: Path, picture: NDArray[np.uint8], region: Re
 def dimmed(picture: NDArray[np.uint8], target: Map) -> NDArray[np.uint8]:
     """`picture` (H, W, 3), dark outside of a region's target (H, W), with its outline."""
     shown = np.empty_like(picture)
-    for top in range(0, len(picture), _ROWS):
-        rows = slice(top, top + _ROWS)
+    for rows in strips(target.shape):
         light = _DIM + (1 - _DIM) * target[rows, :, None]
         shown[rows] = np.rint(picture[rows] * light)
     width = max(1, round(min(target.shape) / 300))

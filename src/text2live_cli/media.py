@@ -125,8 +125,9 @@ def to_unit(array: np.ndarray) -> np.ndarray:
 
 def to_uint(array: np.ndarray, max_value: int) -> np.ndarray:
     """Turn floats in [0, 1] into rounded and clipped uint8 (`max_value` 255) or uint16 (65535)."""
-    scaled = np.rint(np.clip(array, 0, 1) * max_value)
-    return scaled.astype(np.uint8 if max_value == 255 else np.uint16)
+    scaled = np.clip(array, 0, 1)
+    scaled *= max_value  # in place, to spare memory
+    return np.rint(scaled, out=scaled).astype(np.uint8 if max_value == 255 else np.uint16)
 
 
 def read_picture(path: Path) -> Picture:
@@ -178,9 +179,7 @@ def write_picture(
     Returns what the user should be told. Raises `UsageError` for an ending or an alpha that
     cannot be written and `Text2LiveError` where the file cannot.
     """
-    kind = _KINDS.get(path.suffix.lower())
-    if kind is None:
-        raise UsageError(f"cannot write {path}: use a name that ends in {', '.join(_KINDS)}")
+    kind = writable_kind(path)
     if max(color.shape[:2]) > kind.max_side:
         raise Text2LiveError(
             f"cannot write {path}: {kind.name} ends at {kind.max_side} pixels a side; "
@@ -200,6 +199,14 @@ def write_picture(
         notes = (f"{path.name}: 16 bits are rounded to the 8 that {kind.name} can hold",)
     write_bytes_atomic(path, kind.encode(np.ascontiguousarray(samples), icc_profile))
     return notes
+
+
+def writable_kind(path: Path) -> _Kind:
+    """The format that the ending of `path` names; UsageError where it is none that is written."""
+    kind = _KINDS.get(path.suffix.lower())
+    if kind is None:
+        raise UsageError(f"cannot write {path}: use a name that ends in {', '.join(_KINDS)}")
+    return kind
 
 
 class _Refused(Exception):

@@ -49,6 +49,7 @@ def make_record(
         "command": command,
         "output": shown_path(folder),
         "interrupted": trainer.done < trainer.settings.steps,
+        "stopped_by": trainer.stopped_by,
         "input": source,
         "prompts": dataclasses.asdict(prompts),
         "settings": settings,

@@ -213,7 +213,7 @@ def claim_folder(
             run.discard()
             raise
         finally:
-            if not any((work / name).is_file() for name in (CHECKPOINT, _DELIVERY)):
+            if not any((work / name).is_file() for name in (CHECKPOINT, RECORD, _DELIVERY)):
                 with contextlib.suppress(OSError):
                     _clear(work, outputs)
 

@@ -6,21 +6,19 @@ was never stopped.
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
-import signal
 import statistics
-import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Protocol
 
 import torch
 from torch import Tensor
 
-from .config import PLAIN, EditSettings
+from .config import MAX_STEPS, PLAIN, EditSettings
 from .device import FP32, Precision
+from .endings import Stop
 from .errors import Text2LiveError
 from .generator import Generator
 from .objective import Objective, Rendered
@@ -33,6 +31,7 @@ MAX_LOST = 25
 """After this many in a row, in fp32, it ends."""
 PACE_STEPS = 10
 """Steps that are timed to fix the length of a run with a time limit."""
+_PACE_SHARE = 0.1  # of the time for a run, after which no more of them are timed
 _READ_EVERY = 25  # steps between looks at the device, where looking makes it wait
 
 
@@ -83,6 +82,7 @@ class Trainer:
         self.optimizer = FlatMadgrad(self.generator, self.settings.schedule)
         self.history = History()
         self.done = 0
+        self.stopped_by: str | None = None  # the signal that ended a run early
         self._skipped_in_a_row = 0
         self._unread: list[tuple[Tensor, Tensor, dict[str, float]]] = []
 
@@ -95,13 +95,16 @@ class Trainer:
         copied = copied.to(memory_format=copied.memory_format)
         return copied.to(device).train(), FP32
 
-    def fit_to(self, minutes: float, progress: Progress, stopped: Callable[[], bool]) -> None:
+    def fit_to(
+        self, minutes: float, left: Callable[[], float], progress: Progress, stopped: Stop
+    ) -> None:
         """Fix the number of steps by the median pace of ten, which are then taken back.
 
-        The run is thereby the one that `--steps` of that number gives.
+        Fewer are timed where they would take much of the `minutes`. `left`, asked after them, says
+        how many seconds the training has. The run is thereby the one that `--steps` of that number
+        gives.
         """
         progress.stage("measuring the pace", PACE_STEPS)
-        begin = time.monotonic()
         times = []
         for done in range(1, PACE_STEPS + 1):
             started = time.monotonic()
@@ -109,16 +112,14 @@ class Trainer:
             self.read()
             times.append(time.monotonic() - started)
             progress.advance(done)
-            if stopped():
-                raise KeyboardInterrupt
-        left = 60 * minutes - (time.monotonic() - begin)
-        steps = max(1, int(left / statistics.median(times)))
+            stopped.end()
+            if done > 1 and sum(times) > _PACE_SHARE * 60 * minutes:
+                break
+        steps = max(1, min(MAX_STEPS, int(left() / statistics.median(times))))
         self.settings = dataclasses.replace(self.settings, steps=steps)
         self.start()
 
-    def run(
-        self, progress: Progress, stopped: Callable[[], bool], save: Callable[[], None]
-    ) -> None:
+    def run(self, progress: Progress, stopped: Stop, save: Callable[[], None]) -> None:
         """Train to the end, or until `stopped` says so; both are asked after every step."""
         progress.stage("training", self.settings.steps)
         every = 1 if self.device.type == "cpu" else _READ_EVERY
@@ -130,6 +131,7 @@ class Trainer:
                 progress.advance(self.done, self.history.weighted[-1])
             save()
         self.read()
+        self.stopped_by = stopped.name if self.done < self.settings.steps else None
 
     def step(self) -> None:
         """One step of the optimiser, without waiting for the device."""
@@ -184,26 +186,3 @@ def step_rng(seed: int, step: int) -> torch.Generator:
     """The random numbers of one step, on the CPU so that every device draws the same."""
     mixed = (seed * 0x9E3779B97F4A7C15 + step * 0xBF58476D1CE4E5B9 + 1) % 2**63
     return torch.Generator().manual_seed(mixed)
-
-
-@contextlib.contextmanager
-def catch_interrupt() -> Iterator[Callable[[], bool]]:
-    """Within it, the first Ctrl-C is only noted (ask the function it yields); a second one ends.
-
-    Signals reach the main thread alone: elsewhere nothing is caught.
-    """
-    noted = threading.Event()
-    if threading.current_thread() is not threading.main_thread():
-        yield noted.is_set
-        return
-
-    def note(signum: int, frame: object) -> None:
-        if noted.is_set():
-            raise KeyboardInterrupt
-        noted.set()
-
-    before = signal.signal(signal.SIGINT, note)
-    try:
-        yield noted.is_set
-    finally:
-        signal.signal(signal.SIGINT, before)

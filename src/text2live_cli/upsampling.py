@@ -8,13 +8,15 @@ What either loses against the trained layer is added back.
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from .edit_layer import EditLayer
 from .generator import Generator
-from .resampling import enlarged_rows, shrunk, strips
+from .resampling import Rows, Size, enlarged_rows, resized, strips
 
 MAX_DIRECT_SCALE = 1.2
 """The generator has seen its picture at up to this scale, and can be run there."""
@@ -25,23 +27,50 @@ _CORRECTIONS = 2
 
 def render_at(generator: Generator, source: Tensor, working: Tensor) -> EditLayer:
     """The edit layer (1, ·, H, W) at the size of `source`, trained on `working`, a resized copy."""
+    size = (source.shape[2], source.shape[3])
+    return _joined(render_rows(generator, lambda rows: source[:, :, rows], size, working))
+
+
+def render_rows(
+    generator: Generator, source: Rows, size: Size, working: Tensor
+) -> Iterator[tuple[slice, EditLayer]]:
+    """The same of a source of `size` whose rows are given: some rows of the layer at a time.
+
+    All of them at once where the source is not much larger than `working`.
+    """
     layer = EditLayer.from_rgba(generator(working))
-    scale = source.shape[2] / working.shape[2]
-    if scale == 1:
-        return layer
-    if scale < 1:
-        return EditLayer(*(_shrink(part, source.shape[2:]) for part in layer))
+    scale = size[0] / working.shape[2]
     if scale > MAX_DIRECT_SCALE:
-        return upsample(layer, working, source)
-    large = EditLayer.from_rgba(generator(source))
-    return EditLayer(*(_corrected(a, b).clamp(0, 1) for a, b in zip(large, layer, strict=True)))
+        yield from upsampled(layer, working, source, size)
+        return
+    if scale < 1:
+        layer = EditLayer(*(_shrink(part, size) for part in layer))
+    elif scale > 1:
+        large = EditLayer.from_rgba(generator(source(slice(0, size[0]))))
+        pairs = zip(large, layer, strict=True)
+        layer = EditLayer(*(_corrected(a, b).clamp(0, 1) for a, b in pairs))
+    yield slice(0, size[0]), layer
 
 
 def upsample(layer: EditLayer, small: Tensor, large: Tensor) -> EditLayer:
     """Bring a layer of the picture `small` (1, 3, h, w) to the size of `large` (1, 3, H, W)."""
-    color = _guided(layer.color, small, large)
-    alpha = _guided(layer.alpha, small, large)
-    return EditLayer(color, alpha)
+    size = (large.shape[2], large.shape[3])
+    return _joined(upsampled(layer, small, lambda rows: large[:, :, rows], size))
+
+
+def upsampled(
+    layer: EditLayer, small: Tensor, large: Rows, size: Size
+) -> Iterator[tuple[slice, EditLayer]]:
+    """The same, strip by strip, where `large` gives the rows of a picture of `size`."""
+    guided = _Guided(torch.cat([layer.color, layer.alpha], dim=1), small, large, size)
+    for rows in strips(size):
+        values = guided.rows(rows)
+        yield rows, EditLayer(values[:, :3], values[:, 3:])
+
+
+def _joined(parts: Iterable[tuple[slice, EditLayer]]) -> EditLayer:
+    layers = [part for _, part in parts]
+    return EditLayer(*(torch.cat(planes, dim=2) for planes in zip(*layers, strict=True)))
 
 
 def snap_alpha(alpha: Tensor, cut: float) -> Tensor:
@@ -52,25 +81,38 @@ def snap_alpha(alpha: Tensor, cut: float) -> Tensor:
     return ((alpha - cut) / (1 - 2 * cut)).clamp(0, 1)
 
 
-def _guided(values: Tensor, small: Tensor, large: Tensor) -> Tensor:
-    """Guided upsampling of (1, C, h, w), held between the local extremes of the small values."""
-    size = large.shape[2], large.shape[3]
-    low, high = -F.max_pool2d(-values, 3, 1, 1), F.max_pool2d(values, 3, 1, 1)
-    slope, offset = _local_linear(values, small)
+class _Guided:
+    """Guided upsampling of (1, C, h, w), held between the local extremes of the small values.
 
-    def held(part: Tensor, rows: slice) -> Tensor:
-        above = torch.maximum(part, enlarged_rows(low, size, rows))
-        return torch.minimum(above, enlarged_rows(high, size, rows))
+    What the result lacks against the small values, when shrunk, is found in a pass over all strips
+    for each correction.
+    """
 
-    result = large.new_empty(1, values.shape[1], *size)
-    for rows in strips(size):
-        result[:, :, rows] = held(_apply_linear(slope, offset, large, rows), rows)
-    for _ in range(_CORRECTIONS):
-        lacking = values - shrunk(result, (values.shape[2], values.shape[3]))
-        for rows in strips(size):
-            better = result[:, :, rows] + enlarged_rows(lacking, size, rows)
-            result[:, :, rows] = held(better, rows)
-    return result
+    def __init__(self, values: Tensor, small: Tensor, large: Rows, size: Size) -> None:
+        self._size, self._large = size, large
+        self._low = -F.max_pool2d(-values, 3, 1, 1)
+        self._high = F.max_pool2d(values, 3, 1, 1)
+        self._slope, self._offset = _local_linear(values, small)
+        self._lacking: list[Tensor] = []
+        of = (small.shape[2], small.shape[3])
+        for _ in range(_CORRECTIONS):
+            self._lacking.append(values - resized(self.rows, size, of))
+
+    def rows(self, rows: slice) -> Tensor:
+        """Rows of the result, (1, C, rows, W)."""
+        low, high = (enlarged_rows(x, self._size, rows) for x in (self._low, self._high))
+        result = self._apply_linear(rows).clamp(low, high)
+        for lacking in self._lacking:
+            result = (result + enlarged_rows(lacking, self._size, rows)).clamp(low, high)
+        return result
+
+    def _apply_linear(self, rows: slice) -> Tensor:
+        """slope · guide + offset; axis by axis, to spare memory."""
+        result = enlarged_rows(self._offset, self._size, rows)
+        for axis, guide in enumerate(self._large(rows).unbind(1)):
+            slopes = enlarged_rows(self._slope[None, :, axis], self._size, rows)
+            result += slopes * guide[:, None]
+        return result
 
 
 def _corrected(large: Tensor, small: Tensor) -> Tensor:
@@ -93,15 +135,6 @@ def _local_linear(values: Tensor, guide: Tensor) -> tuple[Tensor, Tensor]:
     offset = mean_values - torch.einsum("cihw,bihw->bchw", slope, mean_guide)
     smooth = _window_mean(slope.reshape(1, channels * 3, height, width))
     return smooth.view(channels, 3, height, width), _window_mean(offset)
-
-
-def _apply_linear(slope: Tensor, offset: Tensor, guide: Tensor, rows: slice) -> Tensor:
-    """slope · guide + offset at some rows of the guide; axis by axis, to spare memory."""
-    size = guide.shape[2], guide.shape[3]
-    result = enlarged_rows(offset, size, rows)
-    for axis, planes in enumerate(slope.unbind(1)):
-        result += enlarged_rows(planes[None], size, rows) * guide[:, axis : axis + 1, rows]
-    return result
 
 
 def _window_mean(x: Tensor) -> Tensor:

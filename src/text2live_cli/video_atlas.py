@@ -14,6 +14,7 @@ from .atlas.settings import FILE_OPTIONS
 from .atlas.store import ATLAS, Atlas, read_atlas
 from .atlas_fit import begun_with, default_folder, fit_atlas
 from .checkpoint_files import sha256_of
+from .endings import Stopped
 from .errors import UsageError
 from .progress import Progress
 from .run_folder import CHECKPOINT
@@ -109,7 +110,7 @@ class ClipAtlas:
         )
         if result.interrupted:
             progress.message("the fit was stopped: the same command with --resume goes on")
-            raise KeyboardInterrupt
+            raise Stopped.by(result.record["stopped_by"])
         return read_atlas(self.folder)
 
     def _tell_of_the_fit(self, options: dict[str, Any], progress: Progress) -> None:

@@ -20,6 +20,7 @@ from .atlas.layers import Side
 from .atlas.store import ATLAS, Atlas
 from .charts import write_loss_chart
 from .checkpoint import Checkpoint
+from .checkpoint_clock import CheckpointClock
 from .clip_guide import load_guide
 from .config import resolve_video_settings
 from .device import (
@@ -31,6 +32,9 @@ from .device import (
 )
 from .errors import UsageError
 from .image_region import describe_region, write_region
+from .keeping import keeping
+from .memory import clip_need, require_memory
+from .preflight import require_room, video_bytes
 from .progress import Progress, Silent
 from .prompts import slug
 from .run_folder import CHECKPOINT, EDIT_VIDEO, claim_folder, explained
@@ -38,11 +42,12 @@ from .self_test import edit_step
 from .texts import check_texts, require_text, shown_path
 from .video import Clip, open_clip
 from .video_atlas import ClipAtlas
-from .video_region import Shown, find_atlas_region, read_pointed
+from .video_region import Shown, find_atlas_region, fitted_frame, read_pointed
 from .video_result import (
     LAYER_FORMATS,
     AtlasEdit,
     Edit,
+    delivery_seconds,
     write_atlas_layer,
     write_report,
     write_videos,
@@ -104,6 +109,7 @@ def edit_video(
     resume: bool = False,
     minutes: float | None = None,
     save_every: int | None = None,
+    checkpoint_every: float | None = None,
     progress: Progress | None = None,
     **overrides: Any,
 ) -> VideoResult:
@@ -126,9 +132,10 @@ def edit_video(
     side = _check_choices(atlas, layer_formats, baseline, onto)
     source = Path(source)
     device = choose_device(overrides.get("device") or "auto", edit_step, progress)
-    chosen = preset or ("draft" if device.type == "cpu" else "paper")
+    chosen = ("draft" if device.type == "cpu" else "paper") if preset is None else preset
     settings = resolve_video_settings(chosen, clip, side == "foreground", **overrides)
     edit_run.check_limits(minutes, save_every, overrides.get("steps"))
+    clock = CheckpointClock(checkpoint_every)
     folder = Path(output) if output else Path(f"{source.stem}.{atlas}.{slug(prompt)}")
     _check_folder(folder, source)
     require_encoders(layer_formats)
@@ -143,10 +150,13 @@ def edit_video(
     # Where a stopped fit goes on, the edit after it begins anew.
     resume_edit = resume and not (clip_atlas and clip_atlas.resumes)
     used = [source, masks, pointed.path, atlas_dir, clip_weights]
-    with claim_folder(folder, EDIT_VIDEO, used) as run:
+    with claim_folder(folder, EDIT_VIDEO, used) as run, keeping(run):
         run.open(overwrite, resume_edit)
         if clip_atlas:
             clip_atlas.read()
+            if clip_atlas.fitted and pointed.given:
+                fitted_frame(clip_atlas.fitted, pointed)
+        require_room(folder, video_bytes(read.count * read.height * read.width, layer_formats))
         below = clip_atlas.layers_of(Path(onto), folder) if clip_atlas and onto else []
         prepare(device)
         precision = choose_precision(settings.precision, device, progress)
@@ -156,6 +166,8 @@ def edit_video(
         guide = load_guide(clip, Path(clip_weights) if clip_weights else None, progress)
         guide.to(device)
         size = training_size(read, settings)
+        if device.type == "cpu":
+            require_memory(clip_need(guide, settings, size, read.count), "lower --size or --views")
         middle = _middle_frame(read, clip_atlas.fitted if clip_atlas else None, size, device)
         prompts = edit_run.resolve_prompts(prompt, roi, screen, also, keep, guide, middle, progress)
         fit = {"masks": masks, "foreground": foreground}
@@ -168,7 +180,8 @@ def edit_video(
         else:
             hint = prompts.roi if side == "foreground" else None
             encoder = {"clip": clip, "clip_weights": clip_weights, "device": settings.device}
-            fitted = clip_atlas.complete(fit, hint, encoder, progress).on(device)
+            how = {**encoder, "checkpoint_every": checkpoint_every}
+            fitted = clip_atlas.complete(fit, hint, how, progress).on(device)
             uncovered = tell_uncovered(read, fitted)
             for note in uncovered:
                 progress.message(note)
@@ -196,16 +209,19 @@ def edit_video(
         }
         job = edit_run.describe_job(inputs, prompts, trainer, guide)
         preview = partial(scene.preview, trainer)
-        saver = edit_run.Saver(run.work, trainer, job, preview, save_every, progress)
+        saver = edit_run.Saver(run.work, trainer, job, preview, save_every, clock, progress)
         if not resume_edit:
             run.begin(progress)
             if shown is not None:
                 region_files = run.work / "region.png", run.work / "mask.png"
                 write_region(*region_files, shown.frame, shown.region)
         prepared = time.monotonic()
-        pace = edit_run.resume_or_begin(checkpoint, saver, minutes, progress)
+        limit = None
+        if minutes:
+            delivery = partial(delivery_seconds, read, partial(scene.edit, trainer), layer_formats)
+            limit = edit_run.TimeLimit(minutes, begin, delivery)
+        pace = edit_run.resume_or_begin(checkpoint, saver, limit, progress)
         trained = time.monotonic()
-        saver.save()
         with explain_out_of_memory(IN_DELIVERY):
             edit = scene.edit(trainer, progress)
             told += write_videos(run.work, read, edit, layer_formats, progress)
@@ -233,6 +249,7 @@ def edit_video(
         write_report(run.work, read, edit, made, told)
         record.write_record(run.work, made)
         delivered = run.deliver(not made["interrupted"], progress)
+    saver.require_saved(delivered)
     return VideoResult(delivered, made["interrupted"], made)
 
 

@@ -105,7 +105,7 @@ def find_atlas_region(
     if rule == "paper" and not pointed.given:
         return scene, None
     if pointed.given:
-        number = _fitted_frame(scene.atlas, pointed)
+        number = fitted_frame(scene.atlas, pointed)
         shown = _frame_region(scene, number, guide, prompts, pointed, progress)
         numbers, frames, regions = [number], [shown.frame], [shown.region]
     else:
@@ -138,7 +138,8 @@ def find_atlas_region(
     return replace(scene, region=example), shown
 
 
-def _fitted_frame(atlas: Atlas, pointed: Pointed) -> int:
+def fitted_frame(atlas: Atlas, pointed: Pointed) -> int:
+    """The number of the frame that was pointed at; raises UsageError where it was not fitted."""
     number = atlas.frames[0] if pointed.frame is None else pointed.frame
     if number not in atlas.frames:
         raise UsageError(

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from itertools import islice
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -21,7 +24,7 @@ from .atomic import write_text_atomic
 from .compositing import lay_over
 from .edit_layer import GREEN_SCREEN
 from .media import to_uint, write_picture
-from .progress import Progress
+from .progress import Progress, Silent
 from .training import Trainer
 from .video import Clip, open_clip
 from .video_report import VideoReport, video_report_html
@@ -30,6 +33,9 @@ from .video_writing import webm_bytes, write_layer_frames, write_layer_video, wr
 REPORT = "report.html"
 LAYER_FORMATS = ("mov", "webm", "png", "none")
 _REPORT_SIDE = 640  # longest side of its videos, pixels
+_REPORT_FILMS = 3
+_TRIED_FRAMES = 8
+_ATLAS_PICTURES = 3  # times as long as painting the edit: painted, saved, and in the report
 
 Frames = Iterator[NDArray[np.uint8]]
 
@@ -143,6 +149,41 @@ def write_videos(
     for note in notes:
         progress.message(note)
     return notes
+
+
+@dataclass(frozen=True)
+class _Beginning:
+    """The first frames of an edit."""
+
+    edit: Edit
+    count: int
+
+    def composited(self, progress: Progress) -> Frames:
+        return islice(self.edit.composited(progress), self.count)
+
+    def on_green(self, progress: Progress) -> Frames:
+        return islice(self.edit.on_green(progress), self.count)
+
+    def by_itself(self, progress: Progress) -> Frames:
+        return islice(self.edit.by_itself(progress), self.count)
+
+
+def delivery_seconds(
+    clip: Clip, make_edit: Callable[[], Edit], layer_formats: Sequence[str]
+) -> float:
+    """How long edit, videos and report will take: tried on the first frames, by their number."""
+    begin = time.monotonic()
+    edit = make_edit()
+    once = time.monotonic() - begin
+    count = min(clip.count, _TRIED_FRAMES)
+    end = clip.times[count] if count < clip.count else clip.end
+    part = replace(clip, count=count, times=clip.times[:count], end=end)
+    begin = time.monotonic()
+    with tempfile.TemporaryDirectory() as folder:
+        write_videos(Path(folder), part, _Beginning(edit, count), layer_formats, Silent())
+    for _ in range(_REPORT_FILMS):
+        webm_bytes(_small(part, part), part.rate)
+    return _ATLAS_PICTURES * once + (time.monotonic() - begin) * clip.count / count
 
 
 def write_atlas_layer(folder: Path, edit: AtlasEdit) -> dict[str, Any]:

@@ -150,6 +150,12 @@ def require_encoders(layer_formats: Sequence[str]) -> None:
             _require_encoder(kind_of_layer.encoder, kind_of_layer.instead)
 
 
+def require_writable(path: Path, alpha: bool = False) -> None:
+    """Raise, before there are frames (with `alpha`), what `write_video` would for this ending."""
+    kind = kind_of(path, ALPHA_KINDS if alpha else KINDS)
+    _require_encoder(kind.encoder, kind.instead)
+
+
 def _require_encoder(encoder: str, instead: str) -> None:
     with named_encoder(encoder, instead):
         av.codec.Codec(encoder, "w")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Protocol
@@ -11,6 +10,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
+from ..checkpoint_clock import CheckpointClock
 from ..errors import Text2LiveError, UsageError
 from ..outside import whole_number
 from ..progress import Progress
@@ -26,7 +26,6 @@ from .layers import AtlasModel
 
 _FORMAT = "text2live-fit/1"
 _MAX_LOST = 25  # steps in a row that are not finite
-_CHECKPOINT_SECONDS = 60.0
 _READ_EVERY = 25  # steps between looks at the device, where looking makes it wait
 
 
@@ -69,20 +68,35 @@ class Fitter:
         self,
         path: Path,
         job: dict[str, Any],
+        clock: CheckpointClock,
         progress: Progress,
         stopped: Callable[[], bool],
-    ) -> None:
-        """Fit to the end, or until `stopped` says so; a checkpoint is written by the clock."""
+    ) -> Text2LiveError | None:
+        """Fit to the end, or until `stopped` says so; checkpoints by `clock` and at the end.
+
+        Returns why the last one could not be written: that is no reason to lose the fit.
+        """
         progress.stage("fitting", self.steps)
-        saved = time.monotonic()
+        clock.begin(self.done)
         every = 1 if self.device.type == "cpu" else _READ_EVERY
         while self.done < self.steps and not stopped():
             self.step()
             if self.done % every == 0 or self.done == self.steps:
                 progress.advance(self.done, self.read())
-            if time.monotonic() - saved > _CHECKPOINT_SECONDS:
+            if clock.due(self.done, self.steps):
+                self._try_save(path, job, clock, progress)
+        return self._try_save(path, job, clock, progress)
+
+    def _try_save(
+        self, path: Path, job: dict[str, Any], clock: CheckpointClock, progress: Progress
+    ) -> Text2LiveError | None:
+        try:
+            with clock.saving(self.done):
                 self.save(path, job)
-                saved = time.monotonic()
+        except Text2LiveError as error:
+            progress.warning(f"no checkpoint for now: {error}")
+            return error
+        return None
 
     def step(self) -> None:
         """One step of Adam, without waiting for the device; left out where it is not finite."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from itertools import pairwise
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import torch
@@ -23,6 +23,9 @@ from .foreground import (
     masks_from_text,
 )
 from .settings import FitSettings, Span, fit_hints
+
+if TYPE_CHECKING:
+    from ..clip_guide import ClipGuide
 
 FLOW = "flow.safetensors"
 _CPU_SIZE, _GPU_SIZE = 240, 432  # working short side by default
@@ -60,10 +63,11 @@ def read_material(
     times = [time.monotonic()]
     frames = _read_frames(clip, span, size, progress)
     times.append(time.monotonic())
+    given = _given_masks(clip, span, settings, size)  # first, since they may be refused
     flow = _find_flow(frames, clip, span, settings, folder, device, progress)
     times.append(time.monotonic())
     progress.stage("finding the foreground", len(frames), "frame")
-    foreground = _find_foreground(frames, flow, clip, span, settings, device, progress)
+    foreground = given or _find_foreground(frames, flow, clip, span, settings, device, progress)
     for note in foreground.notes:
         progress.message(note)
     times.append(time.monotonic())
@@ -110,6 +114,15 @@ def _find_flow(
     return load_flow(path, of) or flow
 
 
+def _given_masks(
+    clip: Clip, span: Span, settings: FitSettings, size: tuple[int, int]
+) -> Foreground | None:
+    if settings.masks is None:
+        return None
+    names = [clip.pictures[i].stem for i in span.numbers] if clip.pictures else None
+    return masks_from_files(settings.masks, names, len(span.numbers), size, span.numbers)
+
+
 def _find_foreground(
     frames: NDArray[np.uint8],
     flow: Flow,
@@ -119,10 +132,6 @@ def _find_foreground(
     device: torch.device,
     progress: Progress,
 ) -> Foreground:
-    size = (frames.shape[1], frames.shape[2])
-    if settings.masks is not None:
-        names = [clip.pictures[i].stem for i in span.numbers] if clip.pictures else None
-        return masks_from_files(settings.masks, names, len(frames), size, span.numbers)
     hints = fit_hints(settings, span, clip)
     if hints.given:
         frame = round((min(hints.frames) - span.first) / span.every)
@@ -137,18 +146,26 @@ def _find_foreground(
     return masks_from_motion(frames, flow, progress)
 
 
-def _relevancy(
-    frames: NDArray[np.uint8], settings: FitSettings, device: torch.device, progress: Progress
-) -> NDArray[np.float32]:
-    """Where the encoder sees the foreground's text, (K, h, w) in [0, 1]."""
+def read_words(
+    settings: FitSettings, device: torch.device, progress: Progress
+) -> tuple[ClipGuide, str]:
+    """The encoder that finds the foreground, and the text for it, checked."""
     from ..clip_guide import load_guide  # only here: an encoder may have to be fetched
     from ..prompts import check_text
-    from ..relevancy import make_query, relevancy_map
 
     guide = load_guide(settings.clip, settings.clip_weights, progress)
     guide.to(device)
     wanted = settings.foreground or settings.foreground_hint or ""
-    text = check_text("--foreground", wanted, guide, progress)
+    return guide, check_text("--foreground", wanted, guide, progress)
+
+
+def _relevancy(
+    frames: NDArray[np.uint8], settings: FitSettings, device: torch.device, progress: Progress
+) -> NDArray[np.float32]:
+    """Where the encoder sees the foreground's text, (K, h, w) in [0, 1]."""
+    from ..relevancy import make_query, relevancy_map
+
+    guide, text = read_words(settings, device, progress)
     pictures = torch.from_numpy(frames).to(device).permute(0, 3, 1, 2).float() / 255
     with torch.no_grad():
         maps = relevancy_map(guide, pictures, [make_query(guide, text)])

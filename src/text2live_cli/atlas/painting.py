@@ -18,10 +18,11 @@ from torch import Tensor
 from ..clip_frames import transparency_note
 from ..errors import Text2LiveError, UsageError
 from ..media import Picture, read_picture, to_uint, to_unit
+from ..preflight import require_file_place
 from ..progress import Progress, Silent
 from ..run_folder import check_output
 from ..video import Clip, open_clip
-from ..video_writing import keeps_alpha, write_layer_frames, write_video
+from ..video_writing import keeps_alpha, require_writable, write_layer_frames, write_video
 from .discretise import AtlasPicture, discretise
 from .footage import composited, find_atlas, result_layers, stacked, tell_uncovered
 from .layers import SIDES, Maps, Side
@@ -82,6 +83,9 @@ def composite_clip(
         )
     if not 0 <= opacity <= 1:
         raise UsageError(f"--opacity {opacity}: must be from 0 to 1")
+    if not is_folder:
+        require_writable(output)
+        require_file_place("-o", output)
     found = Path(atlas_dir) if atlas_dir is not None else find_atlas(source)
     painted_frames = [text.partition(":")[2] for text in frame_edits]
     inputs = [source, found, fg_layer, bg_layer, *painted_frames, *results]
@@ -95,6 +99,8 @@ def composite_clip(
     atlas = read_atlas(folder)
     atlas.require_clip(clip, folder)
     alpha = clip.transparent and (is_folder or keeps_alpha(output))
+    if alpha and not is_folder:
+        require_writable(output, alpha)
     for note in clip.notes + tell_uncovered(clip, atlas):
         if not (alpha and note == transparency_note(clip.path)):
             progress.message(note)

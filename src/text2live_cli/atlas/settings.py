@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..config import DEVICES, require_one_of
+from ..config import DEVICES, MAX_SEED, MAX_SIZE, MAX_STEPS, require_one_of, require_whole
 from ..errors import UsageError
 from ..hints import Hints, parse_hints
 from ..texts import require_text
@@ -21,6 +21,7 @@ FILE_OPTIONS = ("masks", "clip_weights", "flow_dir", "import_nla", "export_nla")
 """The options that name a file or folder."""
 MIN_SIZE = 64
 """Short side of the smallest fit, pixels."""
+_NUMBER = r"(?:[0-9]{1,9})"  # no frame and no pixel has a longer one
 
 
 @dataclass(frozen=True)
@@ -61,12 +62,11 @@ class FitSettings:
         require_one_of("--flow", self.flow, FLOWS)
         require_one_of("--device", self.device, DEVICES)
         for flag, value in (("--every", self.every), ("--steps", self.steps)):
-            if value is not None and value < 1:
-                raise UsageError(f"{flag} {value}: must be at least 1")
-        if self.seed < 0:
-            raise UsageError(f"--seed {self.seed}: must be 0 or more")
-        if self.size is not None and self.size < MIN_SIZE:
-            raise UsageError(f"--size {self.size}: must be at least {MIN_SIZE}")
+            if value is not None:
+                require_whole(flag, value, 1, MAX_STEPS)
+        require_whole("--seed", self.seed, 0, MAX_SEED)
+        if self.size is not None:
+            require_whole("--size", self.size, MIN_SIZE, MAX_SIZE)
         pointed = "--box" if self.box else "--point"
         given = {
             "--masks": self.masks,
@@ -108,9 +108,9 @@ def choose_span(settings: FitSettings, clip: Clip) -> Span:
     """The frames to fit. Raises UsageError where the clip has not two of them."""
     first, end = 0, clip.count
     if settings.frames is not None:
-        match = re.fullmatch(r"(\d*):(\d*)", settings.frames.strip())
+        match = re.fullmatch(rf"({_NUMBER}?):({_NUMBER}?)", settings.frames.strip())
         if match is None:
-            raise UsageError(f"--frames {settings.frames}: must be A:B, such as 0:40")
+            raise UsageError(f"--frames {settings.frames[:60]}: must be A:B, such as 0:40")
         first = int(match[1] or 0)
         end = int(match[2] or clip.count)
         if not first < end <= clip.count:
