@@ -109,7 +109,9 @@ def one(
         return f"ended with {process.returncode} WRONG"
     begun = (output / CHECKPOINT).exists()
     for _ in range(MAX_RUNS if killed else 0):
-        resume = ("--resume",) if (output / CHECKPOINT).exists() else ()
+        # Killed before a checkpoint, an edit has its region there, which is not to be replaced.
+        anew = ("--overwrite",) if output.exists() and any(output.iterdir()) else ()
+        resume = ("--resume",) if (output / CHECKPOINT).exists() else anew
         if start(inputs, (*command, *resume)).wait() == 0:
             break
     else:

@@ -23,7 +23,7 @@ from text2live_cli.errors import UnexpectedError
 from text2live_cli.keeping import as_known, keeping
 from text2live_cli.media import write_picture
 from text2live_cli.progress import Silent
-from text2live_cli.run_folder import CHECKPOINT
+from text2live_cli.run_folder import CHECKPOINT, EDIT_IMAGE, RunFolder
 from text2live_cli.swatch.painter import paint_scene
 
 SETTINGS = {"clip": "swatch", "preset": "draft", "views": 1, "steps": 4}
@@ -208,6 +208,20 @@ def test_errors_of_the_system_come_with_their_path(
     assert one_line(result) == f"error: some/file: Permission denied; {KEPT}"
 
 
+def test_what_is_kept_beside_a_former_result_is_told(
+    cup: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = Path("cup.golden-cup")
+    former = edit_image(cup, "golden cup", **SETTINGS).layer.read_bytes()
+    fail_at(2, KeyError("nothing"), monkeypatch)
+    with pytest.raises(UnexpectedError) as failed:
+        edit_image(cup, "golden cup", overwrite=True, checkpoint_every=0, **SETTINGS)
+    work = Path(".cup.golden-cup.partial")
+    assert failed.value.kept == f"the checkpoint in {work} is kept: --resume goes on"
+    assert (work / CHECKPOINT).exists()
+    assert (folder / "layer.png").read_bytes() == former
+
+
 def test_usage_errors_are_json_too(cup: Path) -> None:
     result = run("edit-image", cup, "golden cup", *QUICK, "--size", 3, "--json")
     assert result.exit_code == 2
@@ -225,7 +239,7 @@ def test_what_the_program_does_not_know_stays_what_it_is() -> None:
     assert as_known(own) is own
     assert isinstance(as_known(RuntimeError("a tensor")), UnexpectedError)
     assert "out of memory" in str(as_known(MemoryError()))
-    with pytest.raises(UsageError) as refused, keeping(Path()):
+    with pytest.raises(UsageError) as refused, keeping(RunFolder(Path(), Path(), EDIT_IMAGE)):
         raise UsageError("not so")
     assert str(refused.value) == "not so"
 
