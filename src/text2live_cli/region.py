@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .errors import Text2LiveError
-from .grabcut import Mask, closed, grab, opened
+from .grabcut import Mask, closed, grab, odd, opened
 from .hints import Box, Hints, Point
 from .matting import Map, matted
 
@@ -28,7 +28,7 @@ _MOST = 0.85  # of the picture: a cut-out of more has found nothing
 _LEAST = 0.001
 _DISC = 0.025  # of the short side: around a point, its radius
 _GROWTH = 0.02  # of the short side: so far may an edit pass the region that it was shown
-_SPECK, _HOLE = 5, 9  # pixels at the size of the cut-out
+_SPECK, _HOLE = 5 / _SHORT, 9 / _SHORT  # of the short side: what is cleaned away, and filled
 
 
 class Region(NamedTuple):
@@ -222,7 +222,8 @@ def _agreement(masks: list[Mask]) -> float:
 
 
 def _cleaned(mask: Mask) -> Mask:
-    return closed(opened(mask, _SPECK), _HOLE)
+    speck, hole = (max(3, odd(share * min(mask.shape))) for share in (_SPECK, _HOLE))
+    return closed(opened(mask, speck), hole)
 
 
 def small_copy(picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
