@@ -18,6 +18,7 @@ import pytest
 from tests.commands import StopAt, assert_interrupted_well, one_line, run
 from text2live_cli import Text2LiveError, UsageError, edit_image, endings
 from text2live_cli.checkpoint_clock import CheckpointClock
+from text2live_cli.config import CHANNELS_LAST
 from text2live_cli.console import ConsoleProgress, EnduringStream
 from text2live_cli.endings import Stop, Stopped, catch_signals, signals_raise
 from text2live_cli.errors import UnexpectedError
@@ -153,7 +154,10 @@ def test_a_training_goes_on_without_a_reader(cup: Path) -> None:
         command = [sys.executable, "-m", "text2live_cli", "edit-image", str(cup), "golden cup"]
         streams = {"stdout": writer, "stderr": None if close else writer}
         done = subprocess.run(
-            [*command, *QUICK, "-o", output, "--json"], **streams, close_fds=True, timeout=120
+            [*command, *QUICK, "--layout", CHANNELS_LAST, "-o", output, "--json"],
+            **streams,
+            close_fds=True,
+            timeout=300,
         )
         os.close(writer)
         assert done.returncode == 0

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -149,9 +150,21 @@ def resolve_region(
         progress.message(note)
     progress.message(
         f"region from {region.origin}: {region.share:.0%} of the picture,"
-        f" certainty {region.certainty:.2f}"
+        f" certainty {region.certainty:.2f}{_standing_out(relevancy, region)}"
     )
     return region
+
+
+def _standing_out(relevancy: Map | None, region: Region) -> str:
+    """How much more relevant to the text the region is than what is beside it, in words."""
+    if relevancy is None:
+        return ""
+    size = relevancy.shape[1], relevancy.shape[0]
+    inside = cv2.resize(region.target, size, interpolation=cv2.INTER_AREA) > 0.5
+    if inside.all() or not inside.any():
+        return ""
+    there, beside = relevancy[inside].mean(), relevancy[~inside].mean()
+    return f"; the text's map is {there:.2f} in it, {beside:.2f} beside it"
 
 
 def text_map(guide: ClipGuide, picture: NDArray[np.uint8], text: str) -> Map:
