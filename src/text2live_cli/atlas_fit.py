@@ -219,7 +219,7 @@ def _describe_job(
     for field in dataclasses.fields(settings):
         value = getattr(settings, field.name)
         if field.name not in ("frames", "export_nla"):
-            value = list(value) if isinstance(value, tuple) else value
+            value = list(value) or None if isinstance(value, tuple) else value
             job[field.name.replace("_", "-")] = str(value) if isinstance(value, Path) else value
     job.update(size=f"{size[1]}×{size[0]}", device=device.type, steps=settings.resolved().steps)
     for name in ("masks", "flow-dir", "import-nla", "clip-weights"):

@@ -32,6 +32,11 @@ class Box(NamedTuple):
     height: float
     frame: int | None = None
 
+    def holds(self, point: Point) -> bool:
+        """Whether the point lies in it."""
+        across, down = point.x - self.x, point.y - self.y
+        return 0 <= across <= self.width and 0 <= down <= self.height
+
 
 class Hints(NamedTuple):
     """What a user points at: the object is in `box`, at `points` and not at `not_points`."""
@@ -47,7 +52,7 @@ class Hints(NamedTuple):
 
     @property
     def frames(self) -> set[int]:
-        """The frames of a clip that they are on."""
+        """The frames of a clip that are named; those that name none are on the same."""
         boxes = () if self.box is None else (self.box,)
         numbers = (hint.frame for hint in (*boxes, *self.points, *self.not_points))
         return {number for number in numbers if number is not None}
@@ -77,10 +82,13 @@ def parse_hints(
         tuple(_parse_point("--point", text, size, frames) for text in points),
         tuple(_parse_point("--not", text, size, frames) for text in not_points),
     )
+    for text, point in zip(points, hints.points, strict=True):
+        if hints.box is not None and not hints.box.holds(point):
+            raise UsageError(f"--point {text}: it lies outside of --box {box}")
     if hints.not_points and not hints.given:
         raise UsageError("--not: it says what is beside the object; add a --point or a --box on it")
     for text, point in zip(not_points, hints.not_points, strict=True):
-        if point in hints.points:
+        if point[:2] in {place[:2] for place in hints.points}:
             raise UsageError(f"--not {text}: the same point is a --point; leave one of them out")
     if frames is not None and len(hints.frames) > 1:
         numbers = " and ".join(map(str, sorted(hints.frames)))
@@ -119,13 +127,9 @@ def _parse(
         )
     if frame is not None and frames is None:
         raise UsageError(f"{flag} {text}: @{frame} names a frame, and a picture has none")
-    number = None
-    if frames is not None:
-        number = frames.start if frame is None else int(frame)
-        if number not in range(frames.start, frames.stop):
-            raise UsageError(
-                f"{flag} {text}: frame {number} is not in {frames.start}:{frames.stop}"
-            )
+    number = None if frame is None else int(frame)
+    if number is not None and frames is not None and number not in frames:
+        raise UsageError(f"{flag} {text}: frame {number} is not in {frames.start}:{frames.stop}")
     shares = []
     for axis, length in enumerate(lengths):
         assert length is not None

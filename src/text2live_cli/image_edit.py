@@ -176,8 +176,8 @@ def edit_image(
             "input": picture.sha256,
             "mask": None if drawn is None else record.hash_array(drawn),
             "box": box,
-            "points": list(points),
-            "not": list(not_points),
+            "points": list(points) or None,
+            "not": list(not_points) or None,
         }
         job = edit_run.describe_job(inputs, prompts, trainer, guide)
         preview = partial(_preview, trainer, scene)

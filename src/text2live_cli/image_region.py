@@ -182,8 +182,9 @@ def seen_colors(picture: Picture) -> NDArray[np.uint8]:
 
 def write_region(shown: Path, mask: Path, picture: NDArray[np.uint8], region: Region) -> None:
     """Write `shown`, the picture dimmed outside of the region, and `mask`, its target."""
-    write_picture(shown, dimmed(picture, region.target))
-    write_picture(mask, to_uint(region.target, 255))
+    drawn = region.target if region.matte is None else region.matte
+    write_picture(shown, dimmed(picture, drawn))
+    write_picture(mask, to_uint(drawn, 255))
 
 
 def dimmed(picture: NDArray[np.uint8], target: Map) -> NDArray[np.uint8]:

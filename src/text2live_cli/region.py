@@ -6,6 +6,7 @@ points the object is cut out around them; a mask is taken as it is. How, and why
 
 from __future__ import annotations
 
+import math
 from typing import NamedTuple
 
 import cv2
@@ -13,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .errors import Text2LiveError
-from .grabcut import Mask, closed, grab, opened
+from .grabcut import Mask, closed, grab, odd, opened
 from .hints import Box, Hints, Point
 from .matting import Map, matted
 
@@ -26,9 +27,15 @@ _ALIKE = 20.0  # ΔE: a border that differs less from the points may be the obje
 _BLURS = (3.0, 2.0, 4.5)  # of the watershed, pixels; again, to see how sure it is
 _MOST = 0.85  # of the picture: a cut-out of more has found nothing
 _LEAST = 0.001
+_FLAT = 2.0  # levels of 255: a picture that varies less has one colour
+_UNSURE = 0.6  # certainty under which a text's region is worth a look
+_ADVICE = "--box or --point can say where it is"
+_SMALL_BOX = 20  # pixels of a box's smaller side, at the size of the cut-out
+_AROUND = 0.5  # of a box's sides: what is looked at around it
+_INSETS = (0.0, 0.06, 0.12)  # of a box's sides, to see how sure its cut-out is
 _DISC = 0.025  # of the short side: around a point, its radius
 _GROWTH = 0.02  # of the short side: so far may an edit pass the region that it was shown
-_SPECK, _HOLE = 5, 9  # pixels at the size of the cut-out
+_SPECK, _HOLE = 5 / _SHORT, 9 / _SHORT  # of the short side: what is cleaned away, and filled
 
 
 class Region(NamedTuple):
@@ -72,11 +79,11 @@ def region_from_text(picture: NDArray[np.uint8], relevancy: Map) -> Region:
     notes: tuple[str, ...] = ()
     if not _LEAST < mask.mean() < _MOST:
         certainty = 0.0
-        what = "nothing" if mask.mean() <= _LEAST else "hardly anything but it"
-        notes = (
-            f"the text stands out from {what} in the picture: its rough map serves as the region;"
-            " --box or --point can say where it is",
-        )
+        everywhere = (coarse > _PERHAPS).mean() > 0.5
+        what = "fits nearly all of the picture" if everywhere else "stands out nowhere in it"
+        notes = (f"the text {what}: its rough map serves as the region; {_ADVICE}",)
+    elif certainty < _UNSURE:
+        notes = (f"not sure of the region: {_ADVICE}",)
     blend = certainty * mask + (1 - certainty) * coarse
     size = picture.shape[0], picture.shape[1]
     return Region(_resized(blend, size), None, None, "text", certainty, notes)
@@ -88,25 +95,64 @@ def region_from_hints(picture: NDArray[np.uint8], hints: Hints, relevancy: Map |
     The text's map (h, w), if there is one, helps to say where to begin. Raises Text2LiveError where
     nothing stands out.
     """
-    small = small_copy(picture)
-    coarse = None if relevancy is None else _resized(relevancy, small.shape[:2])
-    mask, certainty = cut_out_hints(small, hints, coarse)
-    if mask.mean() <= _LEAST:
+    size = picture.shape[0], picture.shape[1]
+    window = _window(hints.box, size)
+    part = picture[window]
+    small = small_copy(part)
+    coarse = None
+    if relevancy is not None:
+        coarse = _resized(_resized(relevancy, size)[window], small.shape[:2])
+    mask, certainty = cut_out_hints(small, _seen_in(window, hints, size), coarse)
+    flat = small.std(axis=(0, 1)).max() < _FLAT
+    if flat or mask.mean() <= _LEAST or (hints.box is None and mask.mean() > _MOST):
         raise Text2LiveError(
             f"{picture.shape[1]}×{picture.shape[0]}: nothing stands out at the {hints.describe()};"
-            " draw --box closer around the object, or add --point on it"
+            " draw --box closer around the object, or add --point on it and --not beside it"
         )
-    size = picture.shape[0], picture.shape[1]
-    target = _resized(mask.astype(np.float32), size)
-    limit = _resized(grown(mask), size)
+    reach = _GROWTH * min(size) * small.shape[0] / part.shape[0]
+    target, limit = np.zeros(size, np.float32), np.zeros(size, np.float32)
+    target[window] = _resized(mask.astype(np.float32), part.shape)
+    limit[window] = _resized(grown(mask, reach), part.shape)
     return Region(target, limit, matted(target, picture), hints.describe(), certainty)
+
+
+def _window(box: Box | None, size: tuple[int, int]) -> tuple[slice, slice]:
+    """Rows and columns that are looked at: all, or a box so small that it would be lost in that,
+    and half its size around it.
+    """
+    least = _SMALL_BOX / _SHORT * min(size)
+    if box is None or min(box.height * size[0], box.width * size[1]) >= least:
+        return slice(0, size[0]), slice(0, size[1])
+    spans = []
+    for start, length, count in ((box.y, box.height, size[0]), (box.x, box.width, size[1])):
+        low, high = start - _AROUND * length, start + (1 + _AROUND) * length
+        spans.append(slice(max(math.floor(low * count), 0), min(math.ceil(high * count), count)))
+    return spans[0], spans[1]
+
+
+def _seen_in(window: tuple[slice, slice], hints: Hints, size: tuple[int, int]) -> Hints:
+    """Hints on a picture of `size`, as shares of a window of it; what is beside it is left out."""
+    rows, columns = window
+    tall, wide = (rows.stop - rows.start) / size[0], (columns.stop - columns.start) / size[1]
+    top, left = rows.start / size[0], columns.start / size[1]
+
+    def moved(points: tuple[Point, ...]) -> tuple[Point, ...]:
+        placed = [Point((p.x - left) / wide, (p.y - top) / tall) for p in points]
+        return tuple(p for p in placed if 0 <= p.x <= 1 and 0 <= p.y <= 1)
+
+    box = hints.box
+    if box is not None:
+        place = (box.x - left) / wide, (box.y - top) / tall
+        box = Box(*place, box.width / wide, box.height / tall)
+    return Hints(box, moved(hints.points), moved(hints.not_points))
 
 
 def region_from_mask(mask: Map, shown: Region | None = None) -> Region:
     """The region that a mask (H, W) in [0, 1] draws; with a `shown` one, what both have."""
     if shown is None:
         return Region(mask, mask, mask, "mask", 1.0)
-    limit, matte = (mask if x is None else mask * x for x in (shown.limit, shown.matte))
+    assert shown.limit is not None and shown.matte is not None, "it comes from hints"
+    limit, matte = mask * shown.limit, mask * shown.matte
     origin = f"mask and {shown.origin}"
     return Region(mask * shown.target, limit, matte, origin, shown.certainty, shown.notes)
 
@@ -138,8 +184,11 @@ def cut_out_hints(picture: NDArray[np.uint8], hints: Hints, relevancy: Map | Non
         starts = [_basin(picture, inside, outside, blur) for blur in _BLURS]
         never = outside
     else:
-        assert framed is not None
-        starts = [_start_in(framed, relevancy, _PERHAPS + shift) for shift in _SHIFTS]
+        assert framed is not None and hints.box is not None
+        starts = [
+            _start_in(_framed(hints.box, size, inset), relevancy, _PERHAPS + shift)
+            for inset, shift in zip(_INSETS, _SHIFTS, strict=True)
+        ]
         never = outside | ~framed
     masks = []
     for start in starts:
@@ -148,7 +197,10 @@ def cut_out_hints(picture: NDArray[np.uint8], hints: Hints, relevancy: Map | Non
         labels[inside & ~outside] = cv2.GC_FGD
         mask = _cleaned(grab(picture, labels)) & ~never
         masks.append(_pieces_at(mask, inside) if hints.points else mask)
-    return CutOut(masks[0], _agreement(masks))
+    # A pixel more or less can empty a cut-out: the one that agrees best with the others is taken.
+    orders = [[mask, *masks[:i], *masks[i + 1 :]] for i, mask in enumerate(masks)]
+    best = max(orders, key=_agreement)
+    return CutOut(best[0], _agreement(best))
 
 
 def _start_in(framed: Mask, relevancy: Map | None, perhaps: float) -> Mask:
@@ -182,11 +234,16 @@ def _alike(picture: NDArray[np.uint8], inside: Mask) -> Mask:
     return np.asarray(np.min(away, axis=0) < _ALIKE)
 
 
-def _framed(box: Box, size: tuple[int, ...]) -> Mask:
+def _framed(box: Box, size: tuple[int, ...], inset: float = 0.0) -> Mask:
+    """The box, less `inset` of its sides all around, at least a pixel."""
     height, width = size
     mask = np.zeros((height, width), bool)
-    rows = slice(round(box.y * height), max(round((box.y + box.height) * height), 1))
-    columns = slice(round(box.x * width), max(round((box.x + box.width) * width), 1))
+    rows, columns = (
+        slice(
+            int((start + inset * length) * count), math.ceil((start + (1 - inset) * length) * count)
+        )
+        for start, length, count in ((box.y, box.height, height), (box.x, box.width, width))
+    )
     mask[rows, columns] = True
     return mask
 
@@ -206,9 +263,8 @@ def _pieces_at(mask: Mask, at: Mask) -> Mask:
     return mask & np.isin(pieces, np.unique(pieces[at & mask]))
 
 
-def grown(mask: Mask) -> Map:
-    """`mask` and a soft rim around it, which is at one half `_GROWTH` away from it."""
-    reach = _GROWTH * min(mask.shape)
+def grown(mask: Mask, reach: float) -> Map:
+    """`mask` and a soft rim around it, which is at one half `reach` pixels away from it."""
     away = cv2.distanceTransform((~mask).astype(np.uint8), cv2.DIST_L2, 5)
     return np.clip(1.5 - away / reach, 0, 1).astype(np.float32)
 
@@ -222,7 +278,8 @@ def _agreement(masks: list[Mask]) -> float:
 
 
 def _cleaned(mask: Mask) -> Mask:
-    return closed(opened(mask, _SPECK), _HOLE)
+    speck, hole = (max(3, odd(share * min(mask.shape))) for share in (_SPECK, _HOLE))
+    return closed(opened(mask, speck), hole)
 
 
 def small_copy(picture: NDArray[np.uint8]) -> NDArray[np.uint8]:

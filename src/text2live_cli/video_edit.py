@@ -189,9 +189,9 @@ def edit_video(
             scene = prepare_atlas_scene(
                 read, fitted, side, settings, device, progress, below, baseline == "atlas"
             )
-            scene, shown = find_atlas_region(
-                scene, guide, prompts, pointed, settings.region, progress
-            )
+            # Without a pull, a text's region would change nothing (the paper's backgrounds).
+            rule = settings.region if settings.weights.bootstrap else "paper"
+            scene, shown = find_atlas_region(scene, guide, prompts, pointed, rule, progress)
         checkpoint = Checkpoint.read(run.work / CHECKPOINT) if resume_edit else None
         settings = edit_run.with_layout(settings, device, precision, checkpoint, progress)
         trainer = edit_run.make_trainer(
@@ -204,8 +204,9 @@ def edit_video(
             "baseline": baseline,
             "mask": None if pointed.mask is None else record.hash_array(pointed.mask),
             "box": box,
-            "points": list(points),
-            "not": list(not_points),
+            "points": list(points) or None,
+            "not": list(not_points) or None,
+            "mask frame": None if pointed.mask is None else pointed.frame,
         }
         job = edit_run.describe_job(inputs, prompts, trainer, guide)
         preview = partial(scene.preview, trainer)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -74,7 +75,7 @@ def read_pointed(
 
 def _named_frame(mask: Path, clip: Clip) -> tuple[Path, int | None]:
     name, at, number = mask.name.rpartition("@")
-    if not at or mask.exists() or not number.isdigit():
+    if not at or mask.exists() or not re.fullmatch(r"[0-9]{1,9}", number):
         return mask, None
     if int(number) >= clip.count:
         raise UsageError(f"--mask {mask}: the clip has the frames 0:{clip.count}")

@@ -134,7 +134,7 @@ def _find_foreground(
 ) -> Foreground:
     hints = fit_hints(settings, span, clip)
     if hints.given:
-        frame = round((min(hints.frames) - span.first) / span.every)
+        frame = round((min(hints.frames, default=span.first) - span.first) / span.every)
         return masks_from_hints(frames, flow, hints, frame)
     if settings.foreground is not None or settings.foreground_hint is not None:
         keys = sorted({round(i) for i in np.linspace(0, len(frames) - 1, _KEY_FRAMES)})
