@@ -699,11 +699,7 @@ def fill_up(monkeypatch: pytest.MonkeyPatch, ending: str, after: int = 0) -> Non
         (".mp4", 0, "composite.mp4"),
         (".mp4", 1, "screen.mp4"),
         (".mov", 0, "layer.mov"),
-<<<<<<< HEAD
         (".png", 3, "atlas-layer.png"),  # after the region, its mask and the chart
-=======
-        (".png", 3, "atlas-layer.png"),
->>>>>>> endings
         (".html", 0, "report.html"),
         (".json", 0, "run.json"),
     ],
@@ -759,24 +755,15 @@ def test_a_disk_that_fills_up_in_a_run_that_overwrites(
     assert record_of("out")["seed"] == 2
 
 
-<<<<<<< HEAD
 def test_no_room_for_the_checkpoint_keeps_the_result(
-=======
-def test_no_room_for_the_checkpoint_leaves_the_result(
->>>>>>> endings
     painted: Painted, here: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def full(*_: object, **__: object) -> None:
         raise SafetensorError("No space left on device (os error 28)")
 
     monkeypatch.setattr("text2live_cli.tensor_files.save_file", full)
-<<<<<<< HEAD
     refused(edit(painted.clip), 1, "the result in clip.fg.golden-cup is written")
     assert names("clip.fg.golden-cup") == RESULT - {CHECKPOINT} | {"layer.mov"}
-=======
-    refused(edit(painted.clip, *NO_LAYER), 1, "cannot write", "cannot be resumed")
-    assert names("clip.fg.golden-cup") == RESULT - {CHECKPOINT}
->>>>>>> endings
 
 
 @pytest.mark.parametrize(
