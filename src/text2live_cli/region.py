@@ -180,7 +180,10 @@ def cut_out_hints(picture: NDArray[np.uint8], hints: Hints, relevancy: Map | Non
     size = picture.shape[:2]
     inside, outside = (_discs(points, size) for points in (hints.points, hints.not_points))
     framed = None if hints.box is None else _framed(hints.box, size)
-    if hints.points and (framed is None or framed.mean() > _WHOLE):
+    whole = framed is None or framed.mean() > _WHOLE
+    if whole and not hints.points:
+        return CutOut(np.zeros(size, bool), 0.0)
+    if whole:
         starts = [_basin(picture, inside, outside, blur) for blur in _BLURS]
         never = outside
     else:
