@@ -214,6 +214,10 @@ def keeps_rate(times: Sequence[Fraction], rate: Fraction, tolerance: Fraction = 
 
 
 def refuse_absurd(path: Path, times: Sequence[Fraction], end: Fraction, rate: Fraction) -> None:
+    """Raise Text2LiveError where a frame stands for over an hour, or there are too many a second.
+
+    `times` and `end` are seconds, `rate` frames a second.
+    """
     for index, (time, after) in enumerate(itertools.pairwise([*times, end])):
         if after - time > MAX_HOLD:
             raise Text2LiveError(
@@ -348,6 +352,7 @@ class _Track:
         self._durations: list[int] = []
 
     def add(self, packet: Any, number: int) -> None:
+        """Note the stamp of the file's packet `number`; one without a stamp is left out."""
         stamp = packet.dts
         if stamp is None and self.is_sound:  # which is never out of order
             stamp = packet.pts
