@@ -48,16 +48,21 @@ def measure(picture: Path, size: int, views: int, precision: str, device: str, s
     import torch
     import torch.nn.functional as F
 
-    from text2live_cli import image_edit
-    from text2live_cli import views as view_module
-    from text2live_cli.clip_guide import ClipGuide, build_model
     from text2live_cli.config import resolve_settings
-    from text2live_cli.device import choose_device, choose_precision, peak_memory_mib, prepare
-    from text2live_cli.media import read_picture
+    from text2live_cli.device import (
+        choose_device,
+        choose_precision,
+        peak_memory_mib,
+        prepare,
+    )
+    from text2live_cli.engine.training import step_rng
+    from text2live_cli.guide import views as view_module
+    from text2live_cli.guide.clip import ClipGuide, build_model
+    from text2live_cli.guide.prompts import Prompts
+    from text2live_cli.guide.relevancy import relevancy_map
+    from text2live_cli.media.pictures import read_picture
+    from text2live_cli.pipelines import image
     from text2live_cli.progress import Silent
-    from text2live_cli.prompts import Prompts
-    from text2live_cli.relevancy import relevancy_map
-    from text2live_cli.training import step_rng
 
     torch.manual_seed(0)
     where = choose_device(device)
@@ -66,9 +71,9 @@ def measure(picture: Path, size: int, views: int, precision: str, device: str, s
     model = build_model("ViT-B-32-quickgelu")
     guide = ClipGuide(model, open_clip.get_tokenizer("ViT-B-32-quickgelu"), "random").to(where)
     settings = resolve_settings("paper", "random", size=size, views=views, precision=precision)
-    scene = image_edit.prepare_scene(read_picture(picture), settings, where, Silent())
+    scene = image.prepare_scene(read_picture(picture), settings, where, Silent())
     prompts = Prompts("golden cup", "cup", "golden cup")
-    trainer = image_edit.make_trainer(guide, prompts, scene, settings, where, how)
+    trainer = image.make_trainer(guide, prompts, scene, settings, where, how)
     objective, generator, dataset = trainer.objective, trainer.generator, trainer.renderer
     text = [objective.texts.roi_query]
     spent = dict.fromkeys(PARTS, 0.0)

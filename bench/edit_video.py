@@ -30,16 +30,16 @@ import torch
 from fit_atlas import CLIPS, MEDIA, RENDER_SECONDS, fit
 from safetensors.torch import save_file
 
-from text2live_cli import edit_run, video_edit
 from text2live_cli.atlas.store import read_atlas
-from text2live_cli.clip_guide import build_model, load_guide
 from text2live_cli.config import VIDEO_PRESETS, resolve_video_settings
 from text2live_cli.device import choose_device, choose_precision, prepare
+from text2live_cli.engine.training import Trainer
+from text2live_cli.guide.clip import build_model, load_guide
+from text2live_cli.guide.prompts import Prompts
+from text2live_cli.media.clips import open_clip
+from text2live_cli.pipelines import session, video
 from text2live_cli.progress import Silent
-from text2live_cli.prompts import Prompts
-from text2live_cli.training import Trainer
-from text2live_cli.video import open_clip
-from text2live_cli.video_scene import AtlasScene, prepare_atlas_scene
+from text2live_cli.video.scene import AtlasScene, prepare_atlas_scene
 
 VIT = "ViT-B-32-quickgelu"
 PROMPTS = {
@@ -65,7 +65,7 @@ class Bench(NamedTuple):
         """A fresh trainer for "fg" or "bg", as `edit_video` makes it."""
         device = choose_device(self.device)
         prepare(device)
-        side = video_edit.SIDES[layer]
+        side = video.SIDES[layer]
         settings = resolve_video_settings(
             self.preset, self.encoder, side == "foreground", device=self.device
         )
@@ -73,14 +73,14 @@ class Bench(NamedTuple):
             open_clip(self.clip), read_atlas(self.atlas_dir), side, settings, device, Silent()
         )
         guide = load_guide(self.encoder, self.weights, Silent()).to(device)
-        trainer = edit_run.make_trainer(
+        trainer = session.make_trainer(
             guide,
             PROMPTS[layer],
             scene.renderer(settings),
             settings,
             device,
             choose_precision(settings.precision, device),
-            video_edit.VIEWS,
+            video.VIEWS,
         )
         return trainer, scene
 

@@ -150,9 +150,9 @@ def against_nla(media: Path, device: str, minutes: float) -> str:
     neither. On a CPU it is CPU seconds that count: run it with one thread. The networks' PSNR is
     that of the networks themselves, the grid's that of its textures.
     """
-    from text2live_cli.atlas.fitting import Fitter
-    from text2live_cli.atlas.grid_fit import GridProblem, GridSettings
-    from text2live_cli.atlas.nla_losses import NlaProblem, NlaSettings
+    from text2live_cli.atlas.fit.fitting import Fitter
+    from text2live_cli.atlas.fit.grid_fit import GridProblem, GridSettings
+    from text2live_cli.atlas.fit.nla_losses import NlaProblem, NlaSettings
     from text2live_cli.device import choose_device, prepare
     from text2live_cli.progress import Silent
 
@@ -195,10 +195,10 @@ def against_nla(media: Path, device: str, minutes: float) -> str:
 
 def _material(media: Path, where: Any) -> tuple[Any, Any, Any]:
     """Frames, masks and flow of the small clip."""
-    from text2live_cli.atlas.inputs import read_material, working_size
-    from text2live_cli.atlas.settings import FitSettings, choose_span
+    from text2live_cli.atlas.fit.inputs import read_material, working_size
+    from text2live_cli.atlas.fit.settings import FitSettings, choose_span
+    from text2live_cli.media.clips import open_clip
     from text2live_cli.progress import Silent
-    from text2live_cli.video import open_clip
 
     settings = FitSettings(**SMALL)
     clip = open_clip(media / CLIPS["car-turn"].clip)
@@ -209,7 +209,7 @@ def _material(media: Path, where: Any) -> tuple[Any, Any, Any]:
 
 
 def _mean_psnr(shown: Callable[[int], Any], frames: Any) -> float:
-    from text2live_cli.atlas.measure import psnr_of
+    from text2live_cli.atlas.fit.measure import psnr_of
 
     return sum(psnr_of(shown(t), frame) for t, frame in enumerate(frames)) / len(frames)
 

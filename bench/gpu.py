@@ -23,25 +23,31 @@ import torch
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from swatch_training.moving import paint_clip
+
 from tests.fake_gpu import CUDA, FakeGpu, fake_gpu
 from tests.moving_truth import true_model
-from text2live_cli import video_edit
-from text2live_cli.atlas.dataset import AtlasDataset, WorkingAtlas, gather_footage
 from text2live_cli.atlas.discretise import discretise
-from text2live_cli.atlas.fitting import Fitter
-from text2live_cli.atlas.flow import dis_flow
-from text2live_cli.atlas.grid_fit import GridProblem, GridSettings
+from text2live_cli.atlas.fit.fitting import Fitter
+from text2live_cli.atlas.fit.flow import dis_flow
+from text2live_cli.atlas.fit.grid_fit import GridProblem, GridSettings
 from text2live_cli.atlas.layers import SIDES
 from text2live_cli.atlas.render import Layer, lay_over_frame
-from text2live_cli.clip_guide import ClipGuide, build_model
 from text2live_cli.config import LAYOUTS, resolve_settings, resolve_video_settings
-from text2live_cli.device import BF16, FP32, Precision, prepare
-from text2live_cli.edit_run import make_trainer
-from text2live_cli.internal_dataset import Example, InternalDataset
+from text2live_cli.device import (
+    BF16,
+    FP32,
+    Precision,
+    prepare,
+)
+from text2live_cli.engine.internal_dataset import Example, InternalDataset
+from text2live_cli.engine.training import Renderer, Trainer
+from text2live_cli.guide.clip import ClipGuide, build_model
+from text2live_cli.guide.prompts import Prompts
+from text2live_cli.pipelines import video
+from text2live_cli.pipelines.session import make_trainer
 from text2live_cli.progress import Silent
-from text2live_cli.prompts import Prompts
-from text2live_cli.swatch.moving import paint_clip
-from text2live_cli.training import Renderer, Trainer
+from text2live_cli.video.dataset import AtlasDataset, WorkingAtlas, gather_footage
 
 VIT = "ViT-B-32-quickgelu"
 PROMPTS = Prompts("golden cat", "cat", "golden cat")
@@ -111,7 +117,7 @@ def trainer(renderer: Renderer, settings: object, precision: Precision) -> Train
     import open_clip
 
     guide = ClipGuide(build_model(VIT), open_clip.get_tokenizer(VIT), "random").to(CUDA)
-    made = make_trainer(guide, PROMPTS, renderer, settings, CUDA, precision, video_edit.VIEWS)  # type: ignore[arg-type]
+    made = make_trainer(guide, PROMPTS, renderer, settings, CUDA, precision, video.VIEWS)  # type: ignore[arg-type]
     made.done = 1  # step 0 adds the whole picture
     return made
 

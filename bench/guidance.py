@@ -25,13 +25,13 @@ from typing import NamedTuple
 import numpy as np
 import torch
 from PIL import Image, ImageCms
+from swatch_training.painter import paint_scene
 from torch.nn import functional
 
 from text2live_cli import edit_image
-from text2live_cli.media import read_picture, write_picture
-from text2live_cli.swatch import model
-from text2live_cli.swatch.painter import paint_scene
-from text2live_cli.swatch.vocabulary import COLOURS, LOOKS, OBJECTS
+from text2live_cli.guide.swatch import model
+from text2live_cli.guide.swatch.vocabulary import COLOURS, LOOKS, OBJECTS
+from text2live_cli.media.pictures import read_picture, write_picture
 
 JUDGE = Path(__file__).with_name("judge.safetensors")
 SIZE = (240, 320)

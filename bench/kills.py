@@ -24,12 +24,12 @@ from collections import Counter
 from pathlib import Path
 
 import numpy as np
+from swatch_training.moving import paint_clip
+from swatch_training.painter import paint_scene
 
-from text2live_cli.media import write_picture
-from text2live_cli.run_folder import CHECKPOINT, RECORD
-from text2live_cli.swatch.moving import paint_clip
-from text2live_cli.swatch.painter import paint_scene
-from text2live_cli.video import open_clip
+from text2live_cli.media.clips import open_clip
+from text2live_cli.media.pictures import write_picture
+from text2live_cli.runs.folder import CHECKPOINT, RECORD
 
 SWATCH = ("--clip", "swatch", "--preset", "draft", "--views", "1")
 COMMANDS = {

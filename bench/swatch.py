@@ -16,15 +16,26 @@ from pathlib import Path
 import guidance
 import numpy as np
 import torch
+from swatch_training.painter import paint
+from swatch_training.scene import (
+    PainterSettings,
+    Region,
+    Scene,
+    left_out,
+    random_scene,
+)
 from torch import Tensor
 from torch.nn import functional
 
-from text2live_cli.clip_guide import ClipGuide
-from text2live_cli.relevancy import attention_relevancy, make_query, relevancy_map
-from text2live_cli.swatch.model import NATIVE_SIZE, WEIGHTS, load_swatch
-from text2live_cli.swatch.painter import paint
-from text2live_cli.swatch.scene import PainterSettings, Region, Scene, left_out, random_scene
-from text2live_cli.swatch.vocabulary import APPEARANCES, COLOURS, LOOKS, OBJECTS
+from text2live_cli.guide.clip import ClipGuide
+from text2live_cli.guide.relevancy import attention_relevancy, make_query, relevancy_map
+from text2live_cli.guide.swatch.model import NATIVE_SIZE, WEIGHTS, load_swatch
+from text2live_cli.guide.swatch.vocabulary import (
+    APPEARANCES,
+    COLOURS,
+    LOOKS,
+    OBJECTS,
+)
 
 WORKING_SIZE = 192
 """Relevancy is asked about pictures of this size, as in a draft."""

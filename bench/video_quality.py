@@ -34,17 +34,17 @@ from fit_atlas import CLIPS, MEDIA, fit
 from guidance import SIZE, Edit, Judge
 from numpy.typing import NDArray
 from PIL import Image
+from swatch_training.moving import paint_clip
 
-from text2live_cli.atlas.flow import Flow, dis_flow
-from text2live_cli.atlas.measure import psnr_of
+from text2live_cli.atlas.fit.flow import Flow, dis_flow
+from text2live_cli.atlas.fit.measure import psnr_of
 from text2live_cli.atlas.store import read_atlas
-from text2live_cli.atlas_fit import fit_atlas
-from text2live_cli.compositing import lay_over
-from text2live_cli.media import read_picture, write_picture
+from text2live_cli.media.clips import open_clip
+from text2live_cli.media.pictures import read_picture, write_picture
+from text2live_cli.pipelines.composite import lay_over
+from text2live_cli.pipelines.fit import fit_atlas
+from text2live_cli.pipelines.video import edit_video
 from text2live_cli.progress import Silent
-from text2live_cli.swatch.moving import paint_clip
-from text2live_cli.video import open_clip
-from text2live_cli.video_edit import edit_video
 
 PAINTED = Edit("car", "blue", "grass", "rusty", 11)
 CAR_TURN_PROMPT = "rusty car"

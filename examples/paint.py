@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import imageio.v2 as imageio
 from PIL import Image
 
-from text2live_cli.swatch.moving import paint_clip
-from text2live_cli.swatch.painter import paint_scene
+sys.path.insert(0, str(Path(__file__).parents[1] / "bench"))
+from swatch_training.moving import paint_clip
+from swatch_training.painter import paint_scene
 
 SCENES: dict[str, tuple[str, str, str, int]] = {
     "cup": ("cup", "red", "wooden table", 3),

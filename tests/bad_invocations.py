@@ -30,12 +30,14 @@ import huggingface_hub
 import numpy as np
 import open_clip
 
-from text2live_cli import atlas_fit, cli, image_edit, video_edit, weights
-from text2live_cli.media import write_picture
-from text2live_cli.swatch import model
-from text2live_cli.video_writing import write_video
+from text2live_cli.cli import commands
+from text2live_cli.guide import weights
+from text2live_cli.guide.swatch import model
+from text2live_cli.media.clip_writing import write_video
+from text2live_cli.media.pictures import write_picture
+from text2live_cli.pipelines import fit, image, video
 
-IMPORTED_BEFORE = (atlas_fit, image_edit, video_edit, weights, model, open_clip, huggingface_hub)
+IMPORTED_BEFORE = (fit, image, video, weights, model, open_clip, huggingface_hub)
 """What the commands import when they need it: once here, not in every fork."""
 EXIT_CODES = {1, 2}
 """Of a command that is refused; 70 would be a fault, and 0 would be none."""
@@ -238,7 +240,7 @@ def _become(arguments: tuple[str, ...], folder: Path, log: Path) -> NoReturn:
     sys.argv = ["text2live", *arguments]
     code = 1
     try:
-        cli.main()
+        commands.main()
         code = 0
     except SystemExit as end:
         code = end.code if isinstance(end.code, int) else int(end.code is not None)

@@ -10,9 +10,9 @@ import av
 import numpy as np
 from PIL import Image
 
-from text2live_cli.video import open_clip
-from text2live_cli.video_color import ColorTags
-from text2live_cli.video_writing import write_video
+from text2live_cli.media.clip_colors import ColorTags
+from text2live_cli.media.clip_writing import write_video
+from text2live_cli.media.clips import open_clip
 
 NTSC = Fraction(30_000, 1001)
 BT601 = ColorTags(6, 6, 6, 1)

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 
 from typer.testing import CliRunner, Result
 
-from text2live_cli.cli import app
+from text2live_cli.cli.commands import app
 from text2live_cli.config import CHANNELS_LAST
 from text2live_cli.progress import Silent
 

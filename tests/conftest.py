@@ -12,8 +12,8 @@ import torch
 from torch import Tensor
 
 from tests import tiny_clip
-from text2live_cli.clip_guide import ClipGuide
 from text2live_cli.config import CHANNELS_LAST
+from text2live_cli.guide.clip import ClipGuide
 
 DATA = Path(__file__).parent / "data"
 
@@ -64,4 +64,5 @@ def generator_arrays() -> Arrays:
 @pytest.fixture(autouse=True)
 def nothing_is_timed(monkeypatch: pytest.MonkeyPatch) -> None:
     """The memory layout of edits is not measured, and no cache of the user's is written."""
-    monkeypatch.setattr("text2live_cli.edit_run.choose_layout", lambda *given: CHANNELS_LAST)
+    choose = "text2live_cli.pipelines.session.choose_layout"
+    monkeypatch.setattr(choose, lambda *given: CHANNELS_LAST)

@@ -9,10 +9,10 @@ import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from swatch_training.moving import paint_clip
 
 from text2live_cli.atlas.grid import GridModel, Mapping, Texture
 from text2live_cli.atlas.layers import SIDES, Maps, Side
-from text2live_cli.swatch.moving import paint_clip
 
 MARGIN = 5
 """Of the true atlases, in pixels."""

@@ -12,12 +12,12 @@ import pytest
 
 from tests.clips import painted, save_frames
 from tests.commands import one_line, run
-from text2live_cli import memory
-from text2live_cli.clip_guide import load_guide
 from text2live_cli.config import resolve_settings
-from text2live_cli.edit_run import TimeLimit
-from text2live_cli.media import write_picture
+from text2live_cli.guide.clip import load_guide
+from text2live_cli.media.pictures import write_picture
+from text2live_cli.pipelines.session import TimeLimit
 from text2live_cli.progress import Silent
+from text2live_cli.runs import memory
 
 QUICK = ("--clip", "swatch", "--preset", "draft", "--views", "1", "--steps", "1")
 Usage = namedtuple("Usage", "total used free")
@@ -92,10 +92,10 @@ def test_a_full_disk_and_too_little_memory_are_seen_first(
 def test_an_encoder_of_videos_that_is_missing_is_seen_first(
     here: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from text2live_cli import video_writing
+    from text2live_cli.media import clip_writing
 
-    kind = video_writing.KINDS[".mp4"]._replace(encoder="no_such_encoder")
-    monkeypatch.setitem(video_writing.KINDS, ".mp4", kind)
+    kind = clip_writing.KINDS[".mp4"]._replace(encoder="no_such_encoder")
+    monkeypatch.setitem(clip_writing.KINDS, ".mp4", kind)
     assert "no_such_encoder is missing" in refused(*FIT)
     layer = ("--bg-layer", "layer.png", "-o", "new.mp4")
     assert "no_such_encoder is missing" in refused("composite", "clip", *layer)

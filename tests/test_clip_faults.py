@@ -15,10 +15,10 @@ import pytest
 from PIL import Image, features
 
 from tests.clips import painted, save_painted
-from text2live_cli.clip_clock import mend_stamps, nominal_rate
 from text2live_cli.errors import Text2LiveError, UsageError
-from text2live_cli.video import Clip, open_clip
-from text2live_cli.video_writing import keeps_alpha, write_layer_video, write_video
+from text2live_cli.media.clip_clock import mend_stamps, nominal_rate
+from text2live_cli.media.clip_writing import keeps_alpha, write_layer_video, write_video
+from text2live_cli.media.clips import Clip, open_clip
 
 FAULTS = Path(__file__).parent / "data" / "faults"
 FFMPEG = imageio_ffmpeg.get_ffmpeg_exe()

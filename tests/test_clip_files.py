@@ -9,15 +9,15 @@ import open_clip
 import pytest
 import torch
 from safetensors.torch import save_file
+from swatch_training.painter import paint_scene
 from typer.testing import CliRunner
 
 from tests import tiny_clip
-from text2live_cli.cli import app
-from text2live_cli.clip_guide import ClipGuide, build_model, load_guide
+from text2live_cli.cli.commands import app
 from text2live_cli.errors import Text2LiveError, UsageError
-from text2live_cli.media import write_picture
+from text2live_cli.guide.clip import ClipGuide, build_model, load_guide
+from text2live_cli.media.pictures import write_picture
 from text2live_cli.progress import Silent
-from text2live_cli.swatch.painter import paint_scene
 
 ARCHITECTURE = "tiny-quickgelu"
 CONFIG = {

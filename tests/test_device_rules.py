@@ -17,33 +17,43 @@ import numpy as np
 import pytest
 import torch
 from numpy.typing import NDArray
+from swatch_training.moving import paint_clip
 from torch import Tensor
 
 from tests import tiny_clip
 from tests.fake_gpu import CUDA, FakeGpu, fake_gpu
 from tests.moving_truth import true_model
-from text2live_cli.atlas.dataset import AtlasDataset, FramesDataset, WorkingAtlas, gather_footage
 from text2live_cli.atlas.discretise import AtlasPicture, discretise
-from text2live_cli.atlas.fitting import Fitter, Problem
-from text2live_cli.atlas.flow import Flow, dis_flow
+from text2live_cli.atlas.fit.fitting import Fitter, Problem
+from text2live_cli.atlas.fit.flow import Flow, dis_flow
+from text2live_cli.atlas.fit.grid_fit import GridProblem, GridSettings
+from text2live_cli.atlas.fit.nla_losses import NlaProblem, NlaSettings
 from text2live_cli.atlas.grid import GridModel
-from text2live_cli.atlas.grid_fit import GridProblem, GridSettings
 from text2live_cli.atlas.layers import SIDES, AtlasModel, Side
 from text2live_cli.atlas.nla import NlaModel, new_networks
-from text2live_cli.atlas.nla_losses import NlaProblem, NlaSettings
-from text2live_cli.atlas.render import Layer, lay_over_frame, reconstruct, textures_of
-from text2live_cli.checkpoint_clock import CheckpointClock
-from text2live_cli.clip_guide import ClipGuide, load_guide
+from text2live_cli.atlas.render import (
+    Layer,
+    lay_over_frame,
+    reconstruct,
+    textures_of,
+)
 from text2live_cli.config import VIDEO_DATASET, resolve_settings
 from text2live_cli.device import FP32
-from text2live_cli.edit_run import make_trainer
-from text2live_cli.generator import Generator
-from text2live_cli.internal_dataset import Example, InternalDataset
+from text2live_cli.engine.delivery import render_at
+from text2live_cli.engine.generator import Generator
+from text2live_cli.engine.internal_dataset import Example, InternalDataset
+from text2live_cli.engine.training import Renderer, Trainer, step_rng
+from text2live_cli.guide.clip import ClipGuide, load_guide
+from text2live_cli.guide.prompts import Prompts
+from text2live_cli.pipelines.session import make_trainer
 from text2live_cli.progress import Silent
-from text2live_cli.prompts import Prompts
-from text2live_cli.swatch.moving import paint_clip
-from text2live_cli.training import Renderer, Trainer, step_rng
-from text2live_cli.upsampling import render_at
+from text2live_cli.runs.clock import CheckpointClock
+from text2live_cli.video.dataset import (
+    AtlasDataset,
+    FramesDataset,
+    WorkingAtlas,
+    gather_footage,
+)
 
 SETTINGS = resolve_settings("draft", "swatch", channels=4, views=2)
 PROMPTS = Prompts("golden cup", "cup", "golden cup", keep=("table",))

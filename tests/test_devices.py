@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 import torch
+from swatch_training.painter import paint_scene
 
 from tests.commands import StopAt, one_line, run
-from text2live_cli import device, edit_image, layout, self_test
-from text2live_cli.atlas import grid_fit
-from text2live_cli.clip_guide import load_guide
+from text2live_cli import device, edit_image
+from text2live_cli.atlas.fit import grid_fit
 from text2live_cli.config import CHANNELS_LAST, PLAIN, resolve_settings
 from text2live_cli.device import (
     BF16,
@@ -22,14 +22,16 @@ from text2live_cli.device import (
     here_or_on_cpu,
     prepare,
 )
-from text2live_cli.edit_run import make_trainer
+from text2live_cli.engine import layout
+from text2live_cli.engine.generator import Generator
+from text2live_cli.engine.internal_dataset import Example, InternalDataset
 from text2live_cli.errors import Text2LiveError
-from text2live_cli.generator import Generator
-from text2live_cli.internal_dataset import Example, InternalDataset
-from text2live_cli.media import write_picture
+from text2live_cli.guide.clip import load_guide
+from text2live_cli.guide.prompts import Prompts
+from text2live_cli.media.pictures import write_picture
+from text2live_cli.pipelines import self_test
+from text2live_cli.pipelines.session import make_trainer
 from text2live_cli.progress import Silent
-from text2live_cli.prompts import Prompts
-from text2live_cli.swatch.painter import paint_scene
 
 CPU = torch.device("cpu")
 QUICK = {"clip": "swatch", "preset": "draft", "views": 2}
@@ -108,7 +110,7 @@ def test_a_self_test_refuses_what_is_not_finite(monkeypatch: pytest.MonkeyPatch)
     def lost(x: torch.Tensor) -> torch.Tensor:
         return x * float("nan")
 
-    monkeypatch.setattr("text2live_cli.generator.activate", lost)
+    monkeypatch.setattr("text2live_cli.engine.generator.activate", lost)
     with pytest.raises(Text2LiveError, match="not finite"):
         self_test.edit_step(CPU)
     real = grid_fit._colour_error
@@ -244,9 +246,9 @@ def test_the_layout_is_told_and_a_resumed_run_takes_that_of_the_run(
 ) -> None:
     whole = edit_image(cup, "golden cup", output="whole", steps=3, layout=PLAIN, **QUICK)
     assert whole.record["settings"]["layout"] == whole.record["job"]["layout"] == PLAIN
-    monkeypatch.setattr("text2live_cli.edit_run.choose_layout", lambda *a: PLAIN)
+    monkeypatch.setattr("text2live_cli.pipelines.session.choose_layout", lambda *a: PLAIN)
     edit_image(cup, "golden cup", output="o", steps=3, progress=StopAt("training", 1), **QUICK)
-    monkeypatch.setattr("text2live_cli.edit_run.choose_layout", lambda *a: CHANNELS_LAST)
+    monkeypatch.setattr("text2live_cli.pipelines.session.choose_layout", lambda *a: CHANNELS_LAST)
     refused = run(
         *("edit-image", cup, "golden cup", "-o", "o", "--steps", 3, "--views", 2, "--resume"),
         *("--clip", "swatch", "--preset", "draft", "--layout", CHANNELS_LAST),
@@ -273,7 +275,7 @@ def test_a_result_that_finds_no_memory_blames_no_setting_and_can_be_made_later(
 ) -> None:
     whole = edit_image(cup, "golden cup", output="whole", steps=2, **QUICK)
     with monkeypatch.context() as patched:
-        patched.setattr("text2live_cli.image_edit.render_rows", exhausted)
+        patched.setattr("text2live_cli.pipelines.image.render_rows", exhausted)
         with pytest.raises(Text2LiveError, match="out of memory: the training is done") as told:
             edit_image(cup, "golden cup", output="parts", steps=2, **QUICK)
     assert "--resume" in str(told.value)
@@ -286,7 +288,7 @@ def test_a_result_that_finds_no_memory_blames_no_setting_and_can_be_made_later(
 def test_a_training_that_finds_no_memory_says_what_to_lower(
     cup: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("text2live_cli.internal_dataset.render", exhausted)
+    monkeypatch.setattr("text2live_cli.engine.internal_dataset.render", exhausted)
     with pytest.raises(Text2LiveError, match="out of memory: lower --size or --views"):
         edit_image(cup, "golden cup", steps=2, **QUICK)
 

@@ -11,15 +11,16 @@ import numpy as np
 import pytest
 from PIL import Image
 from safetensors import SafetensorError
+from swatch_training.painter import paint_scene
 from typer.testing import Result
 
 from tests.commands import StopAt, assert_interrupted_well, one_line, run
-from text2live_cli import Text2LiveError, UsageError, edit_image, losses
-from text2live_cli.media import read_picture, write_picture
+from text2live_cli import Text2LiveError, UsageError, edit_image
+from text2live_cli.engine import losses
+from text2live_cli.engine.training import MAX_SKIPPED
+from text2live_cli.media.pictures import read_picture, write_picture
 from text2live_cli.progress import Silent
-from text2live_cli.run_folder import CHECKPOINT
-from text2live_cli.swatch.painter import paint_scene
-from text2live_cli.training import MAX_SKIPPED
+from text2live_cli.runs.folder import CHECKPOINT
 
 QUICK = ("--clip", "swatch", "--preset", "draft", "--views", "2", "--steps", "2")
 FILES = {
@@ -292,7 +293,7 @@ def test_a_full_disk_loses_neither_the_run_nor_the_files_that_stand(
         raise SafetensorError("No space left on device (os error 28)")
 
     with monkeypatch.context() as during:
-        during.setattr("text2live_cli.tensor_files.save_file", full)
+        during.setattr("text2live_cli.media.tensor_files.save_file", full)
         result = edit(cup, "--checkpoint-every", 0)
     assert result.exit_code == 1
     assert result.stderr.count("no checkpoint for now") == 3  # two steps, and the end
@@ -404,7 +405,7 @@ def test_out_of_memory_says_what_to_lower(cup: Path, monkeypatch: pytest.MonkeyP
     def exhausted(*_: object, **__: object) -> None:
         raise RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried")
 
-    monkeypatch.setattr("text2live_cli.training.Trainer.step", exhausted)
+    monkeypatch.setattr("text2live_cli.engine.training.Trainer.step", exhausted)
     result = edit(cup)
     assert result.exit_code == 1
     assert "--size" in one_line(result)
@@ -427,7 +428,7 @@ def test_quiet_is_quiet(cup: Path) -> None:
 def test_help_and_version_do_not_import_torch() -> None:
     code = (
         "import sys\n"
-        "from text2live_cli.cli import app\n"
+        "from text2live_cli.cli.commands import app\n"
         "for arguments in (['--help'], ['--version'], ['edit-image', '--help']):\n"
         "    try: app(arguments)\n"
         "    except SystemExit as exit: assert not exit.code\n"

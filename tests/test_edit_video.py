@@ -19,30 +19,37 @@ import torch
 from PIL import Image
 from safetensors import SafetensorError
 from safetensors.torch import load_file
+from swatch_training.moving import paint_clip
 from typer.testing import Result
 
 from tests.browser import SEEKED, TIMES, Outline, assert_self_contained, open_browser, png
 from tests.clips import NTSC, audio_packets, save_frames
 from tests.commands import StopAt, assert_interrupted_well, one_line, passed, run
 from tests.moving_truth import offset, paint_closed, true_model
-from text2live_cli import UsageError, atomic, clip_kinds, video_writing
+from text2live_cli import UsageError
 from text2live_cli.atlas.discretise import discretise
+from text2live_cli.atlas.fit.grid_fit import GridSettings
 from text2live_cli.atlas.grid import GridModel, Texture
 from text2live_cli.atlas.grid import Mapping as GridMapping
-from text2live_cli.atlas.grid_fit import GridSettings
 from text2live_cli.atlas.layers import SIDES
-from text2live_cli.atlas.store import ATLAS, PICTURES, AtlasFacts, read_atlas, write_atlas
+from text2live_cli.atlas.store import (
+    ATLAS,
+    PICTURES,
+    AtlasFacts,
+    read_atlas,
+    write_atlas,
+)
 from text2live_cli.config import resolve_video_settings
-from text2live_cli.edit_layer import GREEN_SCREEN
-from text2live_cli.generator import MIN_SIDE
-from text2live_cli.media import read_picture, write_picture
+from text2live_cli.engine.edit_layer import GREEN_SCREEN
+from text2live_cli.engine.generator import MIN_SIDE
+from text2live_cli.media import clip_kinds, clip_writing, files
+from text2live_cli.media.clip_writing import write_video
+from text2live_cli.media.clips import open_clip
+from text2live_cli.media.pictures import read_picture, write_picture
+from text2live_cli.pipelines.video import edit_video
 from text2live_cli.progress import Silent
-from text2live_cli.run_folder import CHECKPOINT, RECORD
-from text2live_cli.swatch.moving import paint_clip
-from text2live_cli.video import open_clip
-from text2live_cli.video_edit import edit_video
-from text2live_cli.video_scene import prepare_atlas_scene, training_size
-from text2live_cli.video_writing import write_video
+from text2live_cli.runs.folder import CHECKPOINT, RECORD
+from text2live_cli.video.scene import prepare_atlas_scene, training_size
 
 MEDIA = Path(__file__).resolve().parents[2] / "shared" / "media"
 COUNT, SIZE = 6, (136, 160)
@@ -455,7 +462,7 @@ def test_the_atlas_may_be_anywhere(copied: Painted, made: Results) -> None:
 def quick_fit(monkeypatch: pytest.MonkeyPatch) -> None:
     """Fits of two steps, at a small size."""
     monkeypatch.setattr(GridSettings, "steps", 2)
-    monkeypatch.setattr("text2live_cli.atlas.inputs._CPU_SIZE", 96)
+    monkeypatch.setattr("text2live_cli.atlas.fit.inputs._CPU_SIZE", 96)
 
 
 def test_a_missing_atlas_is_fitted_first_and_kept(copied: Painted, quick_fit: None) -> None:
@@ -481,7 +488,7 @@ def test_a_missing_atlas_is_fitted_with_the_encoder_of_the_edit(
         asked.update(options)
         raise UsageError("asked")
 
-    monkeypatch.setattr("text2live_cli.video_atlas.fit_atlas", fitted)
+    monkeypatch.setattr("text2live_cli.pipelines.clip_atlas.fit_atlas", fitted)
     shutil.rmtree("clip.atlas")
     refused(edit("clip", "--foreground", "cup"), 2, "asked")
     assert (asked["foreground"], asked["clip"], asked["masks"]) == ("cup", "swatch", None)
@@ -683,14 +690,14 @@ def test_ctrl_c_on_the_command_line_exits_130_with_a_result(copied: Painted) -> 
 def fill_up(monkeypatch: pytest.MonkeyPatch, ending: str, after: int = 0) -> None:
     """No room for files of this ending, when `after` of them are written."""
     written = iter(range(after))
-    flush = atomic._flush
+    flush = files._flush
 
     def full(path: Path) -> None:
         if path.suffix == ending and next(written, None) is None:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         flush(path)
 
-    monkeypatch.setattr(atomic, "_flush", full)
+    monkeypatch.setattr(files, "_flush", full)
 
 
 @pytest.mark.parametrize(
@@ -736,7 +743,7 @@ def test_a_disk_that_fills_up_within_the_frames_of_the_layer(
         return encode(*arguments, **options)
 
     with monkeypatch.context() as during:
-        during.setattr(video_writing.imagecodecs, "png_encode", full)
+        during.setattr(clip_writing.imagecodecs, "png_encode", full)
         refused(edit(painted.clip, "-o", "out", "--layer-format", "png"), 1, "No space left")
     assert names("out") == {CHECKPOINT, "region.png", "mask.png", "composite.mp4", "screen.mp4"}
 
@@ -761,7 +768,7 @@ def test_no_room_for_the_checkpoint_keeps_the_result(
     def full(*_: object, **__: object) -> None:
         raise SafetensorError("No space left on device (os error 28)")
 
-    monkeypatch.setattr("text2live_cli.tensor_files.save_file", full)
+    monkeypatch.setattr("text2live_cli.media.tensor_files.save_file", full)
     refused(edit(painted.clip), 1, "the result in clip.fg.golden-cup is written")
     assert names("clip.fg.golden-cup") == RESULT - {CHECKPOINT} | {"layer.mov"}
 

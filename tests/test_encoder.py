@@ -8,14 +8,20 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from tests.conftest import Arrays
-from text2live_cli import objective as objective_module
-from text2live_cli.clip_guide import ClipGuide, interpolate_positions
 from text2live_cli.config import LossWeights, Schedule
-from text2live_cli.edit_layer import EditLayer
-from text2live_cli.objective import Objective, Rendered
-from text2live_cli.prompts import SCREEN_TEMPLATES, TEMPLATES, Prompts, embed_prompts, fill
-from text2live_cli.relevancy import attention_relevancy, make_query, relevancy_map
-from text2live_cli.views import ViewSettings
+from text2live_cli.engine import objective as objective_module
+from text2live_cli.engine.edit_layer import EditLayer
+from text2live_cli.engine.objective import Objective, Rendered
+from text2live_cli.guide.clip import ClipGuide, interpolate_positions
+from text2live_cli.guide.prompts import (
+    SCREEN_TEMPLATES,
+    TEMPLATES,
+    Prompts,
+    embed_prompts,
+    fill,
+)
+from text2live_cli.guide.relevancy import attention_relevancy, make_query, relevancy_map
+from text2live_cli.guide.views import ViewSettings
 
 TOLERANCE = 1e-5
 RELEVANCY_TOLERANCE = 2e-4

@@ -14,19 +14,29 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from swatch_training.painter import paint_scene
 
 from tests.commands import StopAt, assert_interrupted_well, one_line, run
-from text2live_cli import Text2LiveError, UsageError, edit_image, endings
-from text2live_cli.checkpoint_clock import CheckpointClock
+from text2live_cli import (
+    Text2LiveError,
+    UsageError,
+    edit_image,
+    endings,
+)
+from text2live_cli.cli.console import ConsoleProgress, EnduringStream
 from text2live_cli.config import CHANNELS_LAST
-from text2live_cli.console import ConsoleProgress, EnduringStream
-from text2live_cli.endings import Stop, Stopped, catch_signals, signals_raise
+from text2live_cli.endings import (
+    Stop,
+    Stopped,
+    catch_signals,
+    signals_raise,
+)
 from text2live_cli.errors import UnexpectedError
-from text2live_cli.keeping import as_known, keeping
-from text2live_cli.media import write_picture
+from text2live_cli.media.pictures import write_picture
 from text2live_cli.progress import Silent
-from text2live_cli.run_folder import CHECKPOINT, EDIT_IMAGE, RunFolder
-from text2live_cli.swatch.painter import paint_scene
+from text2live_cli.runs.clock import CheckpointClock
+from text2live_cli.runs.folder import CHECKPOINT, EDIT_IMAGE, RunFolder
+from text2live_cli.runs.keeping import as_known, keeping
 
 SETTINGS = {"clip": "swatch", "preset": "draft", "views": 1, "steps": 4}
 QUICK = [text for name, value in SETTINGS.items() for text in (f"--{name}", str(value))]
@@ -175,7 +185,7 @@ def test_the_console_does_without_stderr(monkeypatch: pytest.MonkeyPatch) -> Non
 
 
 def fail_at(step: int, error: Exception, monkeypatch: pytest.MonkeyPatch) -> None:
-    from text2live_cli.training import Trainer
+    from text2live_cli.engine.training import Trainer
 
     real = Trainer.step
 
@@ -268,7 +278,7 @@ class NoRoomFor(Silent):
             raise OSError(errno.ENOSPC, "No space left on device")
 
         if name == self.wanted:
-            self.monkeypatch.setattr("text2live_cli.atomic._flush", full)
+            self.monkeypatch.setattr("text2live_cli.media.files._flush", full)
 
 
 def test_no_room_for_the_result_keeps_the_checkpoint(
@@ -288,7 +298,7 @@ def test_no_room_for_the_result_keeps_the_checkpoint(
 
 def test_a_checkpoint_is_due_each_minute_or_twentieth(monkeypatch: pytest.MonkeyPatch) -> None:
     now = 100.0
-    monkeypatch.setattr("text2live_cli.checkpoint_clock.time.monotonic", lambda: now)
+    monkeypatch.setattr("text2live_cli.runs.clock.time.monotonic", lambda: now)
     clock = CheckpointClock()
     clock.begin(10)
     assert not clock.due(14, 100)

@@ -15,25 +15,25 @@ import pytest
 import torch
 from PIL import Image
 from safetensors.torch import load_file
+from swatch_training.moving import paint_clip
 from typer.testing import Result
 
 from tests.clips import save_frames
 from tests.commands import StopAt, assert_interrupted_well, one_line, passed, run
 from tests.moving_truth import overlap, transfer_errors
+from text2live_cli.atlas.fit.measure import psnr_of
+from text2live_cli.atlas.fit.nla_files import read_published
+from text2live_cli.atlas.fit.nla_losses import NlaSettings
 from text2live_cli.atlas.layers import SIDES, Maps
-from text2live_cli.atlas.measure import psnr_of
-from text2live_cli.atlas.nla_files import read_published
-from text2live_cli.atlas.nla_losses import NlaSettings
 from text2live_cli.atlas.store import ATLAS, Atlas, read_atlas
-from text2live_cli.atlas_fit import fit_atlas
 from text2live_cli.errors import Text2LiveError, UsageError
-from text2live_cli.media import write_picture
+from text2live_cli.media.clip_writing import write_video
+from text2live_cli.media.clips import open_clip
+from text2live_cli.media.pictures import write_picture
+from text2live_cli.media.tensor_files import read_tensors, write_tensors
+from text2live_cli.pipelines.fit import fit_atlas
 from text2live_cli.progress import Silent
-from text2live_cli.run_folder import CHECKPOINT, RECORD
-from text2live_cli.swatch.moving import paint_clip
-from text2live_cli.tensor_files import read_tensors, write_tensors
-from text2live_cli.video import open_clip
-from text2live_cli.video_writing import write_video
+from text2live_cli.runs.folder import CHECKPOINT, RECORD
 
 MEDIA = Path(__file__).resolve().parents[2] / "shared" / "media"
 FORMAT = "text2live-atlas/1"
@@ -415,7 +415,7 @@ def test_a_failed_fit_leaves_the_former_one(tiny: Painted, monkeypatch: pytest.M
     def lost(*_: object) -> dict[str, torch.Tensor]:
         return {"colour": torch.tensor(float("nan"), requires_grad=True)}
 
-    monkeypatch.setattr("text2live_cli.atlas.grid_fit.GridProblem.loss", lost)
+    monkeypatch.setattr("text2live_cli.atlas.fit.grid_fit.GridProblem.loss", lost)
     result = fit("clip", "--steps", 100, "--overwrite")
     assert result.exit_code == 1
     assert "not finite" in one_line(result)
@@ -745,9 +745,9 @@ def small_nla(monkeypatch: pytest.MonkeyPatch) -> None:
         gradient=0.0,
     )
     monkeypatch.setattr(small, "steps", 2, raising=False)
-    monkeypatch.setattr("text2live_cli.atlas.settings.NlaSettings", small)
+    monkeypatch.setattr("text2live_cli.atlas.fit.settings.NlaSettings", small)
     reader = functools.partial(read_published, resolution=64)
-    monkeypatch.setattr("text2live_cli.atlas_fit.read_published", reader)
+    monkeypatch.setattr("text2live_cli.pipelines.fit.read_published", reader)
 
 
 @pytest.mark.slow

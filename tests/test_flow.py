@@ -12,8 +12,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from text2live_cli.atlas import raft
-from text2live_cli.atlas.flow import (
+from text2live_cli.atlas.fit import raft
+from text2live_cli.atlas.fit.flow import (
     Flow,
     agree,
     dis_flow,

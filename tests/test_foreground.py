@@ -11,22 +11,27 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
+from swatch_training.moving import paint_clip
+from swatch_training.painter import paint_scene
 
-from text2live_cli.atlas.cutout import carried, colour_models, cut_out, objects
-from text2live_cli.atlas.flow import Flow, dis_flow, with_agreement
-from text2live_cli.atlas.foreground import (
+from text2live_cli.atlas.fit.cutout import (
+    carried,
+    colour_models,
+    cut_out,
+    objects,
+)
+from text2live_cli.atlas.fit.flow import Flow, dis_flow, with_agreement
+from text2live_cli.atlas.fit.foreground import (
     Foreground,
     masks_from_files,
     masks_from_hints,
     masks_from_motion,
     masks_from_text,
 )
-from text2live_cli.atlas.motion import background_homographies, chained, positions
+from text2live_cli.atlas.fit.motion import background_homographies, chained, positions
 from text2live_cli.errors import UsageError
-from text2live_cli.hints import parse_hints
+from text2live_cli.guide.hints import parse_hints
 from text2live_cli.progress import Silent
-from text2live_cli.swatch.moving import paint_clip
-from text2live_cli.swatch.painter import paint_scene
 
 MEDIA = Path(__file__).resolve().parents[2] / "shared" / "media"
 SIZE = (120, 200)

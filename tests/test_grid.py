@@ -10,14 +10,14 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from swatch_training.moving import paint_clip
 from torch import Tensor
 
 from tests.moving_truth import overlap, transfer_errors, true_model
 from text2live_cli.atlas import spline
-from text2live_cli.atlas.flow import Flow, dis_flow
-from text2live_cli.atlas.grid import GridModel, Mapping, Texture, whole_frames
-from text2live_cli.atlas.grid_fit import GridProblem, GridSettings
-from text2live_cli.atlas.grid_start import (
+from text2live_cli.atlas.fit.flow import Flow, dis_flow
+from text2live_cli.atlas.fit.grid_fit import GridProblem, GridSettings
+from text2live_cli.atlas.fit.grid_start import (
     chain,
     follow_flow,
     foreground_steps,
@@ -25,11 +25,22 @@ from text2live_cli.atlas.grid_start import (
     opacity_logits,
     place_on_canvas,
 )
+from text2live_cli.atlas.fit.measure import (
+    GAP,
+    Quality,
+    measure,
+    psnr_of,
+    verdict,
+)
+from text2live_cli.atlas.grid import (
+    GridModel,
+    Mapping,
+    Texture,
+    whole_frames,
+)
 from text2live_cli.atlas.layers import SIDES, Side
-from text2live_cli.atlas.measure import GAP, Quality, measure, psnr_of, verdict
+from text2live_cli.engine.training import step_rng
 from text2live_cli.progress import Silent
-from text2live_cli.swatch.moving import paint_clip
-from text2live_cli.training import step_rng
 
 SIZE = (24, 40)
 CPU = torch.device("cpu")

@@ -8,10 +8,10 @@ import pytest
 import torch
 
 from tests.conftest import Arrays
-from text2live_cli import losses
 from text2live_cli.config import LossWeights, Schedule
-from text2live_cli.edit_layer import EditLayer
-from text2live_cli.optimizer import FlatMadgrad
+from text2live_cli.engine import losses
+from text2live_cli.engine.edit_layer import EditLayer
+from text2live_cli.engine.optimizer import FlatMadgrad
 
 TOLERANCE = 1e-5
 

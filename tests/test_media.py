@@ -17,9 +17,16 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from tests import pictures
-from text2live_cli import atomic, media
 from text2live_cli.errors import Text2LiveError, UsageError
-from text2live_cli.media import read_mask, read_picture, to_uint, to_unit, write_picture
+from text2live_cli.media import files
+from text2live_cli.media import pictures as pictures_module
+from text2live_cli.media.pictures import (
+    read_mask,
+    read_picture,
+    to_uint,
+    to_unit,
+    write_picture,
+)
 
 
 def saved(path: Path, data: bytes) -> Path:
@@ -46,7 +53,7 @@ def split(samples: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
     return color, samples[..., -1] if channels in (2, 4) else None
 
 
-def assert_shows(picture: media.Picture, samples: np.ndarray) -> None:
+def assert_shows(picture: pictures_module.Picture, samples: np.ndarray) -> None:
     color, alpha = split(samples)
     np.testing.assert_array_equal(picture.color, color, strict=True)
     if alpha is None:
@@ -362,7 +369,7 @@ def test_unreadable_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
 
 def test_huge_file_is_refused_unread(tmp_path: Path) -> None:
     path = saved(tmp_path / "a.png", b"")
-    os.truncate(path, media.MAX_FILE_BYTES + 1)
+    os.truncate(path, pictures_module.MAX_FILE_BYTES + 1)
     with pytest.raises(Text2LiveError, match=r"1\.0 GiB are too much"):
         read_picture(path)
 
@@ -452,7 +459,10 @@ FUZZ = settings(
 
 
 @FUZZ
-@given(start=st.sampled_from([b"", *media._TIFF_STARTS, *sound_files().values()]), tail=st.binary())
+@given(
+    start=st.sampled_from([b"", *pictures_module._TIFF_STARTS, *sound_files().values()]),
+    tail=st.binary(),
+)
 def test_random_bytes_never_crash(tmp_path: Path, start: bytes, tail: bytes) -> None:
     path = saved(tmp_path / "a", start[:40] + tail)
     with pytest.raises(Text2LiveError) as caught:
@@ -593,7 +603,7 @@ def test_unwritable_places(tmp_path: Path) -> None:
 
 def test_interrupted_block_leaves_no_trace(tmp_path: Path) -> None:
     path = saved(tmp_path / "a.mp4", b"old")
-    with pytest.raises(KeyboardInterrupt), atomic.atomic_path(path) as temporary:
+    with pytest.raises(KeyboardInterrupt), files.atomic_path(path) as temporary:
         assert (temporary.parent, temporary.suffix) == (tmp_path, ".mp4")
         temporary.write_bytes(b"new")
         raise KeyboardInterrupt
@@ -602,15 +612,15 @@ def test_interrupted_block_leaves_no_trace(tmp_path: Path) -> None:
 
 
 def test_text_and_json(tmp_path: Path) -> None:
-    atomic.write_text_atomic(tmp_path / "a.txt", "é\n")
+    files.write_text_atomic(tmp_path / "a.txt", "é\n")
     assert (tmp_path / "a.txt").read_bytes() == "é\n".encode()
-    atomic.write_json_atomic(tmp_path / "a.json", {"prompt": "gâteau", "loss": [0.5]})
+    files.write_json_atomic(tmp_path / "a.json", {"prompt": "gâteau", "loss": [0.5]})
     assert json.loads((tmp_path / "a.json").read_text("utf-8")) == {
         "prompt": "gâteau",
         "loss": [0.5],
     }
     with pytest.raises(ValueError, match="JSON"):
-        atomic.write_json_atomic(tmp_path / "b.json", float("nan"))
+        files.write_json_atomic(tmp_path / "b.json", float("nan"))
     assert not (tmp_path / "b.json").exists()
 
 

@@ -21,12 +21,13 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from tests.conftest import Arrays
-from text2live_cli.atlas import nla, nla_files, nla_losses
+from text2live_cli.atlas import nla
 from text2live_cli.atlas.coordinates import clip_to_unit, sample
-from text2live_cli.atlas.flow import Flow
+from text2live_cli.atlas.fit import nla_files, nla_losses
+from text2live_cli.atlas.fit.flow import Flow
+from text2live_cli.atlas.fit.nla_losses import NlaProblem, NlaSettings
 from text2live_cli.atlas.layers import SIDES, Side
 from text2live_cli.atlas.nla import Imlp, NlaModel, Shape
-from text2live_cli.atlas.nla_losses import NlaProblem, NlaSettings
 from text2live_cli.errors import Text2LiveError
 from text2live_cli.progress import Silent
 

@@ -23,6 +23,8 @@ import pytest
 import torch
 from PIL import Image
 from rich.console import Console
+from swatch_training.moving import paint_clip
+from swatch_training.painter import paint_scene
 from typer.testing import Result
 
 from tests.clips import save_frames
@@ -33,21 +35,23 @@ from text2live_cli import (
     edit_image,
     edit_video,
     fit_atlas,
-    heif_pictures,
-    media,
 )
-from text2live_cli.atlas.grid_fit import GridSettings
+from text2live_cli.atlas.fit.grid_fit import GridSettings
 from text2live_cli.atlas.store import ATLAS, read_atlas
-from text2live_cli.checkpoint import Checkpoint
-from text2live_cli.console import ConsoleProgress
-from text2live_cli.file_kinds import kind_of
-from text2live_cli.media import read_picture, write_picture
-from text2live_cli.outside import read_record, whole_number
-from text2live_cli.run_folder import CHECKPOINT, RECORD
-from text2live_cli.swatch.moving import paint_clip
-from text2live_cli.swatch.painter import paint_scene
-from text2live_cli.tensor_files import READ_ERRORS, read_tensors, write_tensors
-from text2live_cli.texts import MAX_TEXT, require_text, shown_path, visible
+from text2live_cli.cli.console import ConsoleProgress
+from text2live_cli.media import heif_pictures, pictures
+from text2live_cli.media.file_kinds import kind_of
+from text2live_cli.media.outside import read_record, whole_number
+from text2live_cli.media.pictures import read_picture, write_picture
+from text2live_cli.media.tensor_files import READ_ERRORS, read_tensors, write_tensors
+from text2live_cli.runs.checkpoint import Checkpoint
+from text2live_cli.runs.folder import CHECKPOINT, RECORD
+from text2live_cli.texts import (
+    MAX_TEXT,
+    require_text,
+    shown_path,
+    visible,
+)
 
 SETTINGS: dict[str, Any] = {"clip": "swatch", "preset": "draft", "views": 1, "steps": 2}
 QUICK = [text for name, value in SETTINGS.items() for text in (f"--{name}", str(value))]
@@ -128,7 +132,7 @@ def test_a_sound_png_is_read_whatever_lies_beside_its_pixels(
 
 
 def test_a_large_colour_profile_is_kept(tmp_path: Path) -> None:
-    profile = media.ImageCms.ImageCmsProfile(media.ImageCms.createProfile("sRGB")).tobytes()
+    profile = pictures.ImageCms.ImageCmsProfile(pictures.ImageCms.createProfile("sRGB")).tobytes()
     large = profile + bytes(2_000_000)
     path = tmp_path / "a.png"
     path.write_bytes(with_chunks(png(), chunk(b"iCCP", b"name\0\0" + zlib.compress(large))))
@@ -199,7 +203,7 @@ def test_what_is_read_here_has_no_other_name() -> None:
 def test_the_extra_reads_heic(tmp_path: Path, depth: int) -> None:
     pillow_heif = pytest.importorskip("pillow_heif", reason="the extra heif is not installed")
     ramp = np.linspace(0, 1, 64)[None, :, None].repeat(48, 0).repeat(3, 2)
-    true = media.to_uint(ramp, 255 if depth == 8 else 65535)
+    true = pictures.to_uint(ramp, 255 if depth == 8 else 65535)
     mode = "RGB" if depth == 8 else "RGB;16"
     written = pillow_heif.from_bytes(mode, (64, 48), true.tobytes())
     path = tmp_path / "phone.jpg"

@@ -8,9 +8,8 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from swatch_training.painter import paint_scene
 
-from text2live_cli import weights
-from text2live_cli.clip_guide import ClipGuide, load_guide
 from text2live_cli.config import (
     PRESETS,
     VIDEO_WEIGHTS,
@@ -20,8 +19,9 @@ from text2live_cli.config import (
     resolve_video_settings,
 )
 from text2live_cli.errors import UsageError
-from text2live_cli.progress import Silent
-from text2live_cli.prompts import (
+from text2live_cli.guide import weights
+from text2live_cli.guide.clip import ClipGuide, load_guide
+from text2live_cli.guide.prompts import (
     SCREEN_TEMPLATES,
     TEMPLATES,
     Prompts,
@@ -31,7 +31,7 @@ from text2live_cli.prompts import (
     slug,
     trailing_parts,
 )
-from text2live_cli.swatch.painter import paint_scene
+from text2live_cli.progress import Silent
 
 
 @pytest.fixture(scope="module")

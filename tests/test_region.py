@@ -11,21 +11,26 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from swatch_training.painter import paint_scene
 
 from tests.commands import one_line, passed, run
-from text2live_cli import region
-from text2live_cli.clip_guide import load_guide
 from text2live_cli.config import DatasetSettings
+from text2live_cli.engine.internal_dataset import Example, InternalDataset
+from text2live_cli.engine.losses import form_loss
 from text2live_cli.errors import Text2LiveError, UsageError
-from text2live_cli.hints import Box, Hints, Point, parse_hints
-from text2live_cli.image_region import dimmed, find_region, resolve_region
-from text2live_cli.internal_dataset import Example, InternalDataset
-from text2live_cli.losses import form_loss
-from text2live_cli.media import read_picture, write_picture
+from text2live_cli.guide import region
+from text2live_cli.guide.clip import load_guide
+from text2live_cli.guide.hints import (
+    Box,
+    Hints,
+    Point,
+    parse_hints,
+)
+from text2live_cli.guide.picture_region import dimmed, find_region, resolve_region
+from text2live_cli.guide.region import region_from_hints, region_from_mask, region_from_text
+from text2live_cli.guide.relevancy import averaged_relevancy, make_query
+from text2live_cli.media.pictures import read_picture, write_picture
 from text2live_cli.progress import Silent
-from text2live_cli.region import region_from_hints, region_from_mask, region_from_text
-from text2live_cli.relevancy import averaged_relevancy, make_query
-from text2live_cli.swatch.painter import paint_scene
 
 SIZE = (200, 280)
 

@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from swatch_training.moving import paint_clip
 
 from tests.browser import (
     HOSTILE,
@@ -26,10 +27,9 @@ from tests.browser import (
     open_browser,
     png,
 )
-from text2live_cli.atlas.report import Report, report_html
-from text2live_cli.html_page import MAX_PICTURE_SIDE
-from text2live_cli.swatch.moving import paint_clip
-from text2live_cli.video_writing import webm_bytes
+from text2live_cli.media.clip_writing import webm_bytes
+from text2live_cli.report.atlas import Report, report_html
+from text2live_cli.report.page import MAX_PICTURE_SIDE
 
 FRAMES = 12
 RATE = Fraction(24)

@@ -12,18 +12,20 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from swatch_training.moving import paint_clip
+from swatch_training.painter import paint_scene
 from typer.testing import Result
 
 from tests.clips import save_frames
 from tests.commands import StopAt, one_line, passed, run
 from text2live_cli import UsageError, edit_image, fit_atlas
-from text2live_cli.atlas.inputs import FLOW
-from text2live_cli.atlas.showing import OPACITY, RECONSTRUCTION, REPORT
+from text2live_cli.atlas.fit.inputs import FLOW
 from text2live_cli.atlas.store import ATLAS, PICTURES
-from text2live_cli.atomic import atomic_path, sweep, temporary_beside
-from text2live_cli.media import write_picture
+from text2live_cli.media.files import atomic_path, sweep, temporary_beside
+from text2live_cli.media.pictures import write_picture
 from text2live_cli.progress import Silent
-from text2live_cli.run_folder import (
+from text2live_cli.report.atlas_films import OPACITY, RECONSTRUCTION, REPORT
+from text2live_cli.runs.folder import (
     CHECKPOINT,
     EDIT_IMAGE,
     FIT_ATLAS,
@@ -33,8 +35,6 @@ from text2live_cli.run_folder import (
     beside,
     claim_folder,
 )
-from text2live_cli.swatch.moving import paint_clip
-from text2live_cli.swatch.painter import paint_scene
 
 OUTPUTS = Outputs((RECORD, CHECKPOINT, "a.txt", "b.txt"), ("layer",))
 OURS = '{"command": "edit-image"}'
@@ -438,7 +438,7 @@ def test_two_runs_in_one_process_are_two(here: Path) -> None:
 def test_what_a_killed_process_left_is_swept(here: Path) -> None:
     code = (
         "import os, pathlib, signal\n"
-        "from text2live_cli.atomic import atomic_path\n"
+        "from text2live_cli.media.files import atomic_path\n"
         "with atomic_path(pathlib.Path('a.png')) as temporary:\n"
         "    temporary.write_bytes(b'half')\n"
         "    os.kill(os.getpid(), signal.SIGKILL)\n"

@@ -12,15 +12,8 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import save_file
-from torch.nn import functional
-
-from text2live_cli.clip_guide import load_guide
-from text2live_cli.errors import Text2LiveError
-from text2live_cli.progress import Silent
-from text2live_cli.relevancy import make_query, relevancy_map
-from text2live_cli.swatch import vocabulary
-from text2live_cli.swatch.augment import augment, random_size, soften
-from text2live_cli.swatch.captions import (
+from swatch_training.augment import augment, random_size, soften
+from swatch_training.captions import (
     ANY,
     MAX_REGIONS,
     Caption,
@@ -29,20 +22,10 @@ from text2live_cli.swatch.captions import (
     sentence,
     truth,
 )
-from text2live_cli.swatch.losses import contrast
-from text2live_cli.swatch.model import (
-    NATIVE_SIZE,
-    WEIGHTS,
-    build_model,
-    dense_map,
-    encode_rows,
-    encode_tokens,
-    load_swatch,
-    normalise,
-)
-from text2live_cli.swatch.moving import paint_clip
-from text2live_cli.swatch.painter import degrade, paint, paint_scene
-from text2live_cli.swatch.scene import (
+from swatch_training.losses import contrast
+from swatch_training.moving import paint_clip
+from swatch_training.painter import degrade, paint, paint_scene
+from swatch_training.scene import (
     MIX,
     SCREEN,
     UNNAMED,
@@ -53,9 +36,31 @@ from text2live_cli.swatch.scene import (
     left_out,
     random_scene,
 )
-from text2live_cli.swatch.tokenizer import CONTEXT_LENGTH, SwatchTokenizer
-from text2live_cli.swatch.train import Settings, Store, Trainer, paint_store
-from text2live_cli.video import open_clip
+from swatch_training.train import (
+    Settings,
+    Store,
+    Trainer,
+    paint_store,
+)
+from torch.nn import functional
+
+from text2live_cli.errors import Text2LiveError
+from text2live_cli.guide.clip import load_guide
+from text2live_cli.guide.relevancy import make_query, relevancy_map
+from text2live_cli.guide.swatch import vocabulary
+from text2live_cli.guide.swatch.model import (
+    NATIVE_SIZE,
+    WEIGHTS,
+    build_model,
+    dense_map,
+    encode_rows,
+    encode_tokens,
+    load_swatch,
+    normalise,
+)
+from text2live_cli.guide.swatch.tokenizer import CONTEXT_LENGTH, SwatchTokenizer
+from text2live_cli.media.clips import open_clip
+from text2live_cli.progress import Silent
 
 MEDIA = Path(__file__).resolve().parents[2] / "shared" / "media"
 JUDGE = Path(__file__).parents[1] / "bench" / "judge.safetensors"

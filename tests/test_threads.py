@@ -11,15 +11,15 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from swatch_training.painter import paint_scene
 
 from text2live_cli import edit_image
-from text2live_cli.atlas.flow import Flow
+from text2live_cli.atlas.fit.flow import Flow
+from text2live_cli.atlas.fit.nla_losses import NlaProblem, NlaSettings
 from text2live_cli.atlas.nla import new_networks
-from text2live_cli.atlas.nla_losses import NlaProblem, NlaSettings
 from text2live_cli.config import CHANNELS_LAST, PLAIN
-from text2live_cli.generator import Generator
-from text2live_cli.media import read_picture, write_picture
-from text2live_cli.swatch.painter import paint_scene
+from text2live_cli.engine.generator import Generator
+from text2live_cli.media.pictures import read_picture, write_picture
 
 QUICK: dict[str, Any] = {"clip": "swatch", "preset": "draft", "views": 2, "steps": 2}
 

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from swatch_training.moving import paint_clip
 
 from tests.browser import (
     HOSTILE,
@@ -21,9 +22,8 @@ from tests.browser import (
     open_browser,
     png,
 )
-from text2live_cli.swatch.moving import paint_clip
-from text2live_cli.video_report import VideoReport, video_report_html
-from text2live_cli.video_writing import webm_bytes
+from text2live_cli.media.clip_writing import webm_bytes
+from text2live_cli.report.video import VideoReport, video_report_html
 
 FRAMES = 12
 FIRST = 40

@@ -34,16 +34,16 @@ from tests.clips import (
     stored_planes,
     yuv_of,
 )
-from text2live_cli import clip_kinds
 from text2live_cli.errors import Text2LiveError, UsageError
-from text2live_cli.video import open_clip
-from text2live_cli.video_color import ColorTags
-from text2live_cli.video_writing import (
+from text2live_cli.media import clip_kinds
+from text2live_cli.media.clip_colors import ColorTags
+from text2live_cli.media.clip_writing import (
     webm_bytes,
     write_layer_frames,
     write_layer_video,
     write_video,
 )
+from text2live_cli.media.clips import open_clip
 
 MEDIA = Path(__file__).parents[2] / "shared" / "media"
 

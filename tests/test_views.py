@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from torch import Tensor
 from torchvision.transforms import InterpolationMode
 
-from text2live_cli import views as V
-from text2live_cli.views import (
+from text2live_cli.guide import views as V
+from text2live_cli.guide.views import (
     Rectangle,
     ViewSettings,
     apply_views,

@@ -19,8 +19,9 @@ import torch
 from safetensors.torch import save, save_file
 
 from tests.hub_server import HubServer
-from text2live_cli import checkpoint_files, hub_download, weights
 from text2live_cli.errors import Text2LiveError, UsageError
+from text2live_cli.guide import hub as hub_module
+from text2live_cli.guide import weight_files, weights
 from text2live_cli.progress import Silent
 
 KEY = f"{weights.CURATED[weights.DEFAULT_CLIP]}/open_clip_model.safetensors"
@@ -100,7 +101,7 @@ def start(code: str, **environment: str) -> subprocess.Popen[str]:
         [
             sys.executable,
             "-c",
-            f"import text2live_cli.weights as w, text2live_cli.progress as p\n{code}",
+            f"import text2live_cli.guide.weights as w, text2live_cli.progress as p\n{code}",
         ],
         env={**os.environ, "PYTHONPATH": SOURCE, **environment},
         stdout=subprocess.PIPE,
@@ -125,7 +126,7 @@ def test_fresh_fetch_is_checked_recorded_and_read(hub: HubServer, cache: Path) -
     assert told.stages == [(f"fetching {weights.DEFAULT_CLIP}", size, "byte")]
     assert told.done[-1] == size and not told.warnings
     record = json.loads(next((cache / "records").glob("*.json")).read_text())
-    assert record["sha256"] == found.sha256 == checkpoint_files.sha256_of(found.path)
+    assert record["sha256"] == found.sha256 == weight_files.sha256_of(found.path)
 
 
 def test_warm_cache_asks_nobody_and_hashes_nothing(
@@ -273,8 +274,8 @@ def test_refused_connection_says_the_ways_out(cache: Path, monkeypatch: pytest.M
 def test_server_that_does_not_answer_is_not_waited_for(
     hub: HubServer, cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert hub_download._ANSWER_SECONDS < 8
-    monkeypatch.setattr(hub_download, "_ANSWER_SECONDS", 0.5)
+    assert hub_module._ANSWER_SECONDS < 8
+    monkeypatch.setattr(hub_module, "_ANSWER_SECONDS", 0.5)
     hub.silent = True
     began = time.monotonic()
     with pytest.raises(Text2LiveError, match=r"no answer within 0\.5 s") as caught:
@@ -433,7 +434,7 @@ def test_the_hash_and_architecture_of_a_file_are_told(tmp_path: Path) -> None:
     save_file(tiny_state(), path)
     found = weights.locate("ViT-B-32/openai", path, Silent())
     assert found == weights.WeightsFile(
-        "file", "ViT-B-32-quickgelu", path, checkpoint_files.sha256_of(path), str(path)
+        "file", "ViT-B-32-quickgelu", path, weight_files.sha256_of(path), str(path)
     )
     assert weights.locate("ViT-B-16", path, Silent()).architecture == "ViT-B-16"
     with pytest.raises(UsageError, match="ViT-B-32"):
@@ -481,8 +482,8 @@ def test_torchscript_is_refused(archive: Path) -> None:
 def test_openais_own_archive_is_read_with_its_architecture(
     archive: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    published = {checkpoint_files.sha256_of(archive): "ViT-L-14-quickgelu"}
-    monkeypatch.setattr(checkpoint_files, "OPENAI_ARCHIVES", published)
+    published = {weight_files.sha256_of(archive): "ViT-L-14-quickgelu"}
+    monkeypatch.setattr(weight_files, "OPENAI_ARCHIVES", published)
     monkeypatch.setattr(weights, "OPENAI_FILES", published)
     told = Recorder()
     found = weights.locate("ViT-B-32/laion2b_s34b_b79k", archive, told)

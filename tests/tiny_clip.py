@@ -13,7 +13,7 @@ import torch
 from open_clip.model import CLIP, CLIPTextCfg, CLIPVisionCfg
 from torch import Tensor
 
-from text2live_cli.clip_guide import ClipGuide
+from text2live_cli.guide.clip import ClipGuide
 
 CONTEXT, VOCABULARY, EMBEDDING, NATIVE, PATCH = 77, 49408, 32, 224, 32
 

@@ -11,14 +11,14 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from .atlas.painting import composite_clip
-    from .atlas_fit import AtlasResult, fit_atlas
-    from .compositing import composite
     from .errors import Text2LiveError, UsageError
-    from .image_edit import EditResult, edit_image
-    from .image_region import find_region
+    from .guide.picture_region import find_region
+    from .guide.region import Region
+    from .pipelines.composite import composite
+    from .pipelines.fit import AtlasResult, fit_atlas
+    from .pipelines.image import EditResult, edit_image
+    from .pipelines.video import VideoResult, edit_video
     from .progress import Progress
-    from .region import Region
-    from .video_edit import VideoResult, edit_video
 
 # Before torch loads OpenMP: threads that spin for long while they wait make a run ten times slower
 # when other programs want the same cores, and gain nothing when they do not.
@@ -43,19 +43,19 @@ __all__ = [
 ]
 
 _HOMES = {
-    "AtlasResult": "atlas_fit",
-    "EditResult": "image_edit",
+    "AtlasResult": "pipelines.fit",
+    "EditResult": "pipelines.image",
     "Progress": "progress",
-    "Region": "region",
+    "Region": "guide.region",
     "Text2LiveError": "errors",
     "UsageError": "errors",
-    "VideoResult": "video_edit",
-    "composite": "compositing",
+    "VideoResult": "pipelines.video",
+    "composite": "pipelines.composite",
     "composite_clip": "atlas.painting",
-    "edit_image": "image_edit",
-    "edit_video": "video_edit",
-    "find_region": "image_region",
-    "fit_atlas": "atlas_fit",
+    "edit_image": "pipelines.image",
+    "edit_video": "pipelines.video",
+    "find_region": "guide.picture_region",
+    "fit_atlas": "pipelines.fit",
 }
 
 

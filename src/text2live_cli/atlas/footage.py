@@ -10,13 +10,13 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from ..edit_layer import GREEN_SCREEN
+from ..engine.edit_layer import GREEN_SCREEN
 from ..errors import Text2LiveError, UsageError
-from ..media import read_picture, to_uint
-from ..outside import RECORD_ERRORS, plain_text, read_record
+from ..media.clips import Clip
+from ..media.outside import RECORD_ERRORS, plain_text, read_record
+from ..media.pictures import read_picture, to_uint
 from ..progress import Progress
-from ..run_folder import RECORD
-from ..video import Clip
+from ..runs.folder import RECORD
 from .discretise import AtlasPicture
 from .layers import SIDES, Side
 from .render import Layer, lay_over_frame

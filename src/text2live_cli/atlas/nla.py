@@ -15,7 +15,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from ..initial import draw_weights
+from ..engine.initial import draw_weights
 from .coordinates import centres, clip_to_unit
 from .layers import Maps, Side
 

@@ -15,16 +15,32 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
-from ..clip_frames import transparency_note
 from ..errors import Text2LiveError, UsageError
-from ..media import Picture, read_picture, to_uint, to_unit
-from ..preflight import require_file_place
+from ..media.clip_frames import transparency_note
+from ..media.clip_writing import (
+    keeps_alpha,
+    require_writable,
+    write_layer_frames,
+    write_video,
+)
+from ..media.clips import Clip, open_clip
+from ..media.pictures import (
+    Picture,
+    read_picture,
+    to_uint,
+    to_unit,
+)
 from ..progress import Progress, Silent
-from ..run_folder import check_output
-from ..video import Clip, open_clip
-from ..video_writing import keeps_alpha, require_writable, write_layer_frames, write_video
+from ..runs.folder import check_output
+from ..runs.preflight import require_file_place
 from .discretise import AtlasPicture, discretise
-from .footage import composited, find_atlas, result_layers, stacked, tell_uncovered
+from .footage import (
+    composited,
+    find_atlas,
+    result_layers,
+    stacked,
+    tell_uncovered,
+)
 from .layers import SIDES, Maps, Side
 from .render import Layer
 from .store import PICTURES, Atlas, read_atlas

@@ -13,7 +13,12 @@ from torch import Tensor
 from ..device import vector
 from .coordinates import sample
 from .discretise import AtlasPicture
-from .layers import SIDES, AtlasModel, Maps, Side
+from .layers import (
+    SIDES,
+    AtlasModel,
+    Maps,
+    Side,
+)
 
 
 class Layer(NamedTuple):

@@ -13,17 +13,22 @@ from typing import Any
 import torch
 
 from ..errors import Text2LiveError, UsageError
-from ..outside import whole_number
-from ..tensor_files import (
+from ..media.clips import Clip
+from ..media.outside import whole_number
+from ..media.tensor_files import (
     READ_ERRORS,
     parse_tensors,
     read_bytes,
     require_finite,
     write_tensors,
 )
-from ..video import Clip
 from .grid import GridModel
-from .layers import SIDES, AtlasModel, Maps, Side
+from .layers import (
+    SIDES,
+    AtlasModel,
+    Maps,
+    Side,
+)
 from .nla import NlaModel
 
 ATLAS = "atlas.safetensors"

@@ -1,0 +1,1 @@
+"""Painter and trainer of `swatch`, the embedded encoder: makes the bundled weights."""

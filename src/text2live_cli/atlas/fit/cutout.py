@@ -1,0 +1,140 @@
+"""Masks of frames: cut out by colour and edges, carried along by flow, followed through time."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from ...guide.grabcut import (
+    Mask,
+    dilated,
+    odd,
+    opened,
+)
+from .flow import Flow
+
+Frames = NDArray[np.uint8]
+Colours = tuple[NDArray[np.float64], NDArray[np.float64]]
+"""GrabCut's colour models: of the background, of the foreground."""
+
+_BAND = 0.04
+"""Of the short side: so far from its outline a rough mask may be wrong."""
+_SAMPLES = 2000
+"""Pixels that a colour model is made of."""
+_OVERLAP = 0.25
+"""Of the smaller one: pieces of neighbouring frames that share so much are one object."""
+
+
+def colour_models(frames: Frames, inside: Mask, outside: Mask) -> Colours | None:
+    """The colours of an object and of all else, from pixels (n, h, w) of several frames.
+
+    None where there are too few of a kind.
+    """
+    rows = []
+    for chosen in (inside, outside):
+        pixels = frames[chosen]
+        if len(pixels) < _SAMPLES // 20:
+            return None
+        rows.append(pixels[np.linspace(0, len(pixels) - 1, _SAMPLES).astype(int)])
+    # GrabCut learns its models from labelled pixels: these make a picture of two rows.
+    picture = np.ascontiguousarray(np.stack(rows))
+    labels = np.repeat(np.array([[cv2.GC_FGD], [cv2.GC_BGD]], np.uint8), _SAMPLES, axis=1)
+    background, foreground = np.zeros((1, 65)), np.zeros((1, 65))
+    cv2.setRNGSeed(0)
+    cv2.grabCut(picture, labels, (0, 0, 0, 0), background, foreground, 1, cv2.GC_INIT_WITH_MASK)
+    return background, foreground
+
+
+def cut_out(
+    frame: NDArray[np.uint8], mask: Mask, colours: Colours | None, sure: Mask, never: Mask
+) -> Mask:
+    """A rough mask (h, w) brought to the colours and edges of its frame (h, w, 3), RGB.
+
+    It stays where it is `sure`, and grows neither far beyond its outline nor into what is `never`
+    foreground. Without `colours` it stays as it is (GrabCut, Rother et al. 2004).
+    """
+    height, width = mask.shape
+    band = odd(_BAND * min(height, width))
+    near = dilated(mask, 2 * band + 1)
+    if colours is None or not mask.any():
+        return mask
+    rows, columns = np.flatnonzero(near.any(axis=1)), np.flatnonzero(near.any(axis=0))
+    box = (
+        slice(max(rows[0] - band, 0), rows[-1] + band + 1),
+        slice(max(columns[0] - band, 0), columns[-1] + band + 1),
+    )
+    trimap = np.where(mask, cv2.GC_PR_FGD, cv2.GC_PR_BGD).astype(np.uint8)
+    trimap[mask & sure] = cv2.GC_FGD
+    trimap[~near | opened(never & ~mask)] = cv2.GC_BGD
+    labels = np.ascontiguousarray(trimap[box])
+    picture = np.ascontiguousarray(frame[box])
+    background, foreground = colours[0].copy(), colours[1].copy()
+    cv2.grabCut(picture, labels, (0, 0, 0, 0), background, foreground, 1, cv2.GC_EVAL_FREEZE_MODEL)
+    result = np.zeros_like(mask)
+    result[box] = (labels == cv2.GC_FGD) | (labels == cv2.GC_PR_FGD)
+    return opened(result)
+
+
+def carried(values: NDArray[np.float32], flow: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Values (h, w) of a neighbouring frame, seen from the frame whose `flow` leads there."""
+    height, width = values.shape
+    y, x = np.mgrid[:height, :width].astype(np.float32)
+    moved = cv2.remap(
+        values, x + flow[..., 0], y + flow[..., 1], cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT
+    )
+    return moved.astype(np.float32)
+
+
+def steadied(masks: Mask, flow: Flow) -> NDArray[np.float32]:
+    """Soft masks (T, h, w): each averaged with its neighbours, brought here by the flow."""
+    values = masks.astype(np.float32)
+    soft = np.empty_like(values)
+    for t, value in enumerate(values):
+        before = carried(values[t - 1], flow.backward[t - 1]) if t else value
+        after = carried(values[t + 1], flow.forward[t]) if t + 1 < len(values) else value
+        soft[t] = cv2.GaussianBlur(0.5 * value + 0.25 * (before + after), (0, 0), 0.7)
+    return soft
+
+
+def objects(masks: Mask, flow: Flow) -> NDArray[np.int64]:
+    """The connected pieces of masks (T, h, w), followed through time by the flow.
+
+    (T, h, w): 0 outside of the masks, else the number of the object, the largest in the clip first.
+    """
+    found = [cv2.connectedComponents(mask.astype(np.uint8)) for mask in masks]
+    first = np.cumsum([0] + [count for count, _ in found])
+    pieces = np.stack([start + labels for start, (_, labels) in zip(first, found, strict=False)])
+    areas = np.bincount(pieces.ravel(), minlength=first[-1])
+    parent = np.arange(first[-1])
+    for t in range(len(masks) - 1):
+        there = _rounded_remap(pieces[t + 1], flow.forward[t])
+        both = masks[t] & (there > first[t + 1])
+        pairs, shared = np.unique(
+            pieces[t][both].astype(np.int64) * first[-1] + there[both], return_counts=True
+        )
+        for pair, overlap in zip(pairs, shared, strict=True):
+            a, b = divmod(int(pair), int(first[-1]))
+            if overlap > _OVERLAP * min(areas[a], areas[b]):
+                parent[_root(parent, a)] = _root(parent, b)
+    roots = np.array([_root(parent, i) for i in range(len(parent))], np.int64)
+    areas[first[:-1]] = 0  # of every frame, what is in no piece
+    mass = np.bincount(roots, areas, minlength=len(parent))
+    rank = np.empty(len(parent), np.int64)
+    rank[np.argsort(-mass, kind="stable")] = np.arange(1, len(parent) + 1)
+    return np.where(masks, rank[roots[pieces]], 0)
+
+
+def _rounded_remap(labels: NDArray[np.int64], flow: NDArray[np.float32]) -> NDArray[np.int64]:
+    height, width = labels.shape
+    y, x = np.mgrid[:height, :width]
+    x = np.clip(np.rint(x + flow[..., 0]), 0, width - 1).astype(int)
+    y = np.clip(np.rint(y + flow[..., 1]), 0, height - 1).astype(int)
+    return labels[y, x]
+
+
+def _root(parent: NDArray[np.int64], node: int) -> int:
+    while parent[node] != node:
+        parent[node] = parent[parent[node]]
+        node = int(parent[node])
+    return node

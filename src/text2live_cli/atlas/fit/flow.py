@@ -1,0 +1,241 @@
+"""Optical flow between neighbouring frames, both ways, and where the two agree."""
+
+from __future__ import annotations
+
+import itertools
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import cv2
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save_file
+
+from ...errors import Text2LiveError, UsageError
+from ...media.files import atomic_path
+from ...progress import Progress
+from . import raft
+
+AGREEMENT = 1.0
+"""Pixels: forward and backward flow must cancel to within this (spec §6)."""
+_PRESETS = {
+    "ultrafast": cv2.DISOPTICAL_FLOW_PRESET_ULTRAFAST,
+    "fast": cv2.DISOPTICAL_FLOW_PRESET_FAST,
+    "medium": cv2.DISOPTICAL_FLOW_PRESET_MEDIUM,
+}
+
+
+class Flow(NamedTuple):
+    """Flow over a clip of T frames; x then y, in pixels of the working size."""
+
+    forward: NDArray[np.float32]
+    """(T−gap, h, w, 2): from frame t to t + gap."""
+    backward: NDArray[np.float32]
+    """(T−gap, h, w, 2): from frame t + gap to t."""
+    forward_ok: NDArray[np.bool_]
+    """(T−gap, h, w): the pixels of frame t where both agree."""
+    backward_ok: NDArray[np.bool_]
+    """(T−gap, h, w): the pixels of frame t + gap where both agree."""
+
+
+def dis_flow(
+    frames: NDArray[np.uint8],
+    progress: Progress,
+    preset: str = "medium",
+    gap: int = 1,
+) -> Flow:
+    """OpenCV's DIS flow (Kroeger et al. 2016) of frames (T, h, w, 3)."""
+    search = cv2.DISOpticalFlow.create(_PRESETS[preset])
+    grey = [cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY) for frame in frames]
+    pairs = max(len(frames) - gap, 0)
+    forward = np.empty((pairs, *frames.shape[1:3], 2), np.float32)
+    backward = np.empty_like(forward)
+    for t in range(pairs):
+        # Zeros in place of None are another search; the stubs know only arrays.
+        forward[t] = search.calc(grey[t], grey[t + gap], None)  # type: ignore[call-overload]
+        backward[t] = search.calc(grey[t + gap], grey[t], None)  # type: ignore[call-overload]
+        progress.advance(t + 1)
+    return with_agreement(forward, backward)
+
+
+def with_agreement(forward: NDArray[np.float32], backward: NDArray[np.float32]) -> Flow:
+    """Add to the flows of both ways (P, h, w, 2) where they cancel to within `AGREEMENT`."""
+    forward_ok = np.stack([agree(f, b) for f, b in zip(forward, backward, strict=True)])
+    backward_ok = np.stack([agree(b, f) for f, b in zip(forward, backward, strict=True)])
+    return Flow(forward, backward, forward_ok, backward_ok)
+
+
+def agree(there: NDArray[np.float32], back: NDArray[np.float32]) -> NDArray[np.bool_]:
+    """Where going `there` (h, w, 2) and `back` again ends within `AGREEMENT` of the start."""
+    height, width = there.shape[:2]
+    y, x = np.mgrid[:height, :width].astype(np.float32)
+    x, y = x + there[..., 0], y + there[..., 1]
+    inside = (x >= 0) & (x <= width - 1) & (y >= 0) & (y <= height - 1)
+    returned = cv2.remap(back, x, y, cv2.INTER_LINEAR)
+    distance = np.linalg.norm(there + returned, axis=-1)
+    return inside & (distance < AGREEMENT)
+
+
+def raft_flow(
+    frames: NDArray[np.uint8],
+    device: torch.device,
+    progress: Progress,
+    weights: Path | None = None,
+) -> Flow:
+    """RAFT (Teed and Deng 2020) of torchvision, of frames (T, h, w, 3).
+
+    `weights` is a file of torchvision's; without one they are looked for and fetched by
+    `raft.find_weights`. Raises Text2LiveError where they cannot be had or used.
+    """
+    estimate = raft.load(weights or raft.find_weights(progress), device)
+    pairs = max(len(frames) - 1, 0)
+    forward = np.empty((pairs, *frames.shape[1:3], 2), np.float32)
+    backward = np.empty_like(forward)
+    for t in range(pairs):
+        forward[t], backward[t] = estimate(frames[t], frames[t + 1])
+        progress.advance(t + 1)
+    return with_agreement(forward, backward)
+
+
+# Flow from files
+
+_FLO_TAG = 202021.25
+_UNKNOWN = 1e8
+"""Middlebury files mark what they do not know by larger values."""
+_PAIR = re.compile(r"(.*?)(\d+)(\.[A-Za-z]+)?_(.*?)(\d+)(\.[A-Za-z]+)?")
+_FILE_ERRORS = (OSError, ValueError, EOFError, MemoryError, OverflowError)
+
+
+def read_flow_dir(folder: Path, numbers: Sequence[int], size: tuple[int, int]) -> Flow:
+    """Flow between the frames called `numbers`, in working pixels, from .npy and .flo files.
+
+    A file is called `A_B` after the two frames that it leads from and to, each a number with
+    anything before it (`00000_00001.npy`, or with endings as the published tool of layered neural
+    atlases does: `00000.jpg_00001.jpg.npy`). `numbers` count from 0, files may from 1; files that
+    begin elsewhere are taken in order if they are of as many frames. Flow of another size is
+    rescaled.
+
+    Raises UsageError where files are missing, Text2LiveError where one is damaged.
+    """
+    files = _pair_files(folder)
+    numbers = _names_in_use(files, numbers)
+    wanted = list(itertools.pairwise(numbers))
+    missing = [pair for a, b in wanted for pair in ((a, b), (b, a)) if pair not in files]
+    if missing:
+        listed = ", ".join(f"{a:05d}_{b:05d}" for a, b in missing[:4])
+        more = ", …" if len(missing) > 4 else ""
+        raise UsageError(
+            f"{folder}: no flow for {len(missing)} of {2 * len(wanted)} pairs of frames:"
+            f" {listed}{more} (.npy or .flo); add them, or leave out --flow-dir"
+        )
+    forward = [_read_flow(files[a, b], size) for a, b in wanted]
+    backward = [_read_flow(files[b, a], size) for a, b in wanted]
+    flow = with_agreement(np.stack([f for f, _ in forward]), np.stack([b for b, _ in backward]))
+    flow.forward_ok[:] &= np.stack([known for _, known in forward])
+    flow.backward_ok[:] &= np.stack([known for _, known in backward])
+    return flow
+
+
+def _pair_files(folder: Path) -> dict[tuple[int, int], Path]:
+    try:
+        paths = sorted(folder.iterdir())
+    except OSError as error:
+        raise UsageError(f"--flow-dir {folder}: {error.strerror}; name a folder") from error
+    found = {}
+    for path in paths:
+        match = _PAIR.fullmatch(path.stem)
+        if match and path.suffix.lower() in (".npy", ".flo"):
+            found[int(match[2]), int(match[5])] = path
+    if not found:
+        raise UsageError(f"--flow-dir {folder}: holds no A_B.npy or A_B.flo, A and B frame numbers")
+    return found
+
+
+def _names_in_use(files: dict[tuple[int, int], Path], numbers: Sequence[int]) -> Sequence[int]:
+    """The numbers that the files have for the frames, which count from 0."""
+    used = sorted({number for pair in files for number in pair})
+    if used[0] == 1:
+        return [number + 1 for number in numbers]
+    return used if used[0] > 1 and len(used) == len(numbers) else numbers
+
+
+def _read_flow(path: Path, size: tuple[int, int]) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+    """The flow in a file, (h, w, 2), and where it is known."""
+    try:
+        values = _read_flo(path) if path.suffix.lower() == ".flo" else _read_npy(path)
+    except _FILE_ERRORS as error:
+        raise Text2LiveError(
+            f"{path}: no flow of numbers (h, w, 2), or cut short; write it again"
+        ) from error
+    known = (np.abs(values) < _UNKNOWN).all(axis=-1)  # False for NaN too
+    values = np.where(known[..., None], values, 0).astype(np.float32)
+    height, width = size
+    if values.shape[:2] != size:
+        stretch = np.array([width / values.shape[1], height / values.shape[0]], np.float32)
+        values = cv2.resize(values, (width, height), interpolation=cv2.INTER_LINEAR) * stretch
+        nearest = cv2.resize(known.astype(np.uint8), (width, height), interpolation=0)
+        known = nearest.astype(bool)
+    return values, known
+
+
+def _read_npy(path: Path) -> NDArray[np.floating]:
+    values = np.load(path, mmap_mode="r", allow_pickle=False)
+    if values.ndim == 4 and values.shape[0] == 1:
+        values = values[0]
+    if values.ndim == 3 and values.shape[2] != 2 and values.shape[0] == 2:
+        values = values.transpose(1, 2, 0)
+    if values.ndim != 3 or values.shape[2] != 2 or values.dtype.kind != "f" or not values.size:
+        raise ValueError("not a flow")
+    return np.array(values)
+
+
+def _read_flo(path: Path) -> NDArray[np.floating]:
+    data = path.read_bytes()
+    tag = np.frombuffer(data, "<f4", 1)[0]
+    width, height = (int(side) for side in np.frombuffer(data, "<i4", 2, 4))
+    if tag != _FLO_TAG or min(width, height) < 1 or len(data) < 12 + 8 * width * height:
+        raise ValueError("not a .flo file")
+    return np.frombuffer(data, "<f4", 2 * width * height, 12).reshape(height, width, 2)
+
+
+# Flow of an earlier run
+
+
+def save_flow(path: Path, flow: Flow, of: str = "") -> None:
+    """Write flow as safetensors, in halves (steps of 1/64 px at 32 px); `of` says of what."""
+    tensors = {
+        "forward": flow.forward.astype(np.float16),
+        "backward": flow.backward.astype(np.float16),
+        "forward_ok": flow.forward_ok,
+        "backward_ok": flow.backward_ok,
+    }
+    with atomic_path(path) as temporary:
+        try:
+            save_file(tensors, temporary, {"of": of})
+        except SafetensorError as error:  # its way to report a full disk
+            raise OSError(str(error)) from error
+
+
+def load_flow(path: Path, of: str = "") -> Flow | None:
+    """Flow as `save_flow` wrote it.
+
+    None where the file is missing, damaged or of something else: flow is soon computed anew.
+    """
+    try:
+        with safe_open(path, framework="numpy") as file:
+            if (file.metadata() or {}).get("of") != of:
+                return None
+            forward, backward = (file.get_tensor(name) for name in ("forward", "backward"))
+            ok = (file.get_tensor(name) for name in ("forward_ok", "backward_ok"))
+            flow = Flow(forward.astype(np.float32), backward.astype(np.float32), *ok)
+    except (SafetensorError, OSError, TypeError, ValueError):
+        return None
+    shape = flow.forward.shape
+    sound = len(shape) == 4 and shape[3] == 2 and flow.backward.shape == shape
+    for mask in (flow.forward_ok, flow.backward_ok):
+        sound = sound and mask.dtype == np.bool_ and mask.shape == shape[:3]
+    return flow if sound else None

@@ -1,0 +1,286 @@
+"""The training problem of the explicit model: what every step compares, and at which rates."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from torch import Tensor
+
+from ...device import upload
+from ...progress import Progress
+from ..coordinates import sample_border, to_grid
+from ..grid import (
+    GridModel,
+    Lattice,
+    Mapping,
+    whole_frames,
+)
+from ..layers import SIDES, Side
+from .flow import Flow
+from .grid_start import GridStart, start_model
+
+_NOTHING = 1e-3  # opacity below which a foreground is not looked up
+_MARGIN = 6  # pixels around the boxes of the foreground
+_UPRIGHT = 0.3  # share of its usual area under which a cell of a mapping counts as folding
+
+
+@dataclass(frozen=True)
+class GridSettings:
+    """All that decides a fit of the explicit model, lengths in pixels of the working size.
+
+    Chosen on tennis and car-turn (docs/performance.md). A term's weight has the term's name.
+    """
+
+    steps: int = 1000
+    samples: int = 50_000  # a step: over all frames, and again over the foreground's boxes
+    max_frames: int = 96  # that a step looks at
+    start: GridStart = field(default_factory=GridStart)
+    texture_rate: float = 0.015  # learning rates of Adam
+    texture_eps: float = 3e-5  # texels that few samples see shall move little
+    texture_hold: float = 1e-5  # weight decay: those that none sees stay at the start
+    field_rate: float = 0.6
+    affine_rate: float = 0.02
+    opacity_rate: float = 0.15
+    last_rate: float = 0.05  # share of the rates at the last step
+    inside: float = 0.2  # share of the samples in the boxes in each term
+    colour: float = 100.0
+    flow: float = 0.3  # of each mapping
+    opacity_flow: float = 0.2
+    rigidity_foreground: float = 0.005
+    rigidity_background: float = 0.5  # or it drifts where walls are bare
+    fold: float = 75.0  # of each mapping
+    bootstrap: float = 2.0
+    bootstrap_left: float = 0.4  # share of it from the middle of the fit on
+    halves: float = 0.5  # against opacities between 0 and 1; growing from nothing
+
+
+class GridProblem:
+    """A clip to be fitted: a `GridModel` to be optimised with Adam, and its weighted terms."""
+
+    def __init__(
+        self,
+        frames: NDArray[np.uint8],
+        masks: NDArray[np.float32],
+        flow: Flow,
+        settings: GridSettings,
+        device: torch.device,
+    ) -> None:
+        """`frames` (T, h, w, 3); rough foreground `masks` (T, h, w) in [0, 1]; `flow` between
+        neighbouring frames.
+        """
+        self.settings, self.device = settings, device
+        self.count, height, width = masks.shape
+        self.size = (height, width)
+        model, sure = start_model(frames, masks, flow, settings.start)
+        self.model: GridModel = model.to(device)
+        self.boxes = _boxes(sure).to(device)
+        shown = min(self.count, settings.max_frames)
+        self.stride = max(2, round((shown * height * width / settings.samples) ** 0.5))
+        self.lines = max(2, round((settings.samples / shown) ** 0.5))
+        self.frames = torch.from_numpy(frames).to(device)
+        self.masks = torch.from_numpy(sure).to(device)
+        self.doubtful = torch.from_numpy(masks > sure).to(device)
+        self.forward = torch.from_numpy(flow.forward).to(device)
+        self.trusted = torch.from_numpy(flow.forward_ok).to(device)
+
+    def prepare(self, progress: Progress, stopped: Callable[[], bool]) -> None:
+        """Nothing to do: the model starts from the flow."""
+
+    def parameter_groups(self) -> list[dict[str, Any]]:
+        """For Adam, with their learning rates."""
+        s, model = self.settings, self.model
+        mappings = [model.mapping(side) for side in SIDES]
+        textures = list(model.textures.parameters())
+        hold = {"eps": s.texture_eps, "weight_decay": s.texture_hold}
+        return [
+            {"params": textures, "lr": s.texture_rate, **hold},
+            {"params": [mapping.field for mapping in mappings], "lr": s.field_rate},
+            {"params": [mapping.affine for mapping in mappings], "lr": s.affine_rate},
+            {"params": [model.opacity_logits], "lr": s.opacity_rate},
+        ]
+
+    def rate(self, step: int) -> float:
+        """Share of the learning rates at `step`: falls to `last_rate`."""
+        return self.settings.last_rate ** (step / self.settings.steps)
+
+    def loss(self, step: int, rng: torch.Generator) -> dict[str, Tensor]:
+        """The weighted terms, on two lattices: of whole frames, and of the foreground's boxes.
+
+        Flow costs as much as colour, so that it is compared on one of them by turns.
+        """
+        times = self._draw_frames(rng)
+        pictures = self.model.pictures()
+        done = step / self.settings.steps
+        even = step % 2 == 0
+        whole = self._compare(self._in_frames(times, rng), pictures, done, even)
+        boxes = self._compare(self._in_boxes(times, rng), pictures, done, not even)
+        terms = {name: value * self.settings.inside for name, value in boxes.items()}
+        for name, value in whole.items():
+            terms[name] = terms[name] + value if name in terms else value
+        for side in SIDES:
+            terms.update(self._shape(side, times))
+        return terms
+
+    def _draw_frames(self, rng: torch.Generator) -> Tensor:
+        most = self.settings.max_frames
+        if self.count <= most:
+            return torch.arange(self.count, device=self.device)
+        drawn = torch.randperm(self.count, generator=rng)[:most].sort().values
+        return upload(drawn, self.device)
+
+    def _in_frames(self, times: Tensor, rng: torch.Generator) -> Lattice:
+        """Every `stride`-th pixel of both axes, from a random one on."""
+        phase = torch.randint(self.stride, (2,), generator=rng).tolist()
+        y, x = (
+            torch.arange(p, n, self.stride, device=self.device)
+            for p, n in zip(phase, self.size, strict=True)
+        )
+        return whole_frames(times, y, x)
+
+    def _in_boxes(self, times: Tensor, rng: torch.Generator) -> Lattice:
+        """Rows and columns of pixels, spread over each frame's box of the foreground."""
+        top, bottom, left, right = self.boxes[times].float()[..., None].unbind(1)
+        drawn = torch.stack([torch.rand(len(times), 1, generator=rng) for _ in range(2)])
+        lines = torch.arange(self.lines, device=self.device)
+        spread = (lines + upload(drawn, self.device)) / self.lines
+        y = (top + spread[0] * (bottom - top)).long()
+        x = (left + spread[1] * (right - left)).long()
+        return Lattice(times, y, x)
+
+    def _compare(
+        self, pixels: Lattice, pictures: dict[Side, Tensor], done: float, with_flow: bool
+    ) -> dict[str, Tensor]:
+        """The terms at `pixels` (whole numbers), when the share `done` of the fit is over."""
+        s, model = self.settings, self.model
+        index = (pixels.t[:, None, None], pixels.y[:, :, None], pixels.x[:, None, :])
+        at = Lattice(pixels.t.float(), pixels.y.float(), pixels.x.float(), whole=True)
+        uv = {side: model.mapping(side)(at) for side in SIDES}
+        opacity = model.opacity(at)
+        colour, masks = self.frames[index].float() / 255, self.masks[index]
+        hidden = (masks > 0.5) & (opacity.detach() > 0.5)
+        told = (opacity > _NOTHING) & ~self.doubtful[index]
+        off = F.binary_cross_entropy(opacity.clamp(1e-4, 1 - 1e-4), masks, reduction="none")
+        bootstrap = s.bootstrap * max(s.bootstrap_left, 1 - 2 * done)
+        terms = {
+            "colour": s.colour * _colour_error(uv, opacity, colour, pictures, hidden),
+            "bootstrap": bootstrap * (off * told).mean(),
+            "halves": s.halves * done * (opacity * (1 - opacity)).mean(),
+        }
+        return terms | self._flow(index, at.t, uv, opacity) if with_flow else terms
+
+    def _flow(
+        self, index: tuple[Tensor, ...], t: Tensor, uv: dict[Side, Tensor], opacity: Tensor
+    ) -> dict[str, Tensor]:
+        """What flow joins shall share its place in the atlas, and its opacity (spec §6).
+
+        On every second row; distances are those of the atlas, means are over the trusted pixels.
+        """
+        s = self.settings
+        frame, rows, columns = index[0], index[1][:, ::2], index[2]
+        pair = frame.clamp(max=self.count - 2)
+        use = self.trusted[pair, rows, columns] * (frame < self.count - 1)
+        there = self.forward[pair, rows, columns]
+        x, y = columns + there[..., 0], rows + there[..., 1]
+        share = opacity[:, ::2]
+        weights: dict[Side, Tensor] = {"foreground": share, "background": 1 - share}
+        terms = {}
+        for side, weight in weights.items():
+            mapping = self.model.mapping(side)
+            moved = mapping.project(t + 1, y, x) + self._bend_at(mapping, t + 1, y, x)
+            distance = ((moved - uv[side][:, ::2]).square().sum(-1) + 1e-4).sqrt()
+            trust = use * weight.detach()
+            terms[f"flow {side}"] = s.flow * (trust * distance).sum() / trust.sum().clamp(min=1)
+        later = self.model.opacity_logits[(t + 1).long().clamp(max=self.count - 1), None]
+        grid = to_grid(torch.stack([x + 0.5, y + 0.5], dim=-1), self.size)
+        moved = sample_border(later, grid)
+        change = (moved[:, 0].sigmoid() - share).abs()
+        return terms | {"opacity flow": s.opacity_flow * (use * change).mean()}
+
+    def _bend_at(self, mapping: Mapping, t: Tensor, y: Tensor, x: Tensor) -> Tensor:
+        """The spline at scattered positions, (n, h, w, 2), between those of a lattice."""
+        rows, columns, pitch = self._cells(mapping, 2)
+        values = mapping.bend(whole_frames(t, rows, columns))
+        grid = to_grid(
+            torch.stack([x / pitch + 0.5, y / pitch + 0.5], dim=-1), (len(rows), len(columns))
+        )
+        return sample_border(values, grid).permute(0, 2, 3, 1)
+
+    def _shape(self, side: Side, times: Tensor) -> dict[str, Tensor]:
+        """A mapping shall keep shapes and sizes (rigidity), and turn nothing over (fold)."""
+        s, mapping = self.settings, self.model.mapping(side)
+        rows, columns, pitch = self._cells(mapping, 1)
+        uv = mapping(whole_frames(times.float(), rows, columns))
+        right = (uv[:, :-1, 1:] - uv[:, :-1, :-1]) / pitch
+        down = (uv[:, 1:, :-1] - uv[:, :-1, :-1]) / pitch
+        xx, yy, xy = right.square().sum(-1), down.square().sum(-1), (right * down).sum(-1)
+        area = right[..., 0] * down[..., 1] - right[..., 1] * down[..., 0]
+        usual = 0.5 * (xx + yy).detach().mean((1, 2), keepdim=True)
+        sheared = ((xx - yy).square() + 4 * xy.square()) / usual.square()
+        stretched = (0.5 * (xx + yy) / usual - 1).square()
+        rigidity = s.rigidity_foreground if side == "foreground" else s.rigidity_background
+        return {
+            f"rigidity {side}": rigidity * (sheared + stretched).mean(),
+            f"fold {side}": s.fold * F.relu(_UPRIGHT - area / usual).mean(),
+        }
+
+    def _cells(self, mapping: Mapping, parts: int) -> tuple[Tensor, Tensor, float]:
+        """Rows and columns over the frame, `parts` to a knot of the mapping, and their distance."""
+        pitch = mapping.spacing / parts
+        rows, columns = (torch.arange(0, n + pitch, pitch, device=self.device) for n in self.size)
+        return rows, columns, pitch
+
+
+def _colour_error(
+    uv: dict[Side, Tensor],
+    opacity: Tensor,
+    colour: Tensor,
+    pictures: dict[Side, Tensor],
+    hidden: Tensor,
+) -> Tensor:
+    """Mean of ‖α·foreground + (1 − α)·background − colour‖²; the first only where there is any.
+
+    Where the background is `hidden` it learns nothing, or its texture would take up what little of
+    the foreground's error its small share can mend, and end up white or black.
+    """
+    background = _look_up(pictures["background"], uv["background"].flatten(0, 2))
+    background = torch.where(hidden.flatten()[:, None], background.detach(), background)
+    error = background - colour.flatten(0, 2)
+    share = opacity.flatten()
+    places = uv["foreground"].flatten(0, 2)
+    if share.device.type != "cpu":  # how many pixels there are is known to a GPU alone
+        foreground = _look_up(pictures["foreground"], places)
+        change = share[:, None] * (foreground - background)
+        error = error + change.where(share[:, None] > _NOTHING, 0)
+        return error.square().sum(1).mean()
+    near = (share > _NOTHING).nonzero()[:, 0]
+    foreground = _look_up(pictures["foreground"], places[near])
+    change = share[near, None] * (foreground - background[near])
+    return error.index_add(0, near, change).square().sum(1).mean()
+
+
+def _look_up(picture: Tensor, uv: Tensor) -> Tensor:
+    """Colours (n, 3) of a picture (1, 3, H, W) at uv (n, 2)."""
+    grid = to_grid(uv[None, None], (picture.shape[2], picture.shape[3]))
+    return sample_border(picture, grid)[0, :, 0].T
+
+
+def _boxes(masks: NDArray[np.float32]) -> Tensor:
+    """Top, bottom, left and right (T, 4) of what is over one half; of nothing: the frame."""
+    height, width = masks.shape[1:]
+    boxes = np.tile(np.array([0, height, 0, width]), (len(masks), 1))
+    for box, mask in zip(boxes, masks > 0.5, strict=True):
+        y, x = np.nonzero(mask)
+        if len(y):
+            box[:] = (
+                y.min() - _MARGIN,
+                y.max() + 1 + _MARGIN,
+                x.min() - _MARGIN,
+                x.max() + 1 + _MARGIN,
+            )
+    return torch.from_numpy(boxes.clip(0, [height, height, width, width]))

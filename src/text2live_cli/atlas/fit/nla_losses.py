@@ -1,0 +1,289 @@
+"""What the published model is fitted by: its losses with their weights (spec §6).
+
+All of them are means over the sampled pixels. Distances in an atlas are told in pixels of the clip:
+a mapping that is the identity times `scale` moves one pixel per pixel.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn.functional import binary_cross_entropy
+
+from ...device import upload
+from ...progress import Progress
+from ..coordinates import clip_to_unit
+from ..layers import SIDES
+from ..nla import (
+    RESOLUTION,
+    WIDTH,
+    NlaModel,
+    new_networks,
+)
+from .flow import Flow
+
+_DIAGONAL = 1e-3  # added before JᵀJ is inverted
+
+
+@dataclass(frozen=True)
+class NlaSettings:
+    """The published numbers (for 70 frames of 768×432); a term's weight has the term's name."""
+
+    steps: int = 400_000
+    samples: int = 10_000  # pixels per step
+    learning_rate: float = 1e-4
+    width: int = WIDTH  # of the four networks
+    resolution: int = RESOLUTION  # of either discretised atlas
+    scale: float = 0.8  # of the identity that the mappings start from
+    pretraining_rounds: int = 100  # over all frames
+    colour: float = 5000.0
+    gradient: float = 1000.0
+    flow: float = 5.0  # of each mapping
+    opacity_flow: float = 49.0
+    rigidity: float = 1.0  # of each mapping
+    global_rigidity_foreground: float = 5.0
+    global_rigidity_background: float = 50.0
+    global_rigidity_reach: int = 100  # pixels
+    global_rigidity_until: int = 5_000  # steps
+    sparsity: float = 1000.0
+    bootstrap: float = 2000.0
+    bootstrap_until: int = 10_000  # steps
+
+
+def colour_loss(shown: Tensor, true: Tensor) -> Tensor:
+    """Mean of ‖shown − true‖² over colours (N, 3)."""
+    return (shown - true).square().sum(-1).mean()
+
+
+def gradient_loss(shown: Tensor, true: Tensor) -> Tensor:
+    """Mean squared distance of the spatial gradients, along x and along y together.
+
+    Both are colours (3, N, 3): of the pixels, of those to their right, and of those below.
+    """
+    off = shown - true
+    return (off[1:] - off[0]).square().sum(-1).sum(0).mean()
+
+
+def flow_loss(
+    mapped: Tensor, carried: Tensor, weight: Tensor, trusted: Tensor, pixels: float
+) -> Tensor:
+    """How far, in pixels, a pixel's place in the atlas moves while the flow carries the pixel.
+
+    `mapped` and `carried` (2, N, 2) are before and after, for the flow to the next and to the
+    previous frame; `weight` (N,) is the layer's share of the pixel, `trusted` (2, N) tells where
+    the flow holds, `pixels` is what one network unit is. The mean over the trusted pixels, of both
+    ways; 0 where there are none.
+    """
+    moved = pixels * torch.linalg.vector_norm(mapped - carried, dim=-1)
+    return _trusted_mean(moved * weight, trusted)
+
+
+def opacity_flow_loss(opacity: Tensor, carried: Tensor, trusted: Tensor) -> Tensor:
+    """L1 between the opacity (N,) of a pixel and that (2, N) of where the flow carries it."""
+    return _trusted_mean((opacity - carried).abs(), trusted)
+
+
+def _trusted_mean(values: Tensor, trusted: Tensor) -> Tensor:
+    """Mean of the trusted values (2, N) of each way; then of the two ways."""
+    return ((values * trusted).sum(1) / trusted.sum(1).clamp(min=1)).mean()
+
+
+def rigidity_loss(mapped: Tensor, right: Tensor, below: Tensor, pixels: float) -> Tensor:
+    """‖JᵀJ‖ + ‖(JᵀJ)⁻¹‖ of a mapping's Jacobian; least, about 2√2, where it is rigid.
+
+    `right` and `below` (N, 2) are the mapping one step along x and y; `pixels` is what one network
+    unit is, in steps. Norms are Frobenius'.
+    """
+    dx, dy = pixels * (right - mapped), pixels * (below - mapped)
+    xx, yy, xy = dx.square().sum(-1), dy.square().sum(-1), (dx * dy).sum(-1)
+    area = dx[..., 0] * dy[..., 1] - dx[..., 1] * dy[..., 0]
+    # |JᵀJ + εI| = |J|² + ε tr JᵀJ + ε²: no cancellation where the map is folded
+    determinant = area.square() + _DIAGONAL * (xx + yy) + _DIAGONAL**2
+    inverse = _frobenius(xx + _DIAGONAL, xy, yy + _DIAGONAL) / determinant
+    return (_frobenius(xx, xy, yy) + inverse).mean()
+
+
+def _frobenius(xx: Tensor, xy: Tensor, yy: Tensor) -> Tensor:
+    """Norm of the symmetric matrix of these entries (and, of 2×2, of its adjugate)."""
+    return torch.linalg.vector_norm(torch.stack([xx, xy, xy, yy]), dim=0)
+
+
+def sparsity_loss(opacity: Tensor, foreground: Tensor) -> Tensor:
+    """Mean of ‖(1 − α)·foreground‖²: colours (N, 3) that nobody sees are to be black."""
+    return ((1 - opacity)[..., None] * foreground).square().sum(-1).mean()
+
+
+def bootstrap_loss(opacity: Tensor, masks: Tensor) -> Tensor:
+    """Binary cross-entropy of the opacity (N,) against the rough masks (N,) in [0, 1]."""
+    return binary_cross_entropy(opacity, masks)
+
+
+class _Sample(NamedTuple):
+    """Pixels drawn from the clip; true colours are (3, N, 3): of each, to its right and below."""
+
+    points: Tensor
+    """(K, N, 3), network inputs: the pixels; to their right; below; carried to the next frame; to
+    the previous one; and, while there is global rigidity, far to the right and far below."""
+    colours: Tensor
+    trusted: Tensor
+    """(2, N): whether the flow to the next and to the previous frame holds."""
+    masks: Tensor
+    """(N,)."""
+
+
+class NlaProblem:
+    """A clip to be fitted: an `NlaModel` to be optimised with Adam, and its weighted losses."""
+
+    def __init__(
+        self,
+        frames: NDArray[np.uint8],
+        masks: NDArray[np.float32],
+        flow: Flow,
+        settings: NlaSettings,
+        seed: int,
+        device: torch.device | str,
+    ) -> None:
+        """`frames` (T, h, w, 3); rough foreground `masks` (T, h, w) in [0, 1]; `flow` between
+        neighbouring frames. The same seed gives the same fit, drawn alike on every device."""
+        networks = new_networks(settings.width, torch.Generator().manual_seed(seed))
+        count, height, width = masks.shape
+        self.model = NlaModel(networks, (height, width), count, settings.resolution).to(device)
+        self.settings = settings
+        self._seed = seed
+        self._device = torch.device(device)
+        self._pixels = max(height, width) / (2 * settings.scale)  # of the clip per network unit
+        self._frames = self._per_pixel(frames, 3)
+        self._masks = self._per_pixel(masks)
+        last = ((0, 1), (0, 0), (0, 0))  # no flow leads on from the last frame, none back from
+        first = ((1, 0), (0, 0), (0, 0))  # the first
+        self._flows = [
+            self._per_pixel(np.pad(flow.forward, (*last, (0, 0))), 2),
+            self._per_pixel(np.pad(flow.backward, (*first, (0, 0))), 2),
+        ]
+        self._trusted = [
+            self._per_pixel(np.pad(flow.forward_ok, last)),
+            self._per_pixel(np.pad(flow.backward_ok, first)),
+        ]
+
+    def prepare(self, progress: Progress, stopped: Callable[[], bool]) -> None:
+        """Pre-train both mappings to the identity times `scale`, frame after frame.
+
+        Raises KeyboardInterrupt as soon as `stopped` says so.
+        """
+        rng = torch.Generator().manual_seed(self._seed)
+        mappings = [self.model.foreground, self.model.background]
+        optimizer = torch.optim.Adam(
+            [p for mapping in mappings for p in mapping.parameters()], self.settings.learning_rate
+        )
+        progress.stage("preparing the mappings", self.settings.pretraining_rounds, "round")
+        for done in range(1, self.settings.pretraining_rounds + 1):
+            for t in range(self.model.frames):
+                if stopped():
+                    raise KeyboardInterrupt
+                points = self._points_of_frame(t, rng)
+                aim = points[:, :2] * self.settings.scale
+                off = [torch.linalg.vector_norm(net(points) - aim, dim=-1) for net in mappings]
+                optimizer.zero_grad()
+                torch.stack(off).mean(1).sum().backward()
+                optimizer.step()
+            progress.advance(done)
+
+    def rate(self, step: int) -> float:
+        """Share of the learning rate at `step`: all of it."""
+        return 1.0
+
+    def parameter_groups(self) -> list[dict[str, Any]]:
+        """For `torch.optim.Adam`; in the order of the published checkpoints."""
+        model = self.model
+        return [
+            {"params": list(network.parameters()), "lr": self.settings.learning_rate}
+            for network in (model.foreground, model.background, model.alpha, model.atlas)
+        ]
+
+    def loss(self, step: int, rng: torch.Generator) -> dict[str, Tensor]:
+        """The weighted terms of step `step` (from 0) by name, on pixels drawn from `rng` (CPU)."""
+        settings, model, pixels = self.settings, self.model, self._pixels
+        global_rigidity = step < settings.global_rigidity_until
+        sample = self._draw(rng, settings.global_rigidity_reach if global_rigidity else None)
+        mapped = {side: model.mapped(side, sample.points) for side in SIDES}
+        front, behind = (model.colour(side, mapped[side][:3]) for side in SIDES)
+        opacity = model.opacity(sample.points[:5])
+        here = opacity[0]
+        shown = behind + (front - behind) * opacity[:3, :, None]
+        terms = {
+            "colour": settings.colour * colour_loss(shown[0], sample.colours[0]),
+            "gradient": settings.gradient * gradient_loss(shown, sample.colours),
+            "opacity_flow": settings.opacity_flow
+            * opacity_flow_loss(here, opacity[3:], sample.trusted),
+            "sparsity": settings.sparsity * sparsity_loss(here, front[0]),
+        }
+        for side, share in zip(SIDES, (here, 1 - here), strict=True):
+            uv = mapped[side]
+            carried = flow_loss(uv[0], uv[3:5], share, sample.trusted, pixels)
+            terms[f"flow_{side}"] = settings.flow * carried
+            terms[f"rigidity_{side}"] = settings.rigidity * rigidity_loss(
+                uv[0], uv[1], uv[2], pixels
+            )
+        if global_rigidity:
+            terms |= self._global_rigidity(mapped)
+        if step < settings.bootstrap_until:
+            terms["bootstrap"] = settings.bootstrap * bootstrap_loss(here, sample.masks)
+        return terms
+
+    def _global_rigidity(self, mapped: dict[Any, Tensor]) -> dict[str, Tensor]:
+        settings = self.settings
+        weights = (settings.global_rigidity_foreground, settings.global_rigidity_background)
+        reach = self._pixels / settings.global_rigidity_reach
+        return {
+            f"global_rigidity_{side}": weight
+            * rigidity_loss(mapped[side][0], mapped[side][5], mapped[side][6], reach)
+            for side, weight in zip(SIDES, weights, strict=True)
+        }
+
+    def _draw(self, rng: torch.Generator, reach: int | None) -> _Sample:
+        """Pixels from all over the clip; with points `reach` pixels away where that is given.
+
+        Past its right and lower edge a frame goes on with its edge pixels.
+        """
+        height, width = self.model.size
+        drawn = torch.randint(len(self._masks), (self.settings.samples,), generator=rng)
+        index = upload(drawn.int(), self._device).long()
+        x, y, t = index % width, index // width % height, index // (width * height)
+        right, below = index + (x < width - 1), index + width * (y < height - 1)
+        (ahead_x, ahead_y), (back_x, back_y) = (flow[index].unbind(-1) for flow in self._flows)
+        points = [
+            self._points(x, y, t),
+            self._points(x + 1, y, t),
+            self._points(x, y + 1, t),
+            self._points(x + ahead_x, y + ahead_y, t + 1),
+            self._points(x + back_x, y + back_y, t - 1),
+        ]
+        if reach is not None:
+            points += [self._points(x + reach, y, t), self._points(x, y + reach, t)]
+        return _Sample(
+            torch.stack(points),
+            self._frames[torch.stack([index, right, below])].float() / 255,
+            torch.stack([trusted[index] for trusted in self._trusted]),
+            self._masks[index],
+        )
+
+    def _points_of_frame(self, t: int, rng: torch.Generator) -> Tensor:
+        """Pixels drawn from frame `t`, (N, 3)."""
+        height, width = self.model.size
+        index = torch.randint(height * width, (self.settings.samples,), generator=rng)
+        index = upload(index.int(), self._device).long()
+        return self._points(index % width, index // width, torch.full_like(index, t))
+
+    def _points(self, x: Tensor, y: Tensor, t: Tensor) -> Tensor:
+        return clip_to_unit(x, y, t, self.model.size, self.model.frames)
+
+    def _per_pixel(self, array: NDArray[Any], channels: int | None = None) -> Tensor:
+        """An array (T, h, w[, channels]) as (T·h·w[, channels]) on the device."""
+        flat = array.reshape(-1) if channels is None else array.reshape(-1, channels)
+        return torch.from_numpy(np.ascontiguousarray(flat)).to(self._device)

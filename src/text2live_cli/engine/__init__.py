@@ -1,0 +1,1 @@
+"""The method on one picture (paper §3.1): generator, edit layer, objective, training, delivery."""

@@ -1,0 +1,188 @@
+"""The training loop, one for pictures and videos: they differ only in what they render.
+
+Every step draws its random numbers from (seed, step) alone, so that a resumed run is the run that
+was never stopped.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import statistics
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from ..config import MAX_STEPS, PLAIN, EditSettings
+from ..device import FP32, Precision
+from ..endings import Stop
+from ..errors import Text2LiveError
+from ..progress import Progress
+from .generator import Generator
+from .objective import Objective, Rendered
+from .optimizer import FlatMadgrad
+
+MAX_SKIPPED = 3
+"""After this many non-finite steps the run goes on in fp32."""
+MAX_LOST = 25
+"""After this many in a row, in fp32, it ends."""
+PACE_STEPS = 10
+"""Steps that are timed to fix the length of a run with a time limit."""
+_PACE_SHARE = 0.1  # of the time for a run, after which no more of them are timed
+_READ_EVERY = 25  # steps between looks at the device, where looking makes it wait
+
+
+class Renderer(Protocol):
+    """Where the pictures of a step come from: `InternalDataset`, or the frames of a video."""
+
+    def render(self, generator: Generator, step: int, rng: torch.Generator) -> list[Rendered]:
+        """The generator's edits of the examples of step `step`."""
+
+
+@dataclass
+class History:
+    """Every step's terms, unweighted and weighted, and the steps that were skipped."""
+
+    terms: list[dict[str, float]] = field(default_factory=list)
+    weighted: list[dict[str, float]] = field(default_factory=list)
+    skipped: int = 0
+
+    def totals(self) -> list[float]:
+        """The objective of every step."""
+        return [sum(row.values()) for row in self.weighted]
+
+
+class Trainer:
+    """A generator in training: its optimiser, precision and history, and how far it is."""
+
+    def __init__(
+        self,
+        renderer: Renderer,
+        objective: Objective,
+        settings: EditSettings,
+        device: torch.device,
+        precision: Precision,
+    ) -> None:
+        self.renderer = renderer
+        self.objective = objective
+        self.settings = settings
+        self.device = device
+        self.precision = precision
+        self.start()
+
+    def start(self) -> None:
+        """A fresh generator; the same seed gives the same weights on every device."""
+        rng = torch.Generator().manual_seed(self.settings.seed)
+        generator = Generator(self.settings.channels, self.settings.layout != PLAIN, rng)
+        generator = generator.to(memory_format=generator.memory_format)
+        self.generator = generator.to(self.device).train()
+        self.optimizer = FlatMadgrad(self.generator, self.settings.schedule)
+        self.history = History()
+        self.done = 0
+        self.stopped_by: str | None = None  # the signal that ended a run early
+        self._skipped_in_a_row = 0
+        self._unread: list[tuple[Tensor, Tensor, dict[str, float]]] = []
+
+    def generator_on(self, device: torch.device) -> tuple[Generator, Precision]:
+        """The generator for a result that is made on `device`, and in which precision there."""
+        if device == self.device:
+            return self.generator, self.precision
+        copied = Generator(self.settings.channels, self.settings.layout != PLAIN, torch.Generator())
+        copied.load_state_dict(self.generator.state_dict())
+        copied = copied.to(memory_format=copied.memory_format)
+        return copied.to(device).train(), FP32
+
+    def fit_to(
+        self, minutes: float, left: Callable[[], float], progress: Progress, stopped: Stop
+    ) -> None:
+        """Fix the number of steps by the median pace of ten, which are then taken back.
+
+        Fewer are timed where they would take much of the `minutes`. `left`, asked after them, says
+        how many seconds the training has. The run is thereby the one that `--steps` of that number
+        gives.
+        """
+        progress.stage("measuring the pace", PACE_STEPS)
+        times = []
+        for done in range(1, PACE_STEPS + 1):
+            started = time.monotonic()
+            self.step()
+            self.read()
+            times.append(time.monotonic() - started)
+            progress.advance(done)
+            stopped.end()
+            if done > 1 and sum(times) > _PACE_SHARE * 60 * minutes:
+                break
+        steps = max(1, min(MAX_STEPS, int(left() / statistics.median(times))))
+        self.settings = dataclasses.replace(self.settings, steps=steps)
+        self.start()
+
+    def run(self, progress: Progress, stopped: Stop, save: Callable[[], None]) -> None:
+        """Train to the end, or until `stopped` says so; both are asked after every step."""
+        progress.stage("training", self.settings.steps)
+        every = 1 if self.device.type == "cpu" else _READ_EVERY
+        while self.done < self.settings.steps and not stopped():
+            self.step()
+            if self.done % every == 0 or self.done == self.settings.steps:
+                self.read()
+                self._judge_skipped(progress)
+                progress.advance(self.done, self.history.weighted[-1])
+            save()
+        self.read()
+        self.stopped_by = stopped.name if self.done < self.settings.steps else None
+
+    def step(self) -> None:
+        """One step of the optimiser, without waiting for the device."""
+        rng = step_rng(self.settings.seed, self.done)
+        schedule, steps = self.settings.schedule, self.settings.steps
+        share = schedule.bootstrap_share_at(self.done, steps)
+        self.optimizer.zero_grad()
+        with self.precision.autocast(self.device):
+            pictures = self.renderer.render(self.generator, self.done, rng)
+        terms = self.objective(pictures, self.settings.weights.bootstrap * share, rng)
+        (terms.total * self.precision.loss_scale).backward()
+        rate = schedule.learning_rate_at(self.done, steps)
+        taken = self.optimizer.step(rate, self.precision.loss_scale)
+        values = torch.stack([value.detach() for value in terms.values.values()])
+        self._unread.append((values, taken, terms.weights))
+        self.done += 1
+
+    def read(self) -> None:
+        """Fetch the figures of the steps since the last look into the history."""
+        rows = [torch.cat([values, taken[None]]) for values, taken, _ in self._unread]
+        flat = torch.cat(rows).tolist() if rows else []  # one look at the device for all
+        for _, _, weights in self._unread:
+            *figures, taken = flat[: len(weights) + 1]
+            del flat[: len(weights) + 1]
+            row = dict(zip(weights, figures, strict=True))
+            self.history.terms.append(row)
+            self.history.weighted.append({k: weights[k] * v for k, v in row.items()})
+            self.history.skipped += not bool(taken)
+            self._skipped_in_a_row = 0 if taken else self._skipped_in_a_row + 1
+        self._unread.clear()
+
+    def _judge_skipped(self, progress: Progress) -> None:
+        if self.history.skipped >= MAX_SKIPPED and self.precision is not FP32:
+            progress.warning(
+                f"{self.history.skipped} steps were not finite in {self.precision.name}:"
+                " going on in fp32"
+            )
+            self.use_fp32()
+        elif self._skipped_in_a_row >= MAX_LOST:
+            raise Text2LiveError(
+                f"the last {self._skipped_in_a_row} steps were not finite, in fp32 too:"
+                " lower the λ's that were raised, or take another --seed"
+            )
+
+    def use_fp32(self) -> None:
+        """Compute in full precision from here on."""
+        self.precision = FP32
+        self.objective.guide.to(self.device)
+
+
+def step_rng(seed: int, step: int) -> torch.Generator:
+    """The random numbers of one step, on the CPU so that every device draws the same."""
+    mixed = (seed * 0x9E3779B97F4A7C15 + step * 0xBF58476D1CE4E5B9 + 1) % 2**63
+    return torch.Generator().manual_seed(mixed)

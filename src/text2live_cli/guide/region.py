@@ -1,0 +1,305 @@
+"""The region of an edit: where the alpha is drawn to, and what it may not pass.
+
+From a text, its relevancy map is cut out along the picture's own edges; from a user's box and
+points the object is cut out around them; a mask is taken as it is. How, and why so: docs/region.md.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from ..errors import Text2LiveError
+from .grabcut import (
+    Mask,
+    closed,
+    grab,
+    odd,
+    opened,
+)
+from .hints import Box, Hints, Point
+from .matting import Map, matted
+
+_SHORT = 320  # pixels of the short side that regions are cut out at; finer only takes longer
+_SURE, _PERHAPS, _NOT = 0.8, 0.4, 0.05  # of a text's map: surely the object, perhaps, surely not
+_SHIFTS = (0.0, -0.1, 0.1)  # of `_PERHAPS`, to see how sure a cut-out is
+_FILLS = 0.35  # of a box: a map that fills less of it does not know its object
+_WHOLE = 0.97  # of the picture: a box that says nothing
+_ALIKE = 20.0  # ΔE: a border that differs less from the points may be the object's
+_BLURS = (3.0, 2.0, 4.5)  # of the watershed, pixels; again, to see how sure it is
+_MOST = 0.85  # of the picture: a cut-out of more has found nothing
+_LEAST = 0.001
+_FLAT = 2.0  # levels of 255: a picture that varies less has one colour
+_UNSURE = 0.6  # certainty under which a text's region is worth a look
+_ADVICE = "--box or --point can say where it is"
+_SMALL_BOX = 20  # pixels of a box's smaller side, at the size of the cut-out
+_AROUND = 0.5  # of a box's sides: what is looked at around it
+_INSETS = (0.0, 0.06, 0.12)  # of a box's sides, to see how sure its cut-out is
+_DISC = 0.025  # of the short side: around a point, its radius
+_GROWTH = 0.02  # of the short side: so far may an edit pass the region that it was shown
+_SPECK, _HOLE = 5 / _SHORT, 9 / _SHORT  # of the short side: what is cleaned away, and filled
+
+
+class Region(NamedTuple):
+    """Where an edit is to be, (H, W) at the size of its picture."""
+
+    target: Map
+    """In [0, 1]: what the alpha is drawn to."""
+    limit: Map | None
+    """In [0, 1]: what the alpha may not pass in the training, or None."""
+    matte: Map | None
+    """The same with the picture's own edges: what the delivered alpha is multiplied by."""
+    origin: str
+    """Where it comes from: "text", "box", "2 points", "mask", …"""
+    certainty: float
+    """In [0, 1]: how little the cut-out changes when its thresholds move."""
+    notes: tuple[str, ...] = ()
+    """What the user should be told."""
+
+    @property
+    def share(self) -> float:
+        """Of the picture."""
+        return float(self.target.mean())
+
+
+class CutOut(NamedTuple):
+    """An object's mask (h, w), and in [0, 1] how little it changes when its thresholds move."""
+
+    mask: Mask
+    certainty: float
+
+
+def region_from_text(picture: NDArray[np.uint8], relevancy: Map) -> Region:
+    """The region of what a text names in `picture` (H, W, 3), by its map (h, w) in [0, 1].
+
+    The cut-out is blended with the map by how sure it is. There is no limit: fire may leave the
+    bear's mouth.
+    """
+    small = small_copy(picture)
+    coarse = _resized(relevancy, small.shape[:2])
+    mask, certainty = cut_out_text(small, coarse)
+    notes: tuple[str, ...] = ()
+    if not _LEAST < mask.mean() < _MOST:
+        certainty = 0.0
+        everywhere = (coarse > _PERHAPS).mean() > 0.5
+        what = "fits nearly all of the picture" if everywhere else "stands out nowhere in it"
+        notes = (f"the text {what}: its rough map serves as the region; {_ADVICE}",)
+    elif certainty < _UNSURE:
+        notes = (f"not sure of the region: {_ADVICE}",)
+    blend = certainty * mask + (1 - certainty) * coarse
+    size = picture.shape[0], picture.shape[1]
+    return Region(_resized(blend, size), None, None, "text", certainty, notes)
+
+
+def region_from_hints(picture: NDArray[np.uint8], hints: Hints, relevancy: Map | None) -> Region:
+    """The region of the object in `picture` (H, W, 3) that a user points at.
+
+    The text's map (h, w), if there is one, helps to say where to begin. Raises Text2LiveError where
+    nothing stands out.
+    """
+    size = picture.shape[0], picture.shape[1]
+    window = _window(hints.box, size)
+    part = picture[window]
+    small = small_copy(part)
+    coarse = None
+    if relevancy is not None:
+        coarse = _resized(_resized(relevancy, size)[window], small.shape[:2])
+    mask, certainty = cut_out_hints(small, _seen_in(window, hints, size), coarse)
+    flat = small.std(axis=(0, 1)).max() < _FLAT
+    if flat or mask.mean() <= _LEAST or (hints.box is None and mask.mean() > _MOST):
+        raise Text2LiveError(
+            f"{picture.shape[1]}×{picture.shape[0]}: nothing stands out at the {hints.describe()};"
+            " draw --box closer around the object, or add --point on it and --not beside it"
+        )
+    reach = _GROWTH * min(size) * small.shape[0] / part.shape[0]
+    target, limit = np.zeros(size, np.float32), np.zeros(size, np.float32)
+    target[window] = _resized(mask.astype(np.float32), part.shape)
+    limit[window] = _resized(grown(mask, reach), part.shape)
+    return Region(target, limit, matted(target, picture), hints.describe(), certainty)
+
+
+def _window(box: Box | None, size: tuple[int, int]) -> tuple[slice, slice]:
+    """Rows and columns that are looked at: all, or a box so small that it would be lost in that,
+    and half its size around it.
+    """
+    least = _SMALL_BOX / _SHORT * min(size)
+    if box is None or min(box.height * size[0], box.width * size[1]) >= least:
+        return slice(0, size[0]), slice(0, size[1])
+    spans = []
+    for start, length, count in ((box.y, box.height, size[0]), (box.x, box.width, size[1])):
+        low, high = start - _AROUND * length, start + (1 + _AROUND) * length
+        spans.append(slice(max(math.floor(low * count), 0), min(math.ceil(high * count), count)))
+    return spans[0], spans[1]
+
+
+def _seen_in(window: tuple[slice, slice], hints: Hints, size: tuple[int, int]) -> Hints:
+    """Hints on a picture of `size`, as shares of a window of it; what is beside it is left out."""
+    rows, columns = window
+    tall, wide = (rows.stop - rows.start) / size[0], (columns.stop - columns.start) / size[1]
+    top, left = rows.start / size[0], columns.start / size[1]
+
+    def moved(points: tuple[Point, ...]) -> tuple[Point, ...]:
+        placed = [Point((p.x - left) / wide, (p.y - top) / tall) for p in points]
+        return tuple(p for p in placed if 0 <= p.x <= 1 and 0 <= p.y <= 1)
+
+    box = hints.box
+    if box is not None:
+        place = (box.x - left) / wide, (box.y - top) / tall
+        box = Box(*place, box.width / wide, box.height / tall)
+    return Hints(box, moved(hints.points), moved(hints.not_points))
+
+
+def region_from_mask(mask: Map, shown: Region | None = None) -> Region:
+    """The region that a mask (H, W) in [0, 1] draws; with a `shown` one, what both have."""
+    if shown is None:
+        return Region(mask, mask, mask, "mask", 1.0)
+    assert shown.limit is not None and shown.matte is not None, "it comes from hints"
+    limit, matte = mask * shown.limit, mask * shown.matte
+    origin = f"mask and {shown.origin}"
+    return Region(mask * shown.target, limit, matte, origin, shown.certainty, shown.notes)
+
+
+def cut_out_text(picture: NDArray[np.uint8], relevancy: Map) -> CutOut:
+    """A text's map (h, w), brought to the edges of its picture (h, w, 3)."""
+    masks = [_cleaned(grab(picture, _text_labels(relevancy, _PERHAPS + s))) for s in _SHIFTS]
+    return CutOut(masks[0], _agreement(masks))
+
+
+def _text_labels(relevancy: Map, perhaps: float) -> NDArray[np.uint8]:
+    labels = np.full(relevancy.shape, cv2.GC_PR_BGD, np.uint8)
+    labels[relevancy > perhaps] = cv2.GC_PR_FGD
+    labels[relevancy > _SURE] = cv2.GC_FGD
+    labels[relevancy < _NOT] = cv2.GC_BGD
+    return labels
+
+
+def cut_out_hints(picture: NDArray[np.uint8], hints: Hints, relevancy: Map | None) -> CutOut:
+    """The object of a picture (h, w, 3) that is in a box, and at points.
+
+    A box is taken to hold the object, and a text's map to say which part of it where it fills a
+    good part of the box; without a box, the basin around the points is where to begin.
+    """
+    size = picture.shape[:2]
+    inside, outside = (_discs(points, size) for points in (hints.points, hints.not_points))
+    framed = None if hints.box is None else _framed(hints.box, size)
+    whole = framed is None or framed.mean() > _WHOLE
+    if whole and not hints.points:
+        return CutOut(np.zeros(size, bool), 0.0)
+    if whole:
+        starts = [_basin(picture, inside, outside, blur) for blur in _BLURS]
+        never = outside
+    else:
+        assert framed is not None and hints.box is not None
+        starts = [
+            _start_in(_framed(hints.box, size, inset), relevancy, _PERHAPS + shift)
+            for inset, shift in zip(_INSETS, _SHIFTS, strict=True)
+        ]
+        never = outside | ~framed
+    masks = []
+    for start in starts:
+        labels = np.where(start, cv2.GC_PR_FGD, cv2.GC_PR_BGD).astype(np.uint8)
+        labels[never] = cv2.GC_BGD
+        labels[inside & ~outside] = cv2.GC_FGD
+        mask = _cleaned(grab(picture, labels)) & ~never
+        masks.append(_pieces_at(mask, inside) if hints.points else mask)
+    # A pixel more or less can empty a cut-out: the one that agrees best with the others is taken.
+    orders = [[mask, *masks[:i], *masks[i + 1 :]] for i, mask in enumerate(masks)]
+    best = max(orders, key=_agreement)
+    return CutOut(best[0], _agreement(best))
+
+
+def _start_in(framed: Mask, relevancy: Map | None, perhaps: float) -> Mask:
+    """Where in a box GrabCut begins."""
+    if relevancy is None or (relevancy[framed] > perhaps).mean() < _FILLS:
+        return framed
+    return framed & (relevancy > perhaps)
+
+
+def _basin(picture: NDArray[np.uint8], inside: Mask, outside: Mask, blur: float) -> Mask:
+    """What a watershed floods from `inside`, against `outside` and the picture's border.
+
+    The border does not count where it has the colours of `inside`: the object may go on there.
+    """
+    border = np.ones(inside.shape, bool)
+    border[2:-2, 2:-2] = False
+    markers = np.zeros(inside.shape, np.int32)
+    markers[outside | (border & ~_alike(picture, inside))] = 2
+    markers[inside] = 1
+    smooth = cv2.GaussianBlur(picture, (0, 0), blur)
+    cv2.watershed(np.ascontiguousarray(smooth), markers)
+    return markers == 1
+
+
+def _alike(picture: NDArray[np.uint8], inside: Mask) -> Mask:
+    """Where a picture (h, w, 3) has the mean colour of one of the discs `inside`, or nearly."""
+    smooth = cv2.GaussianBlur(picture.astype(np.float32) / 255, (0, 0), _BLURS[0])
+    lab = cv2.cvtColor(smooth, cv2.COLOR_RGB2LAB)
+    count, discs = cv2.connectedComponents(inside.astype(np.uint8))
+    away = [np.linalg.norm(lab - lab[discs == i].mean(0), axis=2) for i in range(1, count)]
+    return np.asarray(np.min(away, axis=0) < _ALIKE)
+
+
+def _framed(box: Box, size: tuple[int, ...], inset: float = 0.0) -> Mask:
+    """The box, less `inset` of its sides all around, at least a pixel."""
+    height, width = size
+    mask = np.zeros((height, width), bool)
+    rows, columns = (
+        slice(
+            int((start + inset * length) * count), math.ceil((start + (1 - inset) * length) * count)
+        )
+        for start, length, count in ((box.y, box.height, height), (box.x, box.width, width))
+    )
+    mask[rows, columns] = True
+    return mask
+
+
+def _discs(points: tuple[Point, ...], size: tuple[int, ...]) -> Mask:
+    height, width = size
+    discs = np.zeros((height, width), np.uint8)
+    for point in points:
+        at = round(point.x * width), round(point.y * height)
+        cv2.circle(discs, at, max(2, round(_DISC * min(height, width))), 1, -1)
+    return discs > 0
+
+
+def _pieces_at(mask: Mask, at: Mask) -> Mask:
+    """Only those connected pieces of `mask` that touch `at`."""
+    _, pieces = cv2.connectedComponents(mask.astype(np.uint8))
+    return mask & np.isin(pieces, np.unique(pieces[at & mask]))
+
+
+def grown(mask: Mask, reach: float) -> Map:
+    """`mask` and a soft rim around it, which is at one half `reach` pixels away from it."""
+    away = cv2.distanceTransform((~mask).astype(np.uint8), cv2.DIST_L2, 5)
+    return np.clip(1.5 - away / reach, 0, 1).astype(np.float32)
+
+
+def _agreement(masks: list[Mask]) -> float:
+    """Mean IoU of the first mask with the others."""
+    first, *others = masks
+    unions = [(first | other).sum() for other in others]
+    shared = [(first & other).sum() for other in others]
+    return float(np.mean([s / u if u else 0.0 for s, u in zip(shared, unions, strict=True)]))
+
+
+def _cleaned(mask: Mask) -> Mask:
+    speck, hole = (max(3, odd(share * min(mask.shape))) for share in (_SPECK, _HOLE))
+    return closed(opened(mask, speck), hole)
+
+
+def small_copy(picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """`picture` (H, W, 3) at the size that regions are cut out at, short side at most 320."""
+    height, width = picture.shape[:2]
+    scale = min(1.0, _SHORT / min(height, width))
+    size = max(1, round(scale * width)), max(1, round(scale * height))
+    return cv2.resize(picture, size, interpolation=cv2.INTER_AREA).astype(np.uint8)
+
+
+def _resized(values: Map, size: tuple[int, ...]) -> Map:
+    """(h, w) → `size`, bilinear."""
+    resized = cv2.resize(values, (size[1], size[0]), interpolation=cv2.INTER_LINEAR)
+    return resized.astype(np.float32, copy=False)

@@ -1,0 +1,1 @@
+"""One module for each command, made of the parts below."""

@@ -1,0 +1,105 @@
+"""`report.html` of a video edit: what the edit did, in any browser, from the file alone.
+
+The page is what `html_page` gives, around `video_report.html` (a `string.Template`), with
+`video_report.css` and `video_report.js`, which lie beside this module.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from io import BytesIO
+from string import Template
+
+import av
+import numpy as np
+
+from .page import (
+    film,
+    film_controls,
+    html_page,
+    in_words,
+    notes,
+    opening,
+    page_part,
+    picture,
+    table,
+)
+
+
+@dataclass(frozen=True)
+class VideoReport:
+    """What the page shows. All texts are plain: any characters, no markup."""
+
+    title: str
+    summary: tuple[str, ...]
+    """Sentences; the first says what was done."""
+    original: bytes
+    """WebM of the shown frames, as `webm_bytes` makes it."""
+    composite: bytes
+    """WebM of the same frames, of the same size."""
+    screen: bytes
+    """WebM of the same frames: the edit layer over green."""
+    atlas: tuple[np.ndarray, np.ndarray] | None
+    """Before and after, (H, W, 4) uint8 RGBA, alpha straight; None for an edit without an atlas."""
+    figures: tuple[tuple[str, str], ...]
+    """Name and value with its unit."""
+    settings: Mapping[str, object]
+    prompts: tuple[tuple[str, str], ...] = ()
+    """What a text is for, and the text."""
+    warnings: tuple[str, ...] = ()
+    """Sentences."""
+    first_frame: int = 0
+    """The number, in the source clip, of the first frame of the films."""
+
+
+def video_report_html(report: VideoReport) -> str:
+    """The page, to be saved as UTF-8; it needs no other file and no network.
+
+    Raises ValueError where the films have not the same number of frames.
+    """
+    content = Template(page_part(__package__, "video.html")).substitute(
+        summary=opening("Summary", report.summary),
+        warnings=notes("Warnings", report.warnings, "warnings"),
+        first=report.first_frame,
+        original=film("Original", report.original),
+        composite=film("Composite", report.composite),
+        controls=film_controls(_frames(report)),
+        screen=film("Edit layer over green", report.screen),
+        atlas=_atlas(report.atlas),
+        prompts=_prompts(report.prompts),
+        figures=table(report.figures),
+        settings=table((name, in_words(value)) for name, value in report.settings.items()),
+    )
+    return html_page(
+        "text2live edit-video",
+        report.title,
+        content,
+        style=page_part(__package__, "video.css"),
+        script=page_part(__package__, "video.js"),
+    )
+
+
+def _atlas(pictures: tuple[np.ndarray, np.ndarray] | None) -> str:
+    if pictures is None:
+        return ""
+    before, after = pictures
+    shown = f"{picture('Atlas before', before)}\n{picture('Atlas after', after)}"
+    return f'<section>\n<h2>Atlas</h2>\n<div class="before-after">\n{shown}\n</div>\n</section>'
+
+
+def _prompts(rows: tuple[tuple[str, str], ...]) -> str:
+    return f"<section>\n<h2>Prompts</h2>\n{table(rows)}\n</section>" if rows else ""
+
+
+def _frames(report: VideoReport) -> int:
+    """How many frames each of the films has."""
+    counts = [_count(webm) for webm in (report.original, report.composite, report.screen)]
+    if len(set(counts)) > 1:
+        raise ValueError("films of {}, {} and {} frames".format(*counts))
+    return counts[0]
+
+
+def _count(webm: bytes) -> int:
+    with av.open(BytesIO(webm)) as container:
+        return sum(packet.size > 0 for packet in container.demux(video=0))  # the last is empty

@@ -1,0 +1,134 @@
+"""run.json: everything a run was, in one file, so that it can be judged and repeated."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import math
+import platform
+from importlib import metadata
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+
+from ..device import peak_memory_mib, tf32_is_on
+from ..engine.training import History, Trainer
+from ..guide.clip import ClipGuide
+from ..guide.prompts import Prompts
+from ..media.files import write_json_atomic
+from ..media.pictures import Picture
+from ..texts import shown_path
+from .folder import RECORD
+
+if TYPE_CHECKING:
+    from ..media.clips import Clip
+
+_PACKAGES = ("text2live", "torch", "torchvision", "open_clip_torch", "madgrad", "numpy", "pillow")
+_SWATCH_NOTE = (
+    "swatch is a small encoder of a closed vocabulary, learned from painted scenes, for drafts and"
+    " tests; for photos and free text use a CLIP such as ViT-B-32-quickgelu/openai"
+)
+
+
+def make_record(
+    command: str,
+    source: dict[str, Any],
+    trainer: Trainer,
+    guide: ClipGuide,
+    prompts: Prompts,
+    folder: Path,
+    timings: dict[str, float],
+    unchanged: float | None,
+    job: dict[str, Any],
+) -> dict[str, Any]:
+    """The record of a run: settings as resolved, versions, hashes, losses, seconds and MiB."""
+    settings = dataclasses.asdict(trainer.settings)
+    return {
+        "command": command,
+        "output": shown_path(folder),
+        "interrupted": trainer.done < trainer.settings.steps,
+        "stopped_by": trainer.stopped_by,
+        "input": source,
+        "prompts": dataclasses.asdict(prompts),
+        "settings": settings,
+        "seed": trainer.settings.seed,
+        "steps_done": trainer.done,
+        "skipped_steps": trainer.history.skipped,
+        "encoder": {
+            "name": guide.name,
+            "sha256": guide.sha256,
+            "relevancy": guide.relevancy_rule,
+            **({"note": _SWATCH_NOTE} if guide.name == "swatch" else {}),
+        },
+        "precision": trainer.precision.name,
+        "unchanged_share": unchanged,
+        "seconds": {name: round(value, 4) for name, value in timings.items()},
+        **describe_machine(trainer.device),
+        "job": job,
+        "history": _history_json(trainer.history),
+    }
+
+
+def describe_picture(picture: Picture) -> dict[str, Any]:
+    """A picture as the input of a run."""
+    return {
+        "path": shown_path(picture.path),
+        "sha256": picture.sha256,
+        "width": picture.width,
+        "height": picture.height,
+        "bits": picture.color.dtype.itemsize * 8,
+        "notes": list(picture.notes),
+    }
+
+
+def describe_clip(clip: Clip) -> dict[str, Any]:
+    """A clip as the input of a run."""
+    return {
+        "path": shown_path(clip.path),
+        "sha256": clip.sha256,
+        "width": clip.width,
+        "height": clip.height,
+        "frames": clip.count,
+        "rate": str(clip.rate),
+        "notes": list(clip.notes),
+    }
+
+
+def describe_machine(device: torch.device) -> dict[str, Any]:
+    """What a run was made with: the device, versions, and the most memory used, MiB."""
+    return {
+        "device": _describe_device(device),
+        "tf32": tf32_is_on() if device.type == "cuda" else None,
+        "versions": {name: metadata.version(name) for name in _PACKAGES},
+        "python": platform.python_version(),
+        "peak_memory_mib": peak_memory_mib(device),
+    }
+
+
+def write_record(folder: Path, record: dict[str, Any]) -> None:
+    """Write run.json into `folder`."""
+    write_json_atomic(folder / RECORD, record)
+
+
+def hash_array(values: np.ndarray) -> str:
+    """SHA-256 of an array's bytes."""
+    return hashlib.sha256(np.ascontiguousarray(values).tobytes()).hexdigest()
+
+
+def _describe_device(device: torch.device) -> str:
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    return f"{device.type}, {torch.get_num_threads()} threads"
+
+
+def _history_json(history: History) -> dict[str, list[dict[str, float | None]]]:
+    """The terms of every step; what is not finite is null, as JSON has no NaN."""
+    return {
+        kind: [
+            {name: value if math.isfinite(value) else None for name, value in row.items()}
+            for row in rows
+        ]
+        for kind, rows in (("terms", history.terms), ("weighted", history.weighted))
+    }

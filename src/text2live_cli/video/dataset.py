@@ -1,0 +1,532 @@
+"""The internal dataset of a clip: atlas crops, seen in three frames at a time (spec §7, paper A.4).
+
+The generator's picture is a crop of the atlas; what is judged are frames. Both layers take the same
+way: the background is shown in whole frames, the foreground in boxes around it and as far as the
+frame's opacity lets it be seen.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import NamedTuple
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from torch import Tensor
+
+from ..atlas.discretise import AtlasPicture
+from ..atlas.layers import Maps, Side
+from ..config import DatasetSettings
+from ..engine.delivery import render_at, snap_alpha
+from ..engine.edit_layer import EditLayer, green_screen
+from ..engine.generator import MIN_SIDE, Generator
+from ..engine.internal_dataset import (
+    Example,
+    InternalDataset,
+    lay,
+    render,
+)
+from ..engine.objective import Rendered
+from ..errors import UsageError
+from ..guide.views import color_jitter, jitter_factors
+from ..media.pictures import to_uint
+
+NEIGHBOUR = 2
+"""Frames between the three of a step."""
+OPAQUE = 0.95
+"""Opacity from which a pixel counts as foreground."""
+_BORDER = 30 / 768  # around the foreground, as a share of the frame's larger side
+_WHOLE_SHARE: dict[Side, float] = {"foreground": 1.0, "background": 1 / 3}  # of the atlas's sides
+_LEVELS = 2**16 - 1  # of a stored uv
+_LOWEST = -(2**15)
+
+
+class Box(NamedTuple):
+    """A part of a frame or an atlas, whole pixels."""
+
+    top: int
+    left: int
+    height: int
+    width: int
+
+    def of(self, x: Tensor) -> Tensor:
+        """That part of (..., H, W)."""
+        return x[..., self.top : self.top + self.height, self.left : self.left + self.width]
+
+
+class WorkingAtlas(NamedTuple):
+    """An atlas picture at the size that is trained on.
+
+    Its pixel (i, j) has its centre at uv = (left + (i + ½)/scale, top + (j + ½)/scale), as in a
+    `render.Layer`. It may reach a little over the atlas picture, whose border is repeated there.
+    """
+
+    color: Tensor
+    """(1, 3, H, W) in [0, 1], no side under `MIN_SIDE`."""
+    left: int
+    top: int
+    scale: float
+    """Its pixels to an atlas pixel."""
+
+    @classmethod
+    def of(
+        cls, picture: AtlasPicture, scale: float, device: torch.device | str = "cpu"
+    ) -> WorkingAtlas:
+        """`picture` at `scale` times the atlas's resolution."""
+        height, width = picture.rgba.shape[:2]
+        size = max(MIN_SIDE, math.ceil(height * scale)), max(MIN_SIDE, math.ceil(width * scale))
+        return cls(_resized(picture, scale, size).to(device), picture.left, picture.top, scale)
+
+    def on(self, device: torch.device) -> WorkingAtlas:
+        """The same on `device`."""
+        return self._replace(color=self.color.to(device))
+
+    def finer(self, picture: AtlasPicture) -> WorkingAtlas:
+        """The same part of the atlas at its own resolution or a little over, if this is coarser.
+
+        Whole multiples only, so that no pixel is at another place. `picture` is what this is of.
+        """
+        times = max(1, math.ceil(1 / self.scale - 1e-6))
+        if times == 1:
+            return self
+        height, width = self.color.shape[2:]
+        scale = self.scale * times
+        color = _resized(picture, scale, (height * times, width * times))
+        return WorkingAtlas(color.to(self.color.device), self.left, self.top, scale)
+
+
+class Footage(NamedTuple):
+    """A clip as the steps look it up: everything that is the same in all of them."""
+
+    side: Side
+    atlas: WorkingAtlas
+    size: tuple[int, int]
+    """Height and width of the working frames."""
+    uv: Tensor
+    """(T, 2, h, w) int16, u then v in steps of 1/65535 of the working atlas. (Half floats are as
+    small, but coarser than a pixel in atlases of 2000.)"""
+    uv_cpu: Tensor
+    """The same on the CPU, where boxes are found without waiting for a GPU."""
+    frames: Tensor | None
+    """(T, 3, h, w) uint8; None for the background, which shows nothing of them."""
+    opacity: Tensor | None
+    """(T, 1, h, w) uint8, 255 for 1; None for the background, which is seen whole."""
+    boxes: list[Box | None]
+    """Where the layer is in each frame."""
+
+
+def gather_footage(
+    side: Side,
+    atlas: WorkingAtlas,
+    frames: NDArray[np.uint8],
+    locate: Callable[[int], Maps],
+) -> Footage:
+    """Map every frame to the atlas, once; on the atlas's device.
+
+    `frames` (T, h, w, 3) are at the working size, at least `MIN_SIDE` px a side; `locate` gives the
+    maps of the frame of an index, at that size. Raises UsageError where no frame shows a
+    foreground that is to be edited.
+    """
+    count, height, width, _ = frames.shape
+    if min(height, width) < MIN_SIDE:
+        raise ValueError(f"frames of {width}×{height}: the generator needs {MIN_SIDE} px a side")
+    uv = torch.empty(count, 2, height, width, dtype=torch.int16)
+    opacity = torch.empty(count, 1, height, width, dtype=torch.uint8)
+    boxes: list[Box | None] = [Box(0, 0, height, width)] * count
+    for t in range(count):
+        maps = locate(t)
+        uv[t] = _stored(getattr(maps, side), atlas)
+        if side == "foreground":
+            opacity[t, 0] = (maps.opacity * 255).round().to(torch.uint8)
+            boxes[t] = mask_box(maps.opacity.cpu().numpy() > OPAQUE)
+    if not any(boxes):
+        raise UsageError("the clip shows no foreground to edit: edit the background, --atlas bg")
+    device = atlas.color.device
+    seen_uv = uv.to(device)
+    if side == "background":
+        return Footage(side, atlas, (height, width), seen_uv, uv, None, None, boxes)
+    pictures = torch.from_numpy(frames).permute(0, 3, 1, 2).contiguous().to(device)
+    seen = opacity.to(device)
+    return Footage(side, atlas, (height, width), seen_uv, uv, pictures, seen, boxes)
+
+
+def mask_box(
+    mask: NDArray[np.bool_], border: int | None = None, least: int = MIN_SIDE
+) -> Box | None:
+    """What `mask` (h, w) covers, grown by `border` px (default: 30 of 768) and to `least` a side.
+
+    None where it covers nothing.
+    """
+    rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
+    if not len(rows):
+        return None
+    height, width = mask.shape
+    if border is None:
+        border = max(1, round(_BORDER * max(height, width)))
+    top, tall = _grown(rows[0] - border, rows[-1] + border, least, height)
+    left, wide = _grown(columns[0] - border, columns[-1] + border, least, width)
+    return Box(top, left, tall, wide)
+
+
+def pixel_ratio(maps: Maps, side: Side) -> float:
+    """Atlas pixels to a frame pixel along a line, in the median of what is seen; 0 for nothing.
+
+    1/ratio is the scale at which a `WorkingAtlas` has about one pixel per frame pixel.
+    """
+    uv: Tensor = getattr(maps, side)
+    seen = maps.opacity > OPAQUE if side == "foreground" else maps.opacity < 1 - OPAQUE
+    right, down = uv[:-1, 1:] - uv[:-1, :-1], uv[1:, :-1] - uv[:-1, :-1]
+    area = (right[..., 0] * down[..., 1] - right[..., 1] * down[..., 0]).abs()
+    shown = area[seen[:-1, :-1]]
+    return float(shown.median()) ** 0.5 if len(shown) else 0.0
+
+
+class Draw(NamedTuple):
+    """What a step draws by chance."""
+
+    times: list[int]
+    """Frames, t among them."""
+    direct: int
+    """Which of them the generator is given as it is."""
+    cover: tuple[float, float]
+    """Height and width of the crops, as shares of the boxes."""
+    place: tuple[float, float]
+    """Where in the boxes they are, down and across: 0 first, 1 last."""
+    flip: bool
+    jitter: Tensor | None
+    """Factors (1, 4) for `color_jitter`."""
+
+
+class Crops(NamedTuple):
+    """k crops of frames, and the atlas crop that holds all that they show."""
+
+    atlas: Example
+    """That of the atlas, with what is known of the edit's region there."""
+    grid: Tensor
+    """Where each pixel is in it, (k, h, w, 2) for `grid_sample` without aligned corners."""
+    frames: Tensor | None
+    """The frames' own foreground on black, (k, 3, h, w); None for the background."""
+    opacity: Tensor | None
+    """(k, 1, h, w) in [0, 1]; None for the background."""
+
+
+class AtlasDataset:
+    """Draws the examples of each step from a clip: a `training.Renderer`.
+
+    Without augmentation (the paper's ablation) they are always the same three frames, undisturbed.
+    """
+
+    def __init__(
+        self,
+        footage: Footage,
+        settings: DatasetSettings,
+        augment: bool,
+        max_pixels: int | None = None,
+        atlas: Example | None = None,
+    ) -> None:
+        """Atlas crops of more than `max_pixels` are shrunk to that, which bounds a step's cost.
+
+        `atlas` is the footage's atlas with what is known of the edit's region on it.
+        """
+        self.footage = footage
+        self.atlas = atlas or Example(footage.atlas.color)
+        self.settings = settings
+        self.augment = augment
+        self.max_pixels = max_pixels
+        share = _WHOLE_SHARE[footage.side]
+        self.whole = self.atlas.each(lambda x: _bounded(_shrunk(x, share), max_pixels))
+        self._shown = [t for t, box in enumerate(footage.boxes) if box is not None]
+        last = len(footage.boxes) - 1
+        with_both = [t for t in self._shown if NEIGHBOUR <= t <= last - NEIGHBOUR]
+        self._middles = with_both or self._shown
+
+    def render(self, generator: Generator, step: int, rng: torch.Generator) -> list[Rendered]:
+        """The edit in three frames by way of the atlas, in one of them directly, and by turns on
+        the whole atlas.
+        """
+        drawn = self.draw(rng) if self.augment else self._undisturbed()
+        crops = self.cut(drawn)
+        layer = EditLayer.from_rgba(generator(crops.atlas.picture)).limited(crops.atlas.limit)
+        rendered = through_atlas(layer, crops)
+        one = slice(drawn.direct, drawn.direct + 1)
+        opacity = None if crops.opacity is None else crops.opacity[one]
+        seen = rendered[drawn.direct]
+        picture = seen.source if crops.frames is None else crops.frames[one]
+        limit = crops.atlas.limit
+        if limit is not None:
+            limit = sample_crops(limit, crops.grid[one])
+        layer = EditLayer.from_rgba(generator(picture)).limited(limit)
+        direct = directly(layer, picture, opacity)
+        rendered.append(direct._replace(target=seen.target, keep=seen.keep))
+        if self.augment and step % self.settings.whole_every == 0:
+            rendered.append(render(generator, self.whole))
+        return rendered
+
+    def draw(self, rng: torch.Generator) -> Draw:
+        """The chances of one step."""
+        s = self.settings
+        shares = torch.rand(8, generator=rng).tolist()
+        jitter, flip, tall, wide, down, across, middle, direct = shares
+        factors = jitter_factors(1, s.jitter, torch.tensor([True]), rng)
+        times = self._segment(self._middles[int(middle * len(self._middles))])
+        return Draw(
+            times=times,
+            direct=int(direct * len(times)),
+            cover=(s.min_crop + (1 - s.min_crop) * tall, s.min_crop + (1 - s.min_crop) * wide),
+            place=(down, across),
+            flip=flip < s.flip_p,
+            jitter=factors if jitter < s.jitter_p else None,
+        )
+
+    def _undisturbed(self) -> Draw:
+        middle = self._middles[len(self._middles) // 2]
+        times = self._segment(middle)
+        return Draw(times, times.index(middle), (1.0, 1.0), (0.0, 0.0), False, None)
+
+    def _segment(self, t: int) -> list[int]:
+        """t − 2, t and t + 2, in a short clip its ends, of the frames that show the layer."""
+        last = len(self.footage.boxes) - 1
+        near = {min(max(t + way, 0), last) for way in (-NEIGHBOUR, 0, NEIGHBOUR)}
+        return sorted(near.intersection(self._shown))
+
+    def cut(self, drawn: Draw) -> Crops:
+        """The crops that were drawn; flip and jitter do the same to frames and atlas."""
+        footage = self.footage
+        boxes = self.frame_boxes(drawn)
+        held = self._atlas_box(drawn.times, boxes)
+        atlas = self.atlas.each(lambda x: _bounded(held.of(x), self.max_pixels))
+        grid = _stack(footage.uv, drawn.times, boxes)
+        grid = self._grid(grid, held, (atlas.picture.shape[2], atlas.picture.shape[3]))
+        frames = opacity = None
+        if footage.frames is not None and footage.opacity is not None:
+            frames = _stack(footage.frames, drawn.times, boxes).float() / 255
+            opacity = _stack(footage.opacity, drawn.times, boxes).float() / 255
+            frames = _jittered(frames, drawn.jitter) * opacity
+        atlas = atlas._replace(picture=_jittered(atlas.picture, drawn.jitter))
+        crops = Crops(atlas, grid, frames, opacity)
+        return _mirrored(crops) if drawn.flip else crops
+
+    def frame_boxes(self, drawn: Draw) -> list[Box]:
+        """The crops of the frames drawn, in proportion to their boxes.
+
+        All have one size, that of the largest, so that the encoder sees them in one pass; in a
+        frame whose box is smaller, the crop goes over it by the few pixels that it is.
+        """
+        boxes = [box for box in (self.footage.boxes[t] for t in drawn.times) if box is not None]
+        tall = max(max(MIN_SIDE, round(drawn.cover[0] * box.height)) for box in boxes)
+        wide = max(max(MIN_SIDE, round(drawn.cover[1] * box.width)) for box in boxes)
+        height, width = self.footage.size
+        (down, across), crops = drawn.place, []
+        for box in boxes:
+            top = round(box.top + down * (box.height - tall))
+            left = round(box.left + across * (box.width - wide))
+            top, left = min(max(top, 0), height - tall), min(max(left, 0), width - wide)
+            crops.append(Box(top, left, tall, wide))
+        return crops
+
+    def _atlas_box(self, times: list[int], boxes: list[Box]) -> Box:
+        """The smallest part of the atlas that all pixels of the frames' crops are looked up in."""
+        height, width = self.footage.atlas.color.shape[2:]
+        crops = [box.of(self.footage.uv_cpu[t]) for t, box in zip(times, boxes, strict=True)]
+        low = torch.stack([crop.amin((1, 2)) for crop in crops]).amin(0).tolist()
+        high = torch.stack([crop.amax((1, 2)) for crop in crops]).amax(0).tolist()
+        spans = []
+        for first, last, count in zip(low, high, (width, height), strict=True):
+            start, end = ((q - _LOWEST) * (count / _LEVELS) - 0.5 for q in (first, last))
+            spans.append(_grown(math.floor(start), math.floor(end) + 2, MIN_SIDE, count))
+        (left, wide), (top, tall) = spans
+        return Box(top, left, tall, wide)
+
+    def _grid(self, stored: Tensor, held: Box, size: tuple[int, int]) -> Tensor:
+        """Stored uv (k, 2, h, w) on the atlas crop `held`, at `size`, as (k, h, w, 2)."""
+        height, width = self.footage.atlas.color.shape[2:]
+        axes = (width, held.left, held.width, size[1]), (height, held.top, held.height, size[0])
+        along = []
+        for values, (count, start, length, pixels) in zip(stored.unbind(1), axes, strict=True):
+            position = (values.float() - _LOWEST) * (count / _LEVELS) - start
+            # Half a pixel inside of a crop that was shrunk, which continues its border.
+            along.append((position * (2 / length) - 1).clamp(1 / pixels - 1, 1 - 1 / pixels))
+        return torch.stack(along, dim=-1)
+
+
+class FramesDataset:
+    """The paper's baseline "frames": all frames are pictures of one internal dataset."""
+
+    def __init__(
+        self,
+        frames: NDArray[np.uint8],
+        settings: DatasetSettings,
+        augment: bool,
+        device: torch.device | str = "cpu",
+    ) -> None:
+        """`frames` (T, h, w, 3)."""
+        self.frames = torch.from_numpy(frames).permute(0, 3, 1, 2).contiguous().to(device)
+        self.settings = settings
+        self.augment = augment
+
+    def render(self, generator: Generator, step: int, rng: torch.Generator) -> list[Rendered]:
+        """As for a picture, of a frame drawn by chance (without augmentation the middle one)."""
+        t = len(self.frames) // 2
+        if self.augment:
+            t = int(torch.randint(len(self.frames), (1,), generator=rng))
+        whole = Example(self.frames[t : t + 1].float() / 255, None)
+        return InternalDataset(whole, self.settings, self.augment).render(generator, step, rng)
+
+
+def through_atlas(layer: EditLayer, crops: Crops) -> list[Rendered]:
+    """A layer of the atlas crop in each crop of a frame (spec §7).
+
+    Layer, composite and screen are made on the atlas, sampled, and seen as far as the opacity goes;
+    so is the source (in the authors' code not: there the two differ by more than the edit).
+    """
+    picture = crops.atlas.picture
+    on_atlas = torch.cat([layer.over(picture), layer.over_green_screen(), layer.alpha], dim=1)
+    composite, screen, alpha = sample_crops(on_atlas, crops.grid).split([3, 3, 1], dim=1)
+    with torch.no_grad():
+        source = sample_crops(picture, crops.grid)
+        maps = (crops.atlas.target, crops.atlas.keep)
+        target, keep = (None if x is None else sample_crops(x, crops.grid) for x in maps)
+    if crops.opacity is not None:
+        source, composite, alpha = (x * crops.opacity for x in (source, composite, alpha))
+        target = None if target is None else target * crops.opacity
+        screen = torch.lerp(green_screen(screen.device), screen, crops.opacity)
+    parts = (source, composite, screen, alpha, target, keep)
+    nothing = (None,) * len(alpha)
+    rows = zip(*(nothing if x is None else x.split(1) for x in parts), strict=True)
+    return [Rendered(*row) for row in rows]
+
+
+def directly(layer: EditLayer, picture: Tensor, opacity: Tensor | None) -> Rendered:
+    """A layer that the generator made of a frame's crop (1, 3, h, w) itself.
+
+    `opacity` (1, 1, h, w) is that of the foreground, and times all four channels.
+    """
+    if opacity is not None:
+        layer = EditLayer(layer.color * opacity, layer.alpha * opacity)
+    return lay(layer, picture)
+
+
+def sample_crops(picture: Tensor, grid: Tensor) -> Tensor:
+    """Bilinear samples of (1, C, H, W) at k grids (k, h, w, 2): (k, C, h, w)."""
+    same = picture.expand(len(grid), -1, -1, -1)
+    return F.grid_sample(same, grid, mode="bilinear", align_corners=False)
+
+
+@torch.no_grad()
+def atlas_layer(
+    generator: Generator,
+    working: WorkingAtlas,
+    delivered: WorkingAtlas,
+    alpha_cut: float,
+    limit: Tensor | None = None,
+) -> AtlasPicture:
+    """The edit of the whole atlas as it is saved: 8 bits, straight alpha that reaches 0 and 1.
+
+    `delivered` is `working` or the same `finer`; `render.Layer.of(result, delivered.scale)` brings
+    it to the frames. `limit` (1, 1, h, w) is of the size of `working`. To be called in the
+    training's autocast.
+    """
+    layer = render_at(generator, delivered.color, working.color)
+    alpha = snap_alpha(layer.alpha, alpha_cut)
+    if limit is not None:
+        size = alpha.shape[2:]
+        alpha = alpha * F.interpolate(limit, size, mode="bilinear", align_corners=False)
+    rgba = torch.cat([layer.color, alpha], dim=1)
+    values = rgba[0].permute(1, 2, 0).float().cpu().numpy()
+    return AtlasPicture(to_uint(values, 255), delivered.left, delivered.top)
+
+
+@torch.no_grad()
+def frame_layer(
+    generator: Generator,
+    frame: NDArray[np.uint8],
+    size: tuple[int, int],
+    device: torch.device,
+    alpha_cut: float,
+) -> NDArray[np.uint8]:
+    """The edit of one frame (H, W, 3) by itself, trained at `size`: straight RGBA (H, W, 4).
+
+    What the baseline "frames" delivers. To be called in the training's autocast.
+    """
+    source = torch.from_numpy(frame).to(device).permute(2, 0, 1)[None].float() / 255
+    working = F.interpolate(source, size, mode="bilinear", antialias=True)
+    layer = render_at(generator, source, working)
+    rgba = torch.cat([layer.color, snap_alpha(layer.alpha, alpha_cut)], dim=1)
+    return to_uint(rgba[0].permute(1, 2, 0).float().cpu().numpy(), 255)
+
+
+def _resized(picture: AtlasPicture, scale: float, size: tuple[int, int]) -> Tensor:
+    """The colours at exactly `scale`, from the same corner on, (1, 3, *size).
+
+    What `size` has over the picture repeats its border.
+    """
+    color = torch.from_numpy(picture.rgba[..., :3].copy()).permute(2, 0, 1)[None].float() / 255
+    below, beside = (
+        max(0, math.ceil(wanted / scale) + 1 - there)
+        for wanted, there in zip(size, tuple(color.shape[2:]), strict=True)
+    )
+    color = F.pad(color, (0, beside, 0, below), mode="replicate")
+    if scale != 1:
+        antialias = scale < 1
+        color = F.interpolate(
+            color, scale_factor=(scale, scale), mode="bilinear", antialias=antialias
+        )
+    return color[:, :, : size[0], : size[1]].contiguous()
+
+
+def _stored(uv: Tensor, atlas: WorkingAtlas) -> Tensor:
+    """uv (h, w, 2) of the canvas → (2, h, w) as `Footage` keeps it; outside, the atlas's border."""
+    kept = []
+    for axis, (start, count) in enumerate(
+        ((atlas.left, atlas.color.shape[3]), (atlas.top, atlas.color.shape[2]))
+    ):
+        position = ((uv[..., axis] - start) * atlas.scale).clamp(0.5, count - 0.5)
+        kept.append((position * (_LEVELS / count)).round() + _LOWEST)
+    return torch.stack(kept).to(torch.int16)
+
+
+def _stack(stored: Tensor, times: list[int], boxes: list[Box]) -> Tensor:
+    """Crops of frames, of one size: (T, C, h, w) → (k, C, h', w')."""
+    return torch.stack([box.of(stored[t]) for t, box in zip(times, boxes, strict=True)])
+
+
+def _jittered(pictures: Tensor, factors: Tensor | None) -> Tensor:
+    if factors is None:
+        return pictures
+    return color_jitter(pictures, factors.to(pictures.device, non_blocking=True))
+
+
+def _mirrored(crops: Crops) -> Crops:
+    """Atlas and frames, each left to right: what a mirrored clip would give."""
+    x, y = crops.grid.flip(2).unbind(-1)
+    frames, opacity = (None if x is None else x.flip(3) for x in (crops.frames, crops.opacity))
+    atlas = crops.atlas.each(lambda x: x.flip(3))
+    return Crops(atlas, torch.stack([-x, y], dim=-1), frames, opacity)
+
+
+def _grown(start: int, end: int, least: int, limit: int) -> tuple[int, int]:
+    """Start and length of [start, end) within [0, limit), grown to `least` about its middle."""
+    start, end = max(int(start), 0), min(int(end), limit)
+    length = max(end - start, least)
+    return min(max(start - (length - (end - start)) // 2, 0), limit - length), length
+
+
+def _bounded(picture: Tensor, max_pixels: int | None) -> Tensor:
+    """`picture` (1, 3, H, W), shrunk where it has more than `max_pixels`."""
+    pixels = picture.shape[2] * picture.shape[3]
+    if max_pixels is None or pixels <= max_pixels:
+        return picture
+    return _shrunk(picture, (max_pixels / pixels) ** 0.5)
+
+
+def _shrunk(picture: Tensor, share: float) -> Tensor:
+    """`picture` (1, 3, H, W) at `share` of its sides, but not under `MIN_SIDE`."""
+    height, width = picture.shape[2:]
+    share = max(share, MIN_SIDE / min(height, width))
+    if share >= 1:
+        return picture
+    size = max(MIN_SIDE, round(height * share)), max(MIN_SIDE, round(width * share))
+    return F.interpolate(picture, size, mode="bilinear", antialias=True, align_corners=False)

@@ -1,0 +1,240 @@
+"""What an edit of a clip leaves behind: videos, the layer on the atlas, and the report."""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from itertools import islice
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from ..atlas.discretise import AtlasPicture
+from ..atlas.footage import (
+    ATLAS_LAYER,
+    by_itself,
+    composited,
+    on_green,
+    stacked,
+)
+from ..atlas.layers import Side
+from ..atlas.render import Layer
+from ..atlas.store import Atlas
+from ..engine.edit_layer import GREEN_SCREEN
+from ..engine.training import Trainer
+from ..media.clip_writing import (
+    webm_bytes,
+    write_layer_frames,
+    write_layer_video,
+    write_video,
+)
+from ..media.clips import Clip, open_clip
+from ..media.files import write_text_atomic
+from ..media.pictures import to_uint, write_picture
+from ..pipelines.composite import lay_over
+from ..progress import Progress, Silent
+from ..report.video import VideoReport, video_report_html
+from .dataset import frame_layer
+
+REPORT = "report.html"
+LAYER_FORMATS = ("mov", "webm", "png", "none")
+_REPORT_SIDE = 640  # longest side of its videos, pixels
+_REPORT_FILMS = 3
+_TRIED_FRAMES = 8
+_ATLAS_PICTURES = 3  # times as long as painting the edit: painted, saved, and in the report
+
+Frames = Iterator[NDArray[np.uint8]]
+
+
+class Edit(Protocol):
+    """A trained edit, in every frame of the clip; each call streams the frames anew."""
+
+    def composited(self, progress: Progress) -> Frames:
+        """The clip under the edit, (h, w, 3)."""
+
+    def on_green(self, progress: Progress) -> Frames:
+        """The edit layer over plain green, (h, w, 3)."""
+
+    def by_itself(self, progress: Progress) -> Frames:
+        """The edit layer, straight RGBA (h, w, 4)."""
+
+
+@dataclass(frozen=True)
+class AtlasEdit:
+    """An edit layer on an atlas (spec §7), over those of earlier results."""
+
+    clip: Clip
+    atlas: Atlas
+    side: Side
+    picture: AtlasPicture
+    """The edit layer on the atlas, as saved."""
+    scale: float
+    """Its pixels to an atlas pixel."""
+    before: NDArray[np.uint8]
+    """The atlas without the edit, RGBA of the same size; alpha is 255 where the clip uses it."""
+    below: Sequence[tuple[Side, Layer]]
+
+    @property
+    def after(self) -> NDArray[np.uint8]:
+        """The atlas under the edit, as `before`."""
+        return np.dstack([lay_over(self.before[..., :3], self.picture.rgba), self.before[..., 3]])
+
+    @property
+    def layer(self) -> Layer:
+        """The edit layer, ready to be sampled."""
+        return Layer.of(self.picture, self.scale)
+
+    def composited(self, progress: Progress) -> Frames:
+        """The clip under the edit and those below."""
+        layers = stacked([*self.below, (self.side, self.layer)])
+        return composited(self.clip, self.atlas, layers, progress)
+
+    def on_green(self, progress: Progress) -> Frames:
+        """The edit layer over plain green."""
+        return on_green(self.clip, self.atlas, self.side, self.layer, progress)
+
+    def by_itself(self, progress: Progress) -> Frames:
+        """The edit layer in every frame."""
+        return by_itself(self.clip, self.atlas, self.side, self.layer, progress)
+
+
+@dataclass(frozen=True)
+class FramesEdit:
+    """The paper's baseline "frames": the generator is run on every frame by itself."""
+
+    clip: Clip
+    trainer: Trainer
+    size: tuple[int, int]
+    """Height and width that were trained on."""
+
+    def composited(self, progress: Progress) -> Frames:
+        """The clip under the edit."""
+        for frame, layer in zip(self.clip.frames(), self.by_itself(progress), strict=True):
+            yield lay_over(frame, layer)
+
+    def on_green(self, progress: Progress) -> Frames:
+        """The edit layer over plain green."""
+        green = to_uint(np.array(GREEN_SCREEN), 255)
+        for layer in self.by_itself(progress):
+            yield lay_over(np.broadcast_to(green, layer[..., :3].shape), layer)
+
+    def by_itself(self, progress: Progress) -> Frames:
+        """The generator's layer of every frame."""
+        progress.stage("editing frames", self.clip.count, "frame")
+        for number, frame in enumerate(self.clip.frames()):
+            yield self.layer_of(frame)
+            progress.advance(number + 1)
+
+    def layer_of(self, frame: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """The generator's layer of one frame (h, w, 3), straight RGBA."""
+        trainer = self.trainer
+        with torch.no_grad(), trainer.precision.autocast(trainer.device):
+            return frame_layer(
+                trainer.generator, frame, self.size, trainer.device, trainer.settings.alpha_cut
+            )
+
+
+def write_videos(
+    folder: Path, clip: Clip, edit: Edit, layer_formats: Sequence[str], progress: Progress
+) -> tuple[str, ...]:
+    """Write composite.mp4, screen.mp4 and the edit layer; with the clip's timing, colour and sound.
+
+    Returns what the user should be told. Raises Text2LiveError where one cannot be written.
+    """
+    timing: dict[str, Any] = {"times": clip.times, "end": clip.end, "like": clip}
+    composite, screen = folder / "composite.mp4", folder / "screen.mp4"
+    frames = edit.composited(progress)
+    notes = write_video(composite, frames, clip.rate, audio_from=clip, **timing)
+    write_video(screen, edit.on_green(progress), clip.rate, **timing)
+    for name in layer_formats:
+        if name == "png":
+            write_layer_frames(folder / "layer", edit.by_itself(progress))
+        elif name != "none":
+            layer = edit.by_itself(progress)
+            notes += write_layer_video(folder / f"layer.{name}", layer, clip.rate, **timing)
+    for note in notes:
+        progress.message(note)
+    return notes
+
+
+@dataclass(frozen=True)
+class _Beginning:
+    """The first frames of an edit."""
+
+    edit: Edit
+    count: int
+
+    def composited(self, progress: Progress) -> Frames:
+        return islice(self.edit.composited(progress), self.count)
+
+    def on_green(self, progress: Progress) -> Frames:
+        return islice(self.edit.on_green(progress), self.count)
+
+    def by_itself(self, progress: Progress) -> Frames:
+        return islice(self.edit.by_itself(progress), self.count)
+
+
+def delivery_seconds(
+    clip: Clip, make_edit: Callable[[], Edit], layer_formats: Sequence[str]
+) -> float:
+    """How long edit, videos and report will take: tried on the first frames, by their number."""
+    begin = time.monotonic()
+    edit = make_edit()
+    once = time.monotonic() - begin
+    count = min(clip.count, _TRIED_FRAMES)
+    end = clip.times[count] if count < clip.count else clip.end
+    part = replace(clip, count=count, times=clip.times[:count], end=end)
+    begin = time.monotonic()
+    with tempfile.TemporaryDirectory() as folder:
+        write_videos(Path(folder), part, _Beginning(edit, count), layer_formats, Silent())
+    for _ in range(_REPORT_FILMS):
+        webm_bytes(_small(part, part), part.rate)
+    return _ATLAS_PICTURES * once + (time.monotonic() - begin) * clip.count / count
+
+
+def write_atlas_layer(folder: Path, edit: AtlasEdit) -> dict[str, Any]:
+    """Write atlas-layer.png, from which the frames can be rendered again.
+
+    Returns the place of the layer, as `footage.result_layers` reads it from the record.
+    """
+    picture = edit.picture
+    write_picture(folder / ATLAS_LAYER, picture.rgba[..., :3], picture.rgba[..., 3])
+    return {
+        "side": edit.side,
+        "left": picture.left,
+        "top": picture.top,
+        "scale": edit.scale,
+    }
+
+
+def write_report(
+    folder: Path, clip: Clip, edit: Edit, facts: dict[str, Any], notes: Sequence[str]
+) -> None:
+    """Write report.html: what was written, to look at in a browser."""
+    composite, screen = (open_clip(folder / name) for name in ("composite.mp4", "screen.mp4"))
+    prompts = facts["prompts"]
+    texts = {name: value for name, value in prompts.items() if value}
+    report = VideoReport(
+        title=f"{clip.path.name}: {prompts['target']}",
+        summary=(f"“{prompts['roi']}” becomes “{prompts['target']}”",),
+        original=webm_bytes(_small(clip, clip), clip.rate),
+        composite=webm_bytes(_small(composite, clip), clip.rate),
+        screen=webm_bytes(_small(screen, clip), clip.rate),
+        atlas=(edit.before, edit.after) if isinstance(edit, AtlasEdit) else None,
+        figures=tuple((f"seconds, {k}", f"{v:.1f}") for k, v in facts["seconds"].items()),
+        settings={name: v for name, v in facts["job"].items() if name not in prompts},
+        prompts=tuple((k, v if isinstance(v, str) else ", ".join(v)) for k, v in texts.items()),
+        warnings=tuple(notes),
+    )
+    write_text_atomic(folder / REPORT, video_report_html(report))
+
+
+def _small(clip: Clip, like: Clip) -> Frames:
+    """The clip's frames as small as a report's, all of the shape of `like`."""
+    share = min(1.0, _REPORT_SIDE / max(like.width, like.height))
+    return clip.frames(size=(max(2, round(like.height * share)), max(2, round(like.width * share))))

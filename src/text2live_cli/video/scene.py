@@ -1,0 +1,210 @@
+"""What an edit of a clip is trained on: its atlas, or, as a baseline of the paper, its frames."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from ..atlas.discretise import AtlasPicture, discretise
+from ..atlas.layers import Maps, Side
+from ..atlas.render import Layer
+from ..atlas.store import Atlas
+from ..config import DatasetSettings, EditSettings
+from ..device import here_or_on_cpu
+from ..engine.generator import MIN_SIDE
+from ..engine.internal_dataset import Example, InternalDataset
+from ..engine.training import Renderer, Trainer
+from ..errors import UsageError
+from ..media.clips import Clip
+from ..media.pictures import to_uint
+from ..pipelines.composite import lay_over
+from ..progress import Progress, Silent
+from .dataset import (
+    OPAQUE,
+    AtlasDataset,
+    FramesDataset,
+    WorkingAtlas,
+    atlas_layer,
+    gather_footage,
+    mask_box,
+    pixel_ratio,
+)
+from .result import AtlasEdit, FramesEdit
+
+_PAPER_ATLAS = 2000  # pixels of its longer side, at least as fine as the frames
+_ATLAS_CROP = 1.5  # plain frames' worth of pixels that an atlas crop may have, but in `paper`
+_SAMPLES = 8  # frames whose maps stand for all
+_MOST_ENLARGED = 3.0  # times the size asked for, since all frames are held in memory
+
+
+@dataclass(frozen=True)
+class AtlasScene:
+    """A clip with its atlas, and the layer of it that is edited (§3.2)."""
+
+    clip: Clip
+    atlas: Atlas
+    side: Side
+    picture: AtlasPicture
+    """The layer's atlas."""
+    frames: NDArray[np.uint8]
+    """The fitted frames at the size of the training, (T, h, w, 3)."""
+    working: WorkingAtlas
+    """The layer's atlas at the size of the training."""
+    below: Sequence[tuple[Side, Layer]] = ()
+    """Layers of earlier results, to be rendered with the edit."""
+    as_picture: bool = False
+    """The paper's baseline "atlas": it is trained on as if it were a photo (§5)."""
+    region: Example | None = None
+    """The working atlas with the region of the edit, unless that is looked for in every example."""
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Height and width of the frames that are trained on."""
+        return self.frames.shape[1], self.frames.shape[2]
+
+    def renderer(self, settings: EditSettings) -> Renderer:
+        """Crops of the atlas seen in three frames; in the baseline, crops of the atlas alone."""
+        augment = settings.internal_dataset
+        if self.as_picture:
+            whole = self.region or Example(self.working.color)
+            return InternalDataset(whole, DatasetSettings(), augment)
+        numbers = self.atlas.frames
+        footage = gather_footage(
+            self.side, self.working, self.frames, lambda t: self.atlas.locate(numbers[t], self.size)
+        )
+        height, width = training_size(self.clip, settings)
+        limit = None if settings.preset == "paper" else round(_ATLAS_CROP * height * width)
+        return AtlasDataset(footage, settings.dataset, augment, limit, self.region)
+
+    def edit(self, trainer: Trainer, progress: Progress | None = None) -> AtlasEdit:
+        """The layer on the whole atlas, as it is saved."""
+
+        def painted_on(device: torch.device) -> tuple[WorkingAtlas, AtlasPicture]:
+            generator, precision = trainer.generator_on(device)
+            working, cut = self.working.on(device), trainer.settings.alpha_cut
+            source = working.finer(self.picture)
+            limit = None
+            if self.region is not None and self.region.limit is not None:
+                limit = self.region.limit.to(device)
+            with precision.autocast(device):
+                return source, atlas_layer(generator, working, source, cut, limit)
+
+        source, made = here_or_on_cpu(painted_on, trainer.device, progress or Silent())
+        height, width = made.rgba.shape[:2]
+        covered = cv2.resize(
+            self.picture.rgba[..., 3], (width, height), interpolation=cv2.INTER_NEAREST
+        )
+        before = np.dstack([_colors(source), covered])
+        return AtlasEdit(self.clip, self.atlas, self.side, made, source.scale, before, self.below)
+
+    def preview(self, trainer: Trainer) -> NDArray[np.uint8]:
+        """The edited atlas."""
+        return self.edit(trainer).after[..., :3]
+
+
+@dataclass(frozen=True)
+class FramesScene:
+    """A clip without an atlas: the paper's baseline "frames"."""
+
+    clip: Clip
+    frames: NDArray[np.uint8]
+    """All frames at the size of the training, (T, h, w, 3)."""
+    device: torch.device
+
+    def renderer(self, settings: EditSettings) -> Renderer:
+        """All frames as one internal dataset."""
+        return FramesDataset(self.frames, DatasetSettings(), settings.internal_dataset, self.device)
+
+    def edit(self, trainer: Trainer, progress: Progress | None = None) -> FramesEdit:
+        """The generator, run frame by frame."""
+        return FramesEdit(self.clip, trainer, (self.frames.shape[1], self.frames.shape[2]))
+
+    def preview(self, trainer: Trainer) -> NDArray[np.uint8]:
+        """The edited middle frame, at the size of the training."""
+        frame = self.frames[len(self.frames) // 2]
+        return lay_over(frame, self.edit(trainer).layer_of(frame))
+
+
+def prepare_atlas_scene(
+    clip: Clip,
+    atlas: Atlas,
+    side: Side,
+    settings: EditSettings,
+    device: torch.device,
+    progress: Progress,
+    below: Sequence[tuple[Side, Layer]] = (),
+    as_picture: bool = False,
+) -> AtlasScene:
+    """Read the fitted frames, and the layer's atlas, at the size of the training.
+
+    Raises UsageError where the clip has no such layer.
+    """
+    picture = discretise(atlas.model, side) if side in atlas.facts.corners else None
+    if picture is None:
+        raise UsageError(f"--atlas: {clip.path} has no {side}: nothing moves in it; edit the other")
+    size = training_size(clip, settings)
+    sampled = atlas.frames[:: max(1, len(atlas.frames) // _SAMPLES)]
+    if side == "foreground":
+        plain = size
+        size = _enlarged(size, clip, [atlas.locate(number, size) for number in sampled])
+        if size != plain:
+            progress.message(f"the foreground is small: trained at {size[1]}×{size[0]}")
+    frames = _read_frames(clip, atlas.frames, size, progress)
+    ratios = [pixel_ratio(atlas.locate(number, size), side) for number in sampled]
+    known = [ratio for ratio in ratios if ratio > 0]
+    finest = 1 / float(np.median(known)) if known else 1.0
+    if settings.preset == "paper":
+        finest = max(finest, _PAPER_ATLAS / max(atlas.model.canvas(side)))
+    working = WorkingAtlas.of(picture, finest, device)
+    return AtlasScene(clip, atlas, side, picture, frames, working, below, as_picture)
+
+
+def prepare_frames_scene(
+    clip: Clip, settings: EditSettings, device: torch.device, progress: Progress
+) -> FramesScene:
+    """Read all frames at the size of the training."""
+    size = training_size(clip, settings)
+    return FramesScene(clip, _read_frames(clip, range(clip.count), size, progress), device)
+
+
+def training_size(clip: Clip, settings: EditSettings) -> tuple[int, int]:
+    """Height and width of the frames that are trained on; never larger than the source's."""
+    short = max(MIN_SIDE, min(settings.size, clip.height, clip.width))
+    scale = short / min(clip.height, clip.width)
+    return round(clip.height * scale), round(clip.width * scale)
+
+
+def _enlarged(size: tuple[int, int], clip: Clip, maps: list[Maps]) -> tuple[int, int]:
+    """So much larger, as far as the source goes, that half of the foreground's boxes fill a crop.
+
+    A crop has `MIN_SIDE` px at least; around a smaller foreground, most of it would be black.
+    """
+    boxes = [mask_box(one.opacity.cpu().numpy() > OPAQUE, least=1) for one in maps]
+    sides = [min(box.height, box.width) for box in boxes if box is not None]
+    if not sides:
+        return size
+    times = min(MIN_SIDE / float(np.median(sides)), clip.height / size[0], _MOST_ENLARGED)
+    if times <= 1:
+        return size
+    scale = times * size[0] / clip.height
+    return min(clip.height, round(clip.height * scale)), min(clip.width, round(clip.width * scale))
+
+
+def _read_frames(
+    clip: Clip, numbers: range, size: tuple[int, int], progress: Progress
+) -> NDArray[np.uint8]:
+    progress.stage("reading frames", len(numbers), "frame")
+    frames = np.empty((len(numbers), *size, 3), np.uint8)
+    for i, frame in enumerate(clip.frames(numbers.start, numbers.stop, numbers.step, size)):
+        frames[i] = frame
+        progress.advance(i + 1)
+    return frames
+
+
+def _colors(atlas: WorkingAtlas) -> NDArray[np.uint8]:
+    return to_uint(atlas.color[0].permute(1, 2, 0).cpu().numpy(), 255)
