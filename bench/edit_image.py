@@ -55,7 +55,7 @@ def measure(picture: Path, size: int, views: int, precision: str, device: str, s
         peak_memory_mib,
         prepare,
     )
-    from text2live_cli.engine.training import step_rng
+    from text2live_cli.engine.steps import step_rng
     from text2live_cli.guide import views as view_module
     from text2live_cli.guide.clip import ClipGuide, build_model
     from text2live_cli.guide.prompts import Prompts

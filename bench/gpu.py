@@ -47,7 +47,8 @@ from text2live_cli.guide.prompts import Prompts
 from text2live_cli.pipelines import video
 from text2live_cli.pipelines.session import make_trainer
 from text2live_cli.progress import Silent
-from text2live_cli.video.dataset import AtlasDataset, WorkingAtlas, gather_footage
+from text2live_cli.video.dataset import AtlasDataset
+from text2live_cli.video.footage import WorkingAtlas, gather_footage
 
 VIT = "ViT-B-32-quickgelu"
 PROMPTS = Prompts("golden cat", "cat", "golden cat")

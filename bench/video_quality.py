@@ -39,9 +39,9 @@ from swatch_training.moving import paint_clip
 from text2live_cli.atlas.fit.flow import Flow, dis_flow
 from text2live_cli.atlas.fit.measure import psnr_of
 from text2live_cli.atlas.store import read_atlas
+from text2live_cli.engine.delivery import lay_over
 from text2live_cli.media.clips import open_clip
 from text2live_cli.media.pictures import read_picture, write_picture
-from text2live_cli.pipelines.composite import lay_over
 from text2live_cli.pipelines.fit import fit_atlas
 from text2live_cli.pipelines.video import edit_video
 from text2live_cli.progress import Silent

@@ -22,7 +22,7 @@ from tests.conftest import Arrays
 from tests.moving_truth import true_model
 from text2live_cli.atlas.discretise import AtlasPicture, discretise
 from text2live_cli.atlas.grid import GridModel
-from text2live_cli.atlas.layers import SIDES, Maps, Side
+from text2live_cli.atlas.layers import SIDES, Maps, Side, pixel_ratio
 from text2live_cli.atlas.render import Layer, lay_over_frame
 from text2live_cli.config import VIDEO_DATASET, DatasetSettings, resolve_settings
 from text2live_cli.device import FP32
@@ -30,26 +30,23 @@ from text2live_cli.engine.edit_layer import GREEN_SCREEN, EditLayer
 from text2live_cli.engine.generator import MIN_SIDE, Generator
 from text2live_cli.engine.internal_dataset import Example
 from text2live_cli.engine.objective import Objective, Rendered
-from text2live_cli.engine.training import Trainer, step_rng
+from text2live_cli.engine.steps import step_rng
+from text2live_cli.engine.training import Trainer
 from text2live_cli.errors import UsageError
 from text2live_cli.guide.clip import load_guide
 from text2live_cli.guide.prompts import Prompts, embed_prompts
 from text2live_cli.guide.views import ViewSettings
 from text2live_cli.progress import Silent
+from text2live_cli.video.baselines import FramesDataset
 from text2live_cli.video.dataset import (
     AtlasDataset,
     Crops,
-    Footage,
-    FramesDataset,
-    WorkingAtlas,
     atlas_layer,
     directly,
-    gather_footage,
-    mask_box,
-    pixel_ratio,
     sample_crops,
     through_atlas,
 )
+from text2live_cli.video.footage import Footage, WorkingAtlas, gather_footage, mask_box
 
 COUNT, HEIGHT, WIDTH = 8, 144, 200
 STILL = DatasetSettings(jitter_p=0, flip_p=0, min_crop=0.95)

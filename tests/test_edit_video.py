@@ -49,7 +49,8 @@ from text2live_cli.media.pictures import read_picture, write_picture
 from text2live_cli.pipelines.video import edit_video
 from text2live_cli.progress import Silent
 from text2live_cli.runs.folder import CHECKPOINT, RECORD
-from text2live_cli.video.scene import prepare_atlas_scene, training_size
+from text2live_cli.video.footage import training_size
+from text2live_cli.video.scene import prepare_atlas_scene
 
 MEDIA = Path(__file__).resolve().parents[2] / "shared" / "media"
 COUNT, SIZE = 6, (136, 160)

@@ -39,7 +39,7 @@ from text2live_cli.atlas.grid import (
     whole_frames,
 )
 from text2live_cli.atlas.layers import SIDES, Side
-from text2live_cli.engine.training import step_rng
+from text2live_cli.engine.steps import step_rng
 from text2live_cli.progress import Silent
 
 SIZE = (24, 40)

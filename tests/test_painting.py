@@ -19,7 +19,7 @@ from tests.moving_truth import paint_closed
 from text2live_cli.atlas.discretise import AtlasPicture, discretise
 from text2live_cli.atlas.grid import GridModel, Mapping, Texture
 from text2live_cli.atlas.layers import SIDES, Maps, Side
-from text2live_cli.atlas.painting import carry, composite_clip
+from text2live_cli.atlas.painting import carry
 from text2live_cli.atlas.render import Layer, lay_over_frame
 from text2live_cli.atlas.store import (
     ATLAS,
@@ -31,6 +31,7 @@ from text2live_cli.errors import Text2LiveError, UsageError
 from text2live_cli.media.clip_writing import write_layer_video, write_video
 from text2live_cli.media.clips import open_clip
 from text2live_cli.media.pictures import write_picture
+from text2live_cli.pipelines.composite import composite_clip
 
 COUNT, HEIGHT, WIDTH = 10, 96, 160
 TRAVEL, PAN = WIDTH // 3, WIDTH // 5

@@ -26,10 +26,11 @@ from text2live_cli.guide.hints import (
     Point,
     parse_hints,
 )
-from text2live_cli.guide.picture_region import dimmed, find_region, resolve_region
+from text2live_cli.guide.picture_region import dimmed, resolve_region
 from text2live_cli.guide.region import region_from_hints, region_from_mask, region_from_text
 from text2live_cli.guide.relevancy import averaged_relevancy, make_query
 from text2live_cli.media.pictures import read_picture, write_picture
+from text2live_cli.pipelines.region import find_region
 from text2live_cli.progress import Silent
 
 SIZE = (200, 280)

@@ -10,13 +10,12 @@ from importlib import import_module, metadata
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from .atlas.painting import composite_clip
     from .errors import Text2LiveError, UsageError
-    from .guide.picture_region import find_region
     from .guide.region import Region
-    from .pipelines.composite import composite
+    from .pipelines.composite import composite, composite_clip
     from .pipelines.fit import AtlasResult, fit_atlas
     from .pipelines.image import EditResult, edit_image
+    from .pipelines.region import find_region
     from .pipelines.video import VideoResult, edit_video
     from .progress import Progress
 
@@ -51,10 +50,10 @@ _HOMES = {
     "UsageError": "errors",
     "VideoResult": "pipelines.video",
     "composite": "pipelines.composite",
-    "composite_clip": "atlas.painting",
+    "composite_clip": "pipelines.composite",
     "edit_image": "pipelines.image",
     "edit_video": "pipelines.video",
-    "find_region": "guide.picture_region",
+    "find_region": "pipelines.region",
     "fit_atlas": "pipelines.fit",
 }
 

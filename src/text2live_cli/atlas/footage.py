@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -11,21 +10,13 @@ import torch
 from numpy.typing import NDArray
 
 from ..engine.edit_layer import GREEN_SCREEN
-from ..errors import Text2LiveError, UsageError
+from ..errors import UsageError
 from ..media.clips import Clip
-from ..media.outside import RECORD_ERRORS, plain_text, read_record
-from ..media.pictures import read_picture, to_uint
+from ..media.pictures import to_uint
 from ..progress import Progress
-from ..runs.folder import RECORD
-from .discretise import AtlasPicture
-from .layers import SIDES, Side
+from .layers import Side
 from .render import Layer, lay_over_frame
 from .store import ATLAS, Atlas
-
-_LONGEST_PATH = 4096  # characters
-
-ATLAS_LAYER = "atlas-layer.png"
-"""The edit layer of a result, on the atlas."""
 
 Stack = Sequence[dict[Side, Layer]]
 """Layers that are composited one after the other; those of one dict at once."""
@@ -101,61 +92,6 @@ def by_itself(
             frame = to_uint(torch.cat([color, alpha[..., None]], dim=-1).cpu().numpy(), 255)
         yield frame
         progress.advance(number + 1)
-
-
-def result_layers(
-    folders: Sequence[Path], clip: Clip, fit: str, written: Path | None = None
-) -> list[tuple[Side, Layer]]:
-    """The layers of results of `edit_video`, lowest first, each with what it was laid onto, once.
-
-    `fit` is the digest of the atlas. Raises UsageError where a folder is no such result, one of
-    another clip or fit, or where a result would lie on itself: `written` is the folder of one that
-    is about to be laid onto them.
-    """
-    layers: list[tuple[Side, Layer]] = []
-    placed: set[Path] = set()
-    for folder in folders:
-        chain: list[tuple[Side, Layer]] = []
-        met = set() if written is None else {written.resolve()}
-        below: Path | None = folder
-        while below is not None:
-            here = below.resolve()
-            if here in met:
-                raise UsageError(f"{folder}: {below} would lie on itself; choose another -o DIR")
-            met.add(here)
-            layer, below = _result_layer(below, clip, fit)
-            if here not in placed:
-                chain.insert(0, layer)
-            placed.add(here)
-        layers += chain
-    return layers
-
-
-def _result_layer(folder: Path, clip: Clip, fit: str) -> tuple[tuple[Side, Layer], Path | None]:
-    """The layer of a result, and the folder of the one that it lies on."""
-    try:
-        told = read_record(folder / RECORD)
-        facts, source, onto = told["layer"], told["input"]["sha256"], told["onto"]
-        fitted = told["job"]["fit"]
-        side: Side = facts["side"]
-        place = float(facts["left"]), float(facts["top"]), float(facts["scale"])
-        if onto is not None and Path(plain_text(onto, _LONGEST_PATH)).is_absolute():
-            raise ValueError("a record names no place outside of where it lies")
-        below = None if onto is None else folder / onto
-    except RECORD_ERRORS as error:
-        raise UsageError(f"{folder}: no result of edit-video there") from error
-    if source != clip.sha256:
-        raise UsageError(f"{folder}: it is an edit of another clip than {clip.path}")
-    if fitted != fit:
-        raise UsageError(f"{folder}: it was made on another fit of the clip; edit it again")
-    picture = read_picture(folder / ATLAS_LAYER)
-    sound = side in SIDES and all(map(math.isfinite, place)) and place[2] > 0
-    if not sound or picture.alpha is None or picture.color.dtype != np.uint8:
-        raise Text2LiveError(f"{folder}: {ATLAS_LAYER} or {RECORD} was altered; edit it again")
-    rgba = np.dstack([picture.color, picture.alpha])
-    left, top, scale = place
-    layer = Layer.of(AtlasPicture(rgba, 0, 0), scale)._replace(left=left, top=top)
-    return (side, layer), below
 
 
 def stacked(layers: Sequence[tuple[Side, Layer]]) -> Stack:

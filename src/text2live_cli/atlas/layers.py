@@ -62,3 +62,20 @@ class AtlasModel(Protocol):
 
     def tensors(self) -> dict[str, Tensor]:
         """All that `locate` and `texture` depend on, by name, for the file."""
+
+
+OPAQUE = 0.95
+"""Opacity from which a pixel counts as foreground."""
+
+
+def pixel_ratio(maps: Maps, side: Side) -> float:
+    """Atlas pixels to a frame pixel along a line, in the median of what is seen; 0 for nothing.
+
+    1/ratio is the scale at which a `WorkingAtlas` has about one pixel per frame pixel.
+    """
+    uv: Tensor = getattr(maps, side)
+    seen = maps.opacity > OPAQUE if side == "foreground" else maps.opacity < 1 - OPAQUE
+    right, down = uv[:-1, 1:] - uv[:-1, :-1], uv[1:, :-1] - uv[:-1, :-1]
+    area = (right[..., 0] * down[..., 1] - right[..., 1] * down[..., 0]).abs()
+    shown = area[seen[:-1, :-1]]
+    return float(shown.median()) ** 0.5 if len(shown) else 0.0

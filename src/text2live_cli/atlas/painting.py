@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import os
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import cv2
@@ -16,34 +15,18 @@ from PIL import Image
 from torch import Tensor
 
 from ..errors import Text2LiveError, UsageError
-from ..media.clip_frames import transparency_note
-from ..media.clip_writing import (
-    keeps_alpha,
-    require_writable,
-    write_layer_frames,
-    write_video,
-)
-from ..media.clips import Clip, open_clip
+from ..media.clips import Clip
 from ..media.pictures import (
     Picture,
     read_picture,
     to_uint,
     to_unit,
 )
-from ..progress import Progress, Silent
-from ..runs.folder import check_output
-from ..runs.preflight import require_file_place
+from ..progress import Progress
 from .discretise import AtlasPicture, discretise
-from .footage import (
-    composited,
-    find_atlas,
-    result_layers,
-    stacked,
-    tell_uncovered,
-)
 from .layers import SIDES, Maps, Side
 from .render import Layer
-from .store import PICTURES, Atlas, read_atlas
+from .store import PICTURES, Atlas
 
 _OPTIONS: dict[Side, str] = {"foreground": "--fg-layer", "background": "--bg-layer"}
 _FRAME_EDIT = re.compile(r"([0-9]{1,9}):(.+)", re.DOTALL)
@@ -62,99 +45,10 @@ _HOLE = 4  # layer pixels around a splat that are filled where another is across
 _KNOWN = 1e-4  # weight of a layer's pixel that a splat has reached
 
 
-def composite_clip(
-    source: Path | str,
-    output: Path | str,
-    *,
-    atlas_dir: Path | str | None = None,
-    fg_layer: Path | str | None = None,
-    bg_layer: Path | str | None = None,
-    frame_edits: Sequence[str] = (),
-    results: Sequence[Path | str] = (),
-    opacity: float = 1.0,
-    overwrite: bool = False,
-    progress: Progress | None = None,
-) -> Path:
-    """Composite hand-painted layers over all frames of a clip, through its atlas, into `output`.
-
-    `fg_layer` and `bg_layer` are pictures of the size of the atlas's foreground.png and
-    background.png or a whole multiple of it: either RGBA layers or painted-over copies. A frame
-    edit "N:PICTURE" is an RGBA layer of the clip's size, painted on frame N (from 0); these lie
-    above, in their order. `results` are folders of `edit_video`; their layers lie lowest.
-    `opacity`, 0 to 1, is a factor on every alpha. `output` is a video with the source's rate,
-    timing, colour tags and sound, or without an ending a folder of PNG frames; transparency of the
-    source is kept by .mov, .webm and PNG, and shown on white by others. Frames that were not fitted
-    are copied, and so is, bit for bit before encoding, every pixel that no paint reaches.
-    `atlas_dir` is by default what `fit_atlas` made beside the clip or here.
-
-    Raises UsageError for what cannot be asked for, Text2LiveError for what goes wrong.
-    """
-    progress = progress or Silent()
-    source, is_folder = Path(source), str(output).endswith(("/", os.sep))
-    output = Path(output)
-    is_folder = is_folder or not output.suffix
-    if fg_layer is None and bg_layer is None and not frame_edits and not results:
-        raise UsageError(
-            "nothing to lay over the clip: give --fg-layer, --bg-layer, --frame-edit or results"
-        )
-    if not 0 <= opacity <= 1:
-        raise UsageError(f"--opacity {opacity}: must be from 0 to 1")
-    if not is_folder:
-        require_writable(output)
-        require_file_place("-o", output)
-    found = Path(atlas_dir) if atlas_dir is not None else find_atlas(source)
-    painted_frames = [text.partition(":")[2] for text in frame_edits]
-    inputs = [source, found, fg_layer, bg_layer, *painted_frames, *results]
-    if output.exists() and source.exists() and output.samefile(source):
-        raise UsageError(f"{output} is the clip itself: choose another -o OUT")
-    check_output(output, inputs, overwrite, "folder" if is_folder else "file")
-    clip = open_clip(source)
-    if found is None:
-        raise UsageError(f"{source}: no atlas of it; run text2live fit-atlas, or give --atlas-dir")
-    folder = found
-    atlas = read_atlas(folder)
-    atlas.require_clip(clip, folder)
-    alpha = clip.transparent and (is_folder or keeps_alpha(output))
-    if alpha and not is_folder:
-        require_writable(output, alpha)
-    for note in clip.notes + tell_uncovered(clip, atlas):
-        if not (alpha and note == transparency_note(clip.path)):
-            progress.message(note)
-    files: dict[Side, Path | str | None] = {"foreground": fg_layer, "background": bg_layer}
-    painted = {s: _atlas_layer(Path(p), s, atlas, folder, progress) for s, p in files.items() if p}
-    edited = result_layers([Path(result) for result in results], clip, atlas.digest)
-    stack = list(stacked(edited))
-    stack.append({side: layer for side, layer in painted.items() if layer is not None})
-    stack += [_frame_edit(text, clip, atlas, progress) for text in frame_edits]
-    faded = [{side: _faded(layer, opacity) for side, layer in on.items()} for on in stack if on]
-    frames = composited(clip, atlas, faded, progress, alpha)
-    if is_folder:
-        _write_frames(output, frames)
-        return output
-    notes = write_video(
-        output, frames, clip.rate, times=clip.times, end=clip.end, like=clip, audio_from=clip
-    )
-    for note in notes:
-        progress.message(note)
-    return output
-
-
-def _faded(layer: Layer, opacity: float) -> Layer:
-    return layer._replace(premultiplied=layer.premultiplied * opacity)
-
-
-def _write_frames(folder: Path, frames: Iterator[NDArray[np.uint8]]) -> None:
-    try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise Text2LiveError(f"{folder}: cannot be made a folder ({error.strerror})") from error
-    write_layer_frames(folder, frames)
-
-
 # Paint on an atlas
 
 
-def _atlas_layer(
+def painted_layer(
     path: Path, side: Side, atlas: Atlas, folder: Path, progress: Progress
 ) -> Layer | None:
     """The layer that a picture of an atlas's size is; None where nothing is painted."""
@@ -278,7 +172,7 @@ def _box(painted: NDArray[np.bool_]) -> tuple[slice, slice]:
 # Paint on a frame
 
 
-def _frame_edit(text: str, clip: Clip, atlas: Atlas, progress: Progress) -> dict[Side, Layer]:
+def read_frame_edit(text: str, clip: Clip, atlas: Atlas, progress: Progress) -> dict[Side, Layer]:
     """The atlas layers that show in frame N what "N:PICTURE" painted there."""
     match = _FRAME_EDIT.fullmatch(text)
     if match is None:

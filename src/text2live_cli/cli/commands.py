@@ -292,7 +292,7 @@ def region_command(
     """
     with _reporting(quiet or as_json, debug) as progress:
         require_text("TEXT", text)
-        from ..guide.picture_region import show_region
+        from ..pipelines.region import show_region
 
         shown = show_region(
             source,
@@ -582,7 +582,7 @@ def composite(
             strange = next((path for path in layers or () if path not in edits), None)
             if strange is not None:
                 raise UsageError(f"{strange}: no result of edit-video, as a clip takes")
-            from ..atlas.painting import composite_clip
+            from ..pipelines.composite import composite_clip
 
             written = composite_clip(
                 source,

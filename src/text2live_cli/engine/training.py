@@ -24,6 +24,7 @@ from ..progress import Progress
 from .generator import Generator
 from .objective import Objective, Rendered
 from .optimizer import FlatMadgrad
+from .steps import step_rng
 
 MAX_SKIPPED = 3
 """After this many non-finite steps the run goes on in fp32."""
@@ -180,9 +181,3 @@ class Trainer:
         """Compute in full precision from here on."""
         self.precision = FP32
         self.objective.guide.to(self.device)
-
-
-def step_rng(seed: int, step: int) -> torch.Generator:
-    """The random numbers of one step, on the CPU so that every device draws the same."""
-    mixed = (seed * 0x9E3779B97F4A7C15 + step * 0xBF58476D1CE4E5B9 + 1) % 2**63
-    return torch.Generator().manual_seed(mixed)

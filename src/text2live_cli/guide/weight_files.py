@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import pickle
 import struct
 import warnings
@@ -12,7 +11,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..errors import Text2LiveError, UsageError
-from ..media.outside import open_regular
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -47,17 +45,6 @@ _DAMAGED = (
     TypeError,
     struct.error,
 )
-
-_BLOCK = 1 << 20
-
-
-def sha256_of(path: Path) -> str:
-    """The SHA-256 of a file, in hexadecimal. Raises OSError if it cannot be read, or is a pipe."""
-    digest = hashlib.sha256()
-    with open_regular(path) as stream:
-        while block := stream.read(_BLOCK):
-            digest.update(block)
-    return digest.hexdigest()
 
 
 def read_state_dict(path: Path, sha256: str) -> dict[str, Tensor]:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import platformdirs
 
 from ..errors import Text2LiveError, UsageError
-from ..media.files import sweep, write_json_atomic
+from ..media.files import sha256_of, sweep, write_json_atomic
 from ..media.outside import (
     RECORD_ERRORS,
     plain_text,
@@ -25,7 +25,7 @@ from ..media.outside import (
 from ..progress import Progress, Silent
 from ..texts import MAX_TEXT, require_text
 from . import hub, weight_files
-from .weight_files import OPENAI_FILES, OPENAI_MARKS, sha256_of
+from .weight_files import OPENAI_FILES, OPENAI_MARKS
 
 if TYPE_CHECKING:
     from torch import Tensor

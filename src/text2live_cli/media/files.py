@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from ..errors import Text2LiveError
+from .outside import open_regular
 
 _TEMPORARY = re.compile(r"\.text2live-([0-9a-f]{6})-([0-9]{1,10})-[0-9a-f]{12}(\.[^.]*)?")
 _ABANDONED_SECONDS = 24 * 3600.0  # where nobody can say whether a process lives
@@ -105,3 +106,15 @@ def write_json_atomic(path: Path, value: object) -> None:
     """
     text = json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False)
     write_text_atomic(path, text + "\n")
+
+
+_BLOCK = 1 << 20
+
+
+def sha256_of(path: Path) -> str:
+    """The SHA-256 of a file, in hexadecimal. Raises OSError if it cannot be read, or is a pipe."""
+    digest = hashlib.sha256()
+    with open_regular(path) as stream:
+        while block := stream.read(_BLOCK):
+            digest.update(block)
+    return digest.hexdigest()

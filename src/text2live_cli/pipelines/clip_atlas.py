@@ -8,16 +8,17 @@ from pathlib import Path
 from typing import Any
 
 from ..atlas.fit.settings import FILE_OPTIONS
-from ..atlas.footage import find_atlas, result_layers
+from ..atlas.footage import find_atlas
 from ..atlas.layers import Side
 from ..atlas.render import Layer
 from ..atlas.store import ATLAS, Atlas, read_atlas
 from ..endings import Stopped
 from ..errors import UsageError
-from ..guide.weight_files import sha256_of
 from ..media.clips import Clip
+from ..media.files import sha256_of
 from ..progress import Progress
 from ..runs.folder import CHECKPOINT
+from ..video.result import result_layers
 from .fit import begun_with, default_folder, fit_atlas
 
 

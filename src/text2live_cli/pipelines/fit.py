@@ -59,10 +59,9 @@ from ..device import (
 )
 from ..endings import catch_signals
 from ..errors import Text2LiveError, UsageError
-from ..guide.weight_files import sha256_of
 from ..media.clip_writing import require_encoders
 from ..media.clips import Clip, open_clip
-from ..media.files import sweep
+from ..media.files import sha256_of, sweep
 from ..media.outside import (
     RECORD_ERRORS,
     read_record,

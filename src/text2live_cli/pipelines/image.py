@@ -27,7 +27,7 @@ from ..device import (
     here_or_on_cpu,
     prepare,
 )
-from ..engine.delivery import render_rows, snap_alpha
+from ..engine.delivery import lay_over, render_rows, snap_alpha
 from ..engine.edit_layer import GREEN_SCREEN, EditLayer
 from ..engine.internal_dataset import Example, InternalDataset, render
 from ..engine.training import Trainer
@@ -65,7 +65,6 @@ from ..runs.memory import require_memory, training_need
 from ..runs.preflight import picture_bytes, require_room
 from ..texts import check_texts
 from . import session
-from .composite import lay_over
 from .self_test import edit_step
 
 _MAX_AREA_ASPECT = 4.0  # a longer picture is trained smaller, so that its area stays that of 4:1

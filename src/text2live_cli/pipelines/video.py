@@ -48,6 +48,8 @@ from ..runs.keeping import keeping
 from ..runs.memory import clip_need, require_memory
 from ..runs.preflight import require_room, video_bytes
 from ..texts import check_texts, require_text, shown_path
+from ..video.baselines import FramesScene, prepare_frames_scene
+from ..video.footage import training_size
 from ..video.region import (
     Shown,
     find_atlas_region,
@@ -63,13 +65,7 @@ from ..video.result import (
     write_report,
     write_videos,
 )
-from ..video.scene import (
-    AtlasScene,
-    FramesScene,
-    prepare_atlas_scene,
-    prepare_frames_scene,
-    training_size,
-)
+from ..video.scene import AtlasScene, prepare_atlas_scene
 from . import session
 from .clip_atlas import ClipAtlas
 from .self_test import edit_step

@@ -18,6 +18,7 @@ from ..atlas.layers import (
     AtlasModel,
     Maps,
     Side,
+    pixel_ratio,
 )
 from ..atlas.render import reconstruct, textures_of
 from ..atlas.store import PICTURES
@@ -25,7 +26,6 @@ from ..media.clip_writing import webm_bytes, write_video
 from ..media.files import write_text_atomic
 from ..media.pictures import write_picture
 from ..progress import Progress
-from ..video.dataset import pixel_ratio
 from .atlas import Report, report_html
 
 OPACITY, RECONSTRUCTION, REPORT = "opacity.mp4", "reconstruction.mp4", "report.html"

@@ -26,7 +26,7 @@ from ..guide.region import Region, region_from_text
 from ..media.clips import Clip
 from ..media.pictures import read_mask
 from ..progress import Progress
-from .dataset import WorkingAtlas
+from .footage import WorkingAtlas
 from .scene import AtlasScene
 
 _FRAMES = 5  # that a text is looked for in

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -11,22 +12,15 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from ..atlas.discretise import AtlasPicture
-from ..atlas.footage import (
-    ATLAS_LAYER,
-    by_itself,
-    composited,
-    on_green,
-    stacked,
-)
-from ..atlas.layers import Side
+from ..atlas.footage import by_itself, composited, on_green, stacked
+from ..atlas.layers import SIDES, Side
 from ..atlas.render import Layer
 from ..atlas.store import Atlas
-from ..engine.edit_layer import GREEN_SCREEN
-from ..engine.training import Trainer
+from ..engine.delivery import lay_over
+from ..errors import Text2LiveError, UsageError
 from ..media.clip_writing import (
     webm_bytes,
     write_layer_frames,
@@ -35,11 +29,11 @@ from ..media.clip_writing import (
 )
 from ..media.clips import Clip, open_clip
 from ..media.files import write_text_atomic
-from ..media.pictures import to_uint, write_picture
-from ..pipelines.composite import lay_over
+from ..media.outside import RECORD_ERRORS, plain_text, read_record
+from ..media.pictures import read_picture, write_picture
 from ..progress import Progress, Silent
 from ..report.video import VideoReport, video_report_html
-from .dataset import frame_layer
+from ..runs.folder import RECORD
 
 REPORT = "report.html"
 LAYER_FORMATS = ("mov", "webm", "png", "none")
@@ -101,42 +95,6 @@ class AtlasEdit:
     def by_itself(self, progress: Progress) -> Frames:
         """The edit layer in every frame."""
         return by_itself(self.clip, self.atlas, self.side, self.layer, progress)
-
-
-@dataclass(frozen=True)
-class FramesEdit:
-    """The paper's baseline "frames": the generator is run on every frame by itself."""
-
-    clip: Clip
-    trainer: Trainer
-    size: tuple[int, int]
-    """Height and width that were trained on."""
-
-    def composited(self, progress: Progress) -> Frames:
-        """The clip under the edit."""
-        for frame, layer in zip(self.clip.frames(), self.by_itself(progress), strict=True):
-            yield lay_over(frame, layer)
-
-    def on_green(self, progress: Progress) -> Frames:
-        """The edit layer over plain green."""
-        green = to_uint(np.array(GREEN_SCREEN), 255)
-        for layer in self.by_itself(progress):
-            yield lay_over(np.broadcast_to(green, layer[..., :3].shape), layer)
-
-    def by_itself(self, progress: Progress) -> Frames:
-        """The generator's layer of every frame."""
-        progress.stage("editing frames", self.clip.count, "frame")
-        for number, frame in enumerate(self.clip.frames()):
-            yield self.layer_of(frame)
-            progress.advance(number + 1)
-
-    def layer_of(self, frame: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        """The generator's layer of one frame (h, w, 3), straight RGBA."""
-        trainer = self.trainer
-        with torch.no_grad(), trainer.precision.autocast(trainer.device):
-            return frame_layer(
-                trainer.generator, frame, self.size, trainer.device, trainer.settings.alpha_cut
-            )
 
 
 def write_videos(
@@ -238,3 +196,65 @@ def _small(clip: Clip, like: Clip) -> Frames:
     """The clip's frames as small as a report's, all of the shape of `like`."""
     share = min(1.0, _REPORT_SIDE / max(like.width, like.height))
     return clip.frames(size=(max(2, round(like.height * share)), max(2, round(like.width * share))))
+
+
+_LONGEST_PATH = 4096  # characters
+
+
+ATLAS_LAYER = "atlas-layer.png"
+"""The edit layer of a result, on the atlas."""
+
+
+def result_layers(
+    folders: Sequence[Path], clip: Clip, fit: str, written: Path | None = None
+) -> list[tuple[Side, Layer]]:
+    """The layers of results of `edit_video`, lowest first, each with what it was laid onto, once.
+
+    `fit` is the digest of the atlas. Raises UsageError where a folder is no such result, one of
+    another clip or fit, or where a result would lie on itself: `written` is the folder of one that
+    is about to be laid onto them.
+    """
+    layers: list[tuple[Side, Layer]] = []
+    placed: set[Path] = set()
+    for folder in folders:
+        chain: list[tuple[Side, Layer]] = []
+        met = set() if written is None else {written.resolve()}
+        below: Path | None = folder
+        while below is not None:
+            here = below.resolve()
+            if here in met:
+                raise UsageError(f"{folder}: {below} would lie on itself; choose another -o DIR")
+            met.add(here)
+            layer, below = _result_layer(below, clip, fit)
+            if here not in placed:
+                chain.insert(0, layer)
+            placed.add(here)
+        layers += chain
+    return layers
+
+
+def _result_layer(folder: Path, clip: Clip, fit: str) -> tuple[tuple[Side, Layer], Path | None]:
+    """The layer of a result, and the folder of the one that it lies on."""
+    try:
+        told = read_record(folder / RECORD)
+        facts, source, onto = told["layer"], told["input"]["sha256"], told["onto"]
+        fitted = told["job"]["fit"]
+        side: Side = facts["side"]
+        place = float(facts["left"]), float(facts["top"]), float(facts["scale"])
+        if onto is not None and Path(plain_text(onto, _LONGEST_PATH)).is_absolute():
+            raise ValueError("a record names no place outside of where it lies")
+        below = None if onto is None else folder / onto
+    except RECORD_ERRORS as error:
+        raise UsageError(f"{folder}: no result of edit-video there") from error
+    if source != clip.sha256:
+        raise UsageError(f"{folder}: it is an edit of another clip than {clip.path}")
+    if fitted != fit:
+        raise UsageError(f"{folder}: it was made on another fit of the clip; edit it again")
+    picture = read_picture(folder / ATLAS_LAYER)
+    sound = side in SIDES and all(map(math.isfinite, place)) and place[2] > 0
+    if not sound or picture.alpha is None or picture.color.dtype != np.uint8:
+        raise Text2LiveError(f"{folder}: {ATLAS_LAYER} or {RECORD} was altered; edit it again")
+    rgba = np.dstack([picture.color, picture.alpha])
+    left, top, scale = place
+    layer = Layer.of(AtlasPicture(rgba, 0, 0), scale)._replace(left=left, top=top)
+    return (side, layer), below

@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 
 from ..atlas.discretise import AtlasPicture, discretise
-from ..atlas.layers import Maps, Side
+from ..atlas.layers import OPAQUE, Maps, Side, pixel_ratio
 from ..atlas.render import Layer
 from ..atlas.store import Atlas
 from ..config import DatasetSettings, EditSettings
@@ -22,19 +22,10 @@ from ..engine.training import Renderer, Trainer
 from ..errors import UsageError
 from ..media.clips import Clip
 from ..media.pictures import to_uint
-from ..pipelines.composite import lay_over
 from ..progress import Progress, Silent
-from .dataset import (
-    OPAQUE,
-    AtlasDataset,
-    FramesDataset,
-    WorkingAtlas,
-    atlas_layer,
-    gather_footage,
-    mask_box,
-    pixel_ratio,
-)
-from .result import AtlasEdit, FramesEdit
+from .dataset import AtlasDataset, atlas_layer
+from .footage import WorkingAtlas, gather_footage, mask_box, read_frames, training_size
+from .result import AtlasEdit
 
 _PAPER_ATLAS = 2000  # pixels of its longer side, at least as fine as the frames
 _ATLAS_CROP = 1.5  # plain frames' worth of pixels that an atlas crop may have, but in `paper`
@@ -107,29 +98,6 @@ class AtlasScene:
         return self.edit(trainer).after[..., :3]
 
 
-@dataclass(frozen=True)
-class FramesScene:
-    """A clip without an atlas: the paper's baseline "frames"."""
-
-    clip: Clip
-    frames: NDArray[np.uint8]
-    """All frames at the size of the training, (T, h, w, 3)."""
-    device: torch.device
-
-    def renderer(self, settings: EditSettings) -> Renderer:
-        """All frames as one internal dataset."""
-        return FramesDataset(self.frames, DatasetSettings(), settings.internal_dataset, self.device)
-
-    def edit(self, trainer: Trainer, progress: Progress | None = None) -> FramesEdit:
-        """The generator, run frame by frame."""
-        return FramesEdit(self.clip, trainer, (self.frames.shape[1], self.frames.shape[2]))
-
-    def preview(self, trainer: Trainer) -> NDArray[np.uint8]:
-        """The edited middle frame, at the size of the training."""
-        frame = self.frames[len(self.frames) // 2]
-        return lay_over(frame, self.edit(trainer).layer_of(frame))
-
-
 def prepare_atlas_scene(
     clip: Clip,
     atlas: Atlas,
@@ -154,7 +122,7 @@ def prepare_atlas_scene(
         size = _enlarged(size, clip, [atlas.locate(number, size) for number in sampled])
         if size != plain:
             progress.message(f"the foreground is small: trained at {size[1]}×{size[0]}")
-    frames = _read_frames(clip, atlas.frames, size, progress)
+    frames = read_frames(clip, atlas.frames, size, progress)
     ratios = [pixel_ratio(atlas.locate(number, size), side) for number in sampled]
     known = [ratio for ratio in ratios if ratio > 0]
     finest = 1 / float(np.median(known)) if known else 1.0
@@ -162,21 +130,6 @@ def prepare_atlas_scene(
         finest = max(finest, _PAPER_ATLAS / max(atlas.model.canvas(side)))
     working = WorkingAtlas.of(picture, finest, device)
     return AtlasScene(clip, atlas, side, picture, frames, working, below, as_picture)
-
-
-def prepare_frames_scene(
-    clip: Clip, settings: EditSettings, device: torch.device, progress: Progress
-) -> FramesScene:
-    """Read all frames at the size of the training."""
-    size = training_size(clip, settings)
-    return FramesScene(clip, _read_frames(clip, range(clip.count), size, progress), device)
-
-
-def training_size(clip: Clip, settings: EditSettings) -> tuple[int, int]:
-    """Height and width of the frames that are trained on; never larger than the source's."""
-    short = max(MIN_SIDE, min(settings.size, clip.height, clip.width))
-    scale = short / min(clip.height, clip.width)
-    return round(clip.height * scale), round(clip.width * scale)
 
 
 def _enlarged(size: tuple[int, int], clip: Clip, maps: list[Maps]) -> tuple[int, int]:
@@ -193,17 +146,6 @@ def _enlarged(size: tuple[int, int], clip: Clip, maps: list[Maps]) -> tuple[int,
         return size
     scale = times * size[0] / clip.height
     return min(clip.height, round(clip.height * scale)), min(clip.width, round(clip.width * scale))
-
-
-def _read_frames(
-    clip: Clip, numbers: range, size: tuple[int, int], progress: Progress
-) -> NDArray[np.uint8]:
-    progress.stage("reading frames", len(numbers), "frame")
-    frames = np.empty((len(numbers), *size, 3), np.uint8)
-    for i, frame in enumerate(clip.frames(numbers.start, numbers.stop, numbers.step, size)):
-        frames[i] = frame
-        progress.advance(i + 1)
-    return frames
 
 
 def _colors(atlas: WorkingAtlas) -> NDArray[np.uint8]:

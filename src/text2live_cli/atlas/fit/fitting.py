@@ -10,7 +10,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
-from ...engine.training import step_rng
+from ...engine.steps import step_rng
 from ...errors import Text2LiveError, UsageError
 from ...media.outside import whole_number
 from ...media.tensor_files import (

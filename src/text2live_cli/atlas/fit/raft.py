@@ -13,8 +13,8 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 
 from ...errors import Text2LiveError
-from ...guide.weight_files import sha256_of
 from ...guide.weights import cache_folder
+from ...media.files import sha256_of
 from ...progress import Progress
 
 _URL = "https://download.pytorch.org/models/raft_large_C_T_SKHT_V2-ff5fadd5.pth"

@@ -1,0 +1,133 @@
+"""The paper's baseline "frames": trained on the frames of a clip, without an atlas (§5)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+
+from ..config import DatasetSettings, EditSettings
+from ..engine.delivery import lay_over, render_at, snap_alpha
+from ..engine.edit_layer import GREEN_SCREEN
+from ..engine.generator import Generator
+from ..engine.internal_dataset import Example, InternalDataset
+from ..engine.objective import Rendered
+from ..engine.training import Renderer, Trainer
+from ..media.clips import Clip
+from ..media.pictures import to_uint
+from ..progress import Progress
+from .footage import read_frames, training_size
+from .result import Frames
+
+
+class FramesDataset:
+    """The paper's baseline "frames": all frames are pictures of one internal dataset."""
+
+    def __init__(
+        self,
+        frames: NDArray[np.uint8],
+        settings: DatasetSettings,
+        augment: bool,
+        device: torch.device | str = "cpu",
+    ) -> None:
+        """`frames` (T, h, w, 3)."""
+        self.frames = torch.from_numpy(frames).permute(0, 3, 1, 2).contiguous().to(device)
+        self.settings = settings
+        self.augment = augment
+
+    def render(self, generator: Generator, step: int, rng: torch.Generator) -> list[Rendered]:
+        """As for a picture, of a frame drawn by chance (without augmentation the middle one)."""
+        t = len(self.frames) // 2
+        if self.augment:
+            t = int(torch.randint(len(self.frames), (1,), generator=rng))
+        whole = Example(self.frames[t : t + 1].float() / 255, None)
+        return InternalDataset(whole, self.settings, self.augment).render(generator, step, rng)
+
+
+@torch.no_grad()
+def frame_layer(
+    generator: Generator,
+    frame: NDArray[np.uint8],
+    size: tuple[int, int],
+    device: torch.device,
+    alpha_cut: float,
+) -> NDArray[np.uint8]:
+    """The edit of one frame (H, W, 3) by itself, trained at `size`: straight RGBA (H, W, 4).
+
+    What the baseline "frames" delivers. To be called in the training's autocast.
+    """
+    source = torch.from_numpy(frame).to(device).permute(2, 0, 1)[None].float() / 255
+    working = F.interpolate(source, size, mode="bilinear", antialias=True)
+    layer = render_at(generator, source, working)
+    rgba = torch.cat([layer.color, snap_alpha(layer.alpha, alpha_cut)], dim=1)
+    return to_uint(rgba[0].permute(1, 2, 0).float().cpu().numpy(), 255)
+
+
+@dataclass(frozen=True)
+class FramesScene:
+    """A clip without an atlas: the paper's baseline "frames"."""
+
+    clip: Clip
+    frames: NDArray[np.uint8]
+    """All frames at the size of the training, (T, h, w, 3)."""
+    device: torch.device
+
+    def renderer(self, settings: EditSettings) -> Renderer:
+        """All frames as one internal dataset."""
+        return FramesDataset(self.frames, DatasetSettings(), settings.internal_dataset, self.device)
+
+    def edit(self, trainer: Trainer, progress: Progress | None = None) -> FramesEdit:
+        """The generator, run frame by frame."""
+        return FramesEdit(self.clip, trainer, (self.frames.shape[1], self.frames.shape[2]))
+
+    def preview(self, trainer: Trainer) -> NDArray[np.uint8]:
+        """The edited middle frame, at the size of the training."""
+        frame = self.frames[len(self.frames) // 2]
+        return lay_over(frame, self.edit(trainer).layer_of(frame))
+
+
+def prepare_frames_scene(
+    clip: Clip, settings: EditSettings, device: torch.device, progress: Progress
+) -> FramesScene:
+    """Read all frames at the size of the training."""
+    size = training_size(clip, settings)
+    return FramesScene(clip, read_frames(clip, range(clip.count), size, progress), device)
+
+
+@dataclass(frozen=True)
+class FramesEdit:
+    """The paper's baseline "frames": the generator is run on every frame by itself."""
+
+    clip: Clip
+    trainer: Trainer
+    size: tuple[int, int]
+    """Height and width that were trained on."""
+
+    def composited(self, progress: Progress) -> Frames:
+        """The clip under the edit."""
+        for frame, layer in zip(self.clip.frames(), self.by_itself(progress), strict=True):
+            yield lay_over(frame, layer)
+
+    def on_green(self, progress: Progress) -> Frames:
+        """The edit layer over plain green."""
+        green = to_uint(np.array(GREEN_SCREEN), 255)
+        for layer in self.by_itself(progress):
+            yield lay_over(np.broadcast_to(green, layer[..., :3].shape), layer)
+
+    def by_itself(self, progress: Progress) -> Frames:
+        """The generator's layer of every frame."""
+        progress.stage("editing frames", self.clip.count, "frame")
+        for number, frame in enumerate(self.clip.frames()):
+            yield self.layer_of(frame)
+            progress.advance(number + 1)
+
+    def layer_of(self, frame: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """The generator's layer of one frame (h, w, 3), straight RGBA."""
+        trainer = self.trainer
+        with torch.no_grad(), trainer.precision.autocast(trainer.device):
+            return frame_layer(
+                trainer.generator, frame, self.size, trainer.device, trainer.settings.alpha_cut
+            )
