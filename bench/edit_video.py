@@ -31,7 +31,7 @@ from fit_atlas import CLIPS, MEDIA, RENDER_SECONDS, fit
 from safetensors.torch import save_file
 
 from text2live_cli.atlas.store import read_atlas
-from text2live_cli.config import VIDEO_PRESETS, resolve_video_settings
+from text2live_cli.config import PRESET_NAMES, resolve_video_settings
 from text2live_cli.device import choose_device, choose_precision, prepare
 from text2live_cli.engine.training import Trainer
 from text2live_cli.guide.clip import build_model, load_guide
@@ -206,7 +206,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--media", type=Path, default=MEDIA, help="folder with car-turn.mp4")
     parser.add_argument("--atlas-dir", type=Path, help="of car-turn; default: it is fitted first")
-    parser.add_argument("--preset", choices=VIDEO_PRESETS, default="draft")
+    parser.add_argument("--preset", choices=PRESET_NAMES, default="draft")
     parser.add_argument("--encoder", choices=("swatch", "vit"), default="swatch")
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--layers", nargs="+", choices=PROMPTS, default=list(PROMPTS))

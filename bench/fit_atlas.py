@@ -151,8 +151,9 @@ def against_nla(media: Path, device: str, minutes: float) -> str:
     that of the networks themselves, the grid's that of its textures.
     """
     from text2live_cli.atlas.fit.fitting import Fitter
-    from text2live_cli.atlas.fit.grid_fit import GridProblem, GridSettings
-    from text2live_cli.atlas.fit.nla_losses import NlaProblem, NlaSettings
+    from text2live_cli.atlas.fit.grid_fit import GridProblem
+    from text2live_cli.atlas.fit.nla_losses import NlaProblem
+    from text2live_cli.atlas.fit.settings import GridSettings, NlaSettings
     from text2live_cli.device import choose_device, prepare
     from text2live_cli.progress import Silent
 

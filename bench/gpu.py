@@ -30,7 +30,8 @@ from tests.moving_truth import true_model
 from text2live_cli.atlas.discretise import discretise
 from text2live_cli.atlas.fit.fitting import Fitter
 from text2live_cli.atlas.fit.flow import dis_flow
-from text2live_cli.atlas.fit.grid_fit import GridProblem, GridSettings
+from text2live_cli.atlas.fit.grid_fit import GridProblem
+from text2live_cli.atlas.fit.settings import GridSettings
 from text2live_cli.atlas.layers import SIDES
 from text2live_cli.atlas.render import Layer, lay_over_frame
 from text2live_cli.config import LAYOUTS, resolve_settings, resolve_video_settings

@@ -26,8 +26,9 @@ from tests.moving_truth import true_model
 from text2live_cli.atlas.discretise import AtlasPicture, discretise
 from text2live_cli.atlas.fit.fitting import Fitter, Problem
 from text2live_cli.atlas.fit.flow import Flow, dis_flow
-from text2live_cli.atlas.fit.grid_fit import GridProblem, GridSettings
-from text2live_cli.atlas.fit.nla_losses import NlaProblem, NlaSettings
+from text2live_cli.atlas.fit.grid_fit import GridProblem
+from text2live_cli.atlas.fit.nla_losses import NlaProblem
+from text2live_cli.atlas.fit.settings import GridSettings, NlaSettings
 from text2live_cli.atlas.grid import GridModel
 from text2live_cli.atlas.layers import SIDES, AtlasModel, Side
 from text2live_cli.atlas.nla import NlaModel, new_networks

@@ -28,7 +28,7 @@ from tests.commands import StopAt, assert_interrupted_well, one_line, passed, ru
 from tests.moving_truth import offset, paint_closed, true_model
 from text2live_cli import UsageError
 from text2live_cli.atlas.discretise import discretise
-from text2live_cli.atlas.fit.grid_fit import GridSettings
+from text2live_cli.atlas.fit.settings import GridSettings
 from text2live_cli.atlas.grid import GridModel, Texture
 from text2live_cli.atlas.grid import Mapping as GridMapping
 from text2live_cli.atlas.layers import SIDES

@@ -23,7 +23,7 @@ from tests.commands import StopAt, assert_interrupted_well, one_line, passed, ru
 from tests.moving_truth import overlap, transfer_errors
 from text2live_cli.atlas.fit.measure import psnr_of
 from text2live_cli.atlas.fit.nla_files import read_published
-from text2live_cli.atlas.fit.nla_losses import NlaSettings
+from text2live_cli.atlas.fit.settings import NlaSettings
 from text2live_cli.atlas.layers import SIDES, Maps
 from text2live_cli.atlas.store import ATLAS, Atlas, read_atlas
 from text2live_cli.errors import Text2LiveError, UsageError

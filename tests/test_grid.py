@@ -16,7 +16,7 @@ from torch import Tensor
 from tests.moving_truth import overlap, transfer_errors, true_model
 from text2live_cli.atlas import spline
 from text2live_cli.atlas.fit.flow import Flow, dis_flow
-from text2live_cli.atlas.fit.grid_fit import GridProblem, GridSettings
+from text2live_cli.atlas.fit.grid_fit import GridProblem
 from text2live_cli.atlas.fit.grid_start import (
     chain,
     follow_flow,
@@ -32,6 +32,7 @@ from text2live_cli.atlas.fit.measure import (
     psnr_of,
     verdict,
 )
+from text2live_cli.atlas.fit.settings import GridSettings
 from text2live_cli.atlas.grid import (
     GridModel,
     Mapping,

@@ -25,7 +25,8 @@ from text2live_cli.atlas import nla
 from text2live_cli.atlas.coordinates import clip_to_unit, sample
 from text2live_cli.atlas.fit import nla_files, nla_losses
 from text2live_cli.atlas.fit.flow import Flow
-from text2live_cli.atlas.fit.nla_losses import NlaProblem, NlaSettings
+from text2live_cli.atlas.fit.nla_losses import NlaProblem
+from text2live_cli.atlas.fit.settings import NlaSettings
 from text2live_cli.atlas.layers import SIDES, Side
 from text2live_cli.atlas.nla import Imlp, NlaModel, Shape
 from text2live_cli.errors import Text2LiveError

@@ -15,7 +15,8 @@ from swatch_training.painter import paint_scene
 
 from text2live_cli import edit_image
 from text2live_cli.atlas.fit.flow import Flow
-from text2live_cli.atlas.fit.nla_losses import NlaProblem, NlaSettings
+from text2live_cli.atlas.fit.nla_losses import NlaProblem
+from text2live_cli.atlas.fit.settings import NlaSettings
 from text2live_cli.atlas.nla import new_networks
 from text2live_cli.config import CHANNELS_LAST, PLAIN
 from text2live_cli.engine.generator import Generator

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import Any, NamedTuple
 
 from .errors import UsageError
 
@@ -18,11 +18,14 @@ PLAIN, CHANNELS_LAST = "plain", "channels-last"
 LAYOUTS = ("auto", PLAIN, CHANNELS_LAST)
 TEXT_DISTANCES = ("spherical", "cosine")
 REGIONS = ("auto", "paper")
-_LAMBDA = "lambda_"
+LAMBDA = "lambda_"
+"""Before the name of a term: the name of its weight."""
 MIN_SIZE, MAX_SIZE = 192, 4096
 """Smallest working size: crops of 85 % at 0.8 of the scale must keep the generator's 129 px."""
 
 
+NLA_WIDTH, NLA_RESOLUTION = 256, 2000
+"""Of the published layered neural atlases: channels of a network, pixels a side of an atlas."""
 MAX_STEPS = 1_000_000
 """Of a training; the longest published one, of layered neural atlases, takes 400,000."""
 MAX_VIEWS = 4096
@@ -52,6 +55,16 @@ def require_one_of(flag: str, value: str, allowed: tuple[str, ...]) -> None:
         near = difflib.get_close_matches(value, allowed, n=1)
         hint = f" (did you mean {near[0]}?)" if near else ""
         raise UsageError(f"{flag} {value}: must be one of {', '.join(allowed)}{hint}")
+
+
+class Help(NamedTuple):
+    """What the command line says of an option: a part of its field's type, by `Annotated`."""
+
+    text: str
+    flag: str | None = None
+    """Its name there, "-x/--long" for two; None: that of the field."""
+    metavar: str | None = None
+    panel: str | None = None
 
 
 @dataclass(frozen=True)
@@ -151,37 +164,64 @@ class EditSettings:
         require_one_of("--layout", self.layout, LAYOUTS)
 
 
-PRESETS = {
-    "paper": EditSettings(),
-    "standard": EditSettings(preset="standard", size=320, views=8, steps=400, region="auto"),
-    "draft": EditSettings(
-        preset="draft",
-        region="auto",
-        size=192,
-        channels=32,
-        views=6,
-        steps=120,
-        alpha_cut=0.06,  # so few steps do not bring a sigmoid nearer to its ends
-        schedule=Schedule(decay_steps=400),  # and need their learning rate to the end
-    ),
-}
-
 # The paper's numbers for videos.
 VIDEO_WEIGHTS = LossWeights(structure=3.0, sparsity=5e-4, sparsity_l1=2.0)
 VIDEO_SCHEDULE = Schedule(decay=0.999, decay_steps=3000, bootstrap_fades=False)
-VIDEO_PRESETS = {
-    "paper": EditSettings(size=432, views=6, steps=3000),
-    "standard": EditSettings(preset="standard", size=320, views=4, steps=600, region="auto"),
-    "draft": EditSettings(
-        preset="draft", region="auto", size=192, channels=32, views=3, steps=240, alpha_cut=0.06
-    ),
-}
 
 # For the embedded encoder, pictures and clips alike; chosen on photos (docs/region.md). The target
 # is a region with edges, so it pulls to the end, and sparsity has little left to do. MADGRAD's
 # steps shrink with all gradients so far: at the paper's learning rate, the colours hardly moved.
 SWATCH_WEIGHTS = LossWeights(screen=1.5, structure=1.0, form=3.0, sparsity=0.05, bootstrap=10.0)
 SWATCH_SCHEDULE = Schedule(learning_rate=0.03, decay_steps=150, bootstrap_fades=False)
+
+SWATCH, VIT = "swatch", "ViT"
+"""The kinds of encoder: the embedded one, and those of open_clip, whose steps cost much more."""
+PICTURE, CLIP = "picture", "clip"
+PRESET_NAMES = ("paper", "standard", "draft")
+_VIDEO = EditSettings(weights=VIDEO_WEIGHTS, schedule=VIDEO_SCHEDULE, dataset=VIDEO_DATASET)
+_STANDARD: dict[str, Any] = {"preset": "standard", "size": 320, "region": "auto"}
+# So few steps do not bring a sigmoid nearer to its ends than this alpha_cut.
+_DRAFT: dict[str, Any] = {
+    "preset": "draft",
+    "size": 192,
+    "channels": 32,
+    "alpha_cut": 0.06,
+    "region": "auto",
+}
+_DRAFT_SCHEDULE = Schedule(decay_steps=400)  # so few steps need their learning rate to the end
+_SWATCH: dict[str, Any] = {"weights": SWATCH_WEIGHTS, "schedule": SWATCH_SCHEDULE}
+
+PRESETS: dict[tuple[str, str, str], EditSettings] = {
+    (PICTURE, "paper", VIT): EditSettings(),
+    (PICTURE, "paper", SWATCH): replace(EditSettings(), **_SWATCH),
+    (PICTURE, "standard", VIT): replace(EditSettings(), **_STANDARD, views=8, steps=400),
+    (PICTURE, "standard", SWATCH): replace(
+        EditSettings(), **_STANDARD, views=8, steps=400, **_SWATCH
+    ),
+    (PICTURE, "draft", VIT): replace(
+        EditSettings(), **_DRAFT, views=4, steps=60, schedule=_DRAFT_SCHEDULE
+    ),
+    (PICTURE, "draft", SWATCH): replace(EditSettings(), **_DRAFT, views=6, steps=120, **_SWATCH),
+    (CLIP, "paper", VIT): replace(_VIDEO, size=432, views=6, steps=3000),
+    (CLIP, "paper", SWATCH): replace(_VIDEO, size=432, views=6, steps=3000, **_SWATCH),
+    (CLIP, "standard", VIT): replace(_VIDEO, **_STANDARD, views=4, steps=600),
+    (CLIP, "standard", SWATCH): replace(_VIDEO, **_STANDARD, views=4, steps=600, **_SWATCH),
+    (CLIP, "draft", VIT): replace(_VIDEO, **_DRAFT, views=3, steps=120),
+    (CLIP, "draft", SWATCH): replace(_VIDEO, **_DRAFT, views=3, steps=240, **_SWATCH),
+}
+"""What is edited, the preset's name and the kind of encoder → the values of the preset."""
+
+
+def presets_in_words(medium: str) -> str:
+    """The presets of a medium with their sizes and steps, for a help text."""
+    words = []
+    for name in PRESET_NAMES:
+        settings, embedded = PRESETS[medium, name, VIT], PRESETS[medium, name, SWATCH]
+        steps = f"{settings.steps} steps"
+        if embedded.steps != settings.steps:
+            steps += f", with swatch {embedded.steps}"
+        words.append(f"{name} ({settings.size} px, {steps})")
+    return f"{', '.join(words[:-1])} or {words[-1]}"
 
 
 def resolve_settings(preset: str, clip: str, **overrides: Any) -> EditSettings:
@@ -190,13 +230,7 @@ def resolve_settings(preset: str, clip: str, **overrides: Any) -> EditSettings:
     Overrides are named as in `EditSettings`, and λ's as in `LossWeights` after "lambda_". Raises
     UsageError for a name that is neither.
     """
-    require_one_of("--preset", preset, tuple(PRESETS))
-    settings = dataclasses.replace(PRESETS[preset], clip=clip)
-    if clip == "swatch":
-        settings = dataclasses.replace(settings, weights=SWATCH_WEIGHTS, schedule=SWATCH_SCHEDULE)
-    elif preset == "draft":  # a ViT-B/32 costs much more than swatch, and needs fewer steps
-        settings = dataclasses.replace(settings, views=4, steps=60)
-    return _overridden(settings, overrides)
+    return _overridden(_preset(PICTURE, preset, clip), overrides)
 
 
 def resolve_video_settings(
@@ -204,33 +238,27 @@ def resolve_video_settings(
 ) -> EditSettings:
     """The same for a layer of a clip.
 
-    The paper does not bootstrap the background (spec §7); with the embedded encoder it is.
+    The paper does not bootstrap the background (§3.2); with the embedded encoder it is.
     """
-    require_one_of("--preset", preset, tuple(VIDEO_PRESETS))
-    weights, schedule = VIDEO_WEIGHTS, VIDEO_SCHEDULE
-    if clip == "swatch":
-        weights, schedule = SWATCH_WEIGHTS, SWATCH_SCHEDULE
-    elif not foreground:
-        weights = dataclasses.replace(weights, bootstrap=0.0)
-    settings = dataclasses.replace(
-        VIDEO_PRESETS[preset],
-        clip=clip,
-        weights=weights,
-        schedule=schedule,
-        dataset=VIDEO_DATASET,
-    )
-    if preset == "draft" and clip != "swatch":  # costs much more, as for pictures
-        settings = dataclasses.replace(settings, steps=120)
+    settings = _preset(CLIP, preset, clip)
+    if clip != SWATCH and not foreground:
+        settings = replace(settings, weights=replace(settings.weights, bootstrap=0.0))
     return _overridden(settings, overrides)
+
+
+def _preset(medium: str, preset: str, clip: str) -> EditSettings:
+    require_one_of("--preset", preset, PRESET_NAMES)
+    kind = SWATCH if clip == SWATCH else VIT
+    return replace(PRESETS[medium, preset, kind], clip=clip)
 
 
 def _overridden(settings: EditSettings, overrides: dict[str, Any]) -> EditSettings:
     given = {name: value for name, value in overrides.items() if value is not None}
     names = [field.name for field in dataclasses.fields(EditSettings)]
-    lambdas = {_LAMBDA + field.name: field.name for field in dataclasses.fields(LossWeights)}
+    lambdas = {LAMBDA + field.name: field.name for field in dataclasses.fields(LossWeights)}
     for name in given:
         require_one_of("setting", name, (*names, *lambdas))
     changed = {lambdas[name]: value for name, value in given.items() if name in lambdas}
-    weights = dataclasses.replace(settings.weights, **changed)
+    weights = replace(settings.weights, **changed)
     rest = {name: value for name, value in given.items() if name not in lambdas}
-    return dataclasses.replace(settings, weights=weights, **rest)
+    return replace(settings, weights=weights, **rest)

@@ -15,13 +15,11 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
+from ..config import NLA_RESOLUTION, NLA_WIDTH
 from ..engine.initial import draw_weights
 from .coordinates import centres, clip_to_unit
 from .layers import Maps, Side
 
-WIDTH = 256
-RESOLUTION = 2000
-"""Pixels per side of the discretised quadrant (spec §7)."""
 OPACITY_FLOOR, OPACITY_SPAN = 0.001, 0.99
 _CHUNK = 1 << 16  # points at a time through a network, to bound the memory
 _MAX_LAYERS, _MAX_WIDTH, _MAX_OCTAVES = 32, 1024, 24
@@ -52,7 +50,7 @@ PUBLISHED: dict[str, Shape] = {
 class Imlp(nn.Module):
     """A coordinate MLP with ReLU inside and tanh at its end."""
 
-    def __init__(self, shape: Shape, width: int = WIDTH) -> None:
+    def __init__(self, shape: Shape, width: int = NLA_WIDTH) -> None:
         super().__init__()
         self.shape = shape
         encoded = encoding_size(shape.inputs, shape.octaves)
@@ -107,7 +105,7 @@ class NlaModel(nn.Module):
         networks: Mapping[str, Imlp],
         size: tuple[int, int],
         frames: int,
-        resolution: int = RESOLUTION,
+        resolution: int = NLA_RESOLUTION,
     ) -> None:
         super().__init__()
         self.foreground = networks["foreground"]
@@ -124,7 +122,7 @@ class NlaModel(nn.Module):
         tensors: Mapping[str, Tensor],
         size: tuple[int, int],
         frames: int,
-        resolution: int = RESOLUTION,
+        resolution: int = NLA_RESOLUTION,
     ) -> NlaModel:
         """The model whose `tensors` these are. Raises ValueError where they are no such."""
         networks = {}
@@ -224,7 +222,7 @@ def in_chunks(function: Callable[[Tensor], Tensor], points: Tensor) -> Tensor:
     return torch.cat(parts).unflatten(0, points.shape[:2])
 
 
-def new_networks(width: int = WIDTH, rng: torch.Generator | None = None) -> dict[str, Imlp]:
+def new_networks(width: int = NLA_WIDTH, rng: torch.Generator | None = None) -> dict[str, Imlp]:
     """The published networks, freshly drawn from `rng` (None: the process's random numbers)."""
     networks = {}
     for name, shape in PUBLISHED.items():

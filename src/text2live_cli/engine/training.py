@@ -7,6 +7,7 @@ was never stopped.
 from __future__ import annotations
 
 import dataclasses
+import json
 import statistics
 import time
 from collections.abc import Callable
@@ -20,6 +21,8 @@ from ..config import MAX_STEPS, PLAIN, EditSettings
 from ..device import FP32, Precision
 from ..endings import Stop
 from ..errors import Text2LiveError
+from ..media.outside import whole_number
+from ..media.tensor_files import require_finite, require_like
 from ..progress import Progress
 from .generator import Generator
 from .objective import Objective, Rendered
@@ -33,6 +36,9 @@ MAX_LOST = 25
 PACE_STEPS = 10
 """Steps that are timed to fix the length of a run with a time limit."""
 _PACE_SHARE = 0.1  # of the time for a run, after which no more of them are timed
+_MAX_STEPS = 2**40  # that a checkpoint may claim
+_BUFFER = "buffer."
+_VECTORS = ("weights", "grad_sum_sq", "s", "x0")  # of MADGRAD, from its first step on
 _READ_EVERY = 25  # steps between looks at the device, where looking makes it wait
 
 
@@ -150,6 +156,52 @@ class Trainer:
         self._unread.append((values, taken, terms.weights))
         self.done += 1
 
+    @property
+    def steps(self) -> int:
+        """Steps of the whole run."""
+        return self.settings.steps
+
+    @property
+    def format(self) -> str:
+        """Name of what `state` gives."""
+        return "1"
+
+    def state(self) -> tuple[dict[str, Tensor], dict[str, str]]:
+        """All that the rest of the run depends on, as tensors and as texts."""
+        self.read()
+        buffers = {_BUFFER + name: value for name, value in self.generator.named_buffers()}
+        texts = {
+            "steps": str(self.steps),
+            "done": str(self.done),
+            "optimizer_steps": str(self.optimizer.steps),
+            "precision": self.precision.name,
+            "history": json.dumps(dataclasses.asdict(self.history)),
+        }
+        return self.optimizer.state() | buffers, texts
+
+    def load(self, tensors: dict[str, Tensor], texts: dict[str, str]) -> None:
+        """Go on where `state` was called.
+
+        Nothing of it is trusted: raises ValueError, LookupError or TypeError for what that never
+        gives.
+        """
+        steps = whole_number(int(texts["steps"]), 1, _MAX_STEPS)
+        done = whole_number(int(texts["done"]), 0, steps)
+        optimizer_steps = whole_number(int(texts["optimizer_steps"]), 0, _MAX_STEPS)
+        history = _read_history(texts["history"], done)
+        buffers = {n[len(_BUFFER) :]: t for n, t in tensors.items() if n.startswith(_BUFFER)}
+        state = {n: t for n, t in tensors.items() if not n.startswith(_BUFFER)}
+        require_finite(state)
+        weights = self.optimizer.state()["weights"]
+        require_like(buffers, dict(self.generator.named_buffers()))
+        require_like(state, dict.fromkeys(_VECTORS if done else ("weights",), weights))
+        self.generator.load_state_dict(buffers, strict=False)
+        self.optimizer.load(state, optimizer_steps)
+        self.settings = dataclasses.replace(self.settings, steps=steps)
+        self.done, self.history = done, history
+        if texts["precision"] == FP32.name and self.precision is not FP32:
+            self.use_fp32()
+
     def read(self) -> None:
         """Fetch the figures of the steps since the last look into the history."""
         rows = [torch.cat([values, taken[None]]) for values, taken, _ in self._unread]
@@ -181,3 +233,16 @@ class Trainer:
         """Compute in full precision from here on."""
         self.precision = FP32
         self.objective.guide.to(self.device)
+
+
+def _read_history(text: str, done: int) -> History:
+    """The terms of `done` steps; those of a skipped step need not be finite."""
+    rows = json.loads(text)
+    history = History(rows["terms"], rows["weighted"], whole_number(rows["skipped"], 0, done))
+    for terms in (history.terms, history.weighted):
+        if len(terms) != done:
+            raise ValueError("the history has another length than the run")
+        for row in terms:
+            if not all(isinstance(value, float) for value in row.values()):
+                raise ValueError("a term that is no number")
+    return history

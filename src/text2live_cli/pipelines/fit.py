@@ -20,7 +20,7 @@ from ..atlas.fit.fitting import (
     require_checkpoint,
     require_job,
 )
-from ..atlas.fit.grid_fit import GridProblem, GridSettings
+from ..atlas.fit.grid_fit import GridProblem
 from ..atlas.fit.inputs import (
     FLOW,
     Material,
@@ -39,6 +39,7 @@ from ..atlas.fit.nla_losses import NlaProblem
 from ..atlas.fit.settings import (
     FILE_OPTIONS,
     FitSettings,
+    GridSettings,
     Span,
     choose_span,
     fit_hints,

@@ -48,7 +48,8 @@ def edit_step(device: torch.device) -> None:
 def fit_step(device: torch.device) -> None:
     """Fit either model of a clip for one step, and look a frame up in it; as `edit_step`."""
     from ..atlas.fit.fitting import Fitter
-    from ..atlas.fit.nla_losses import NlaProblem, NlaSettings
+    from ..atlas.fit.nla_losses import NlaProblem
+    from ..atlas.fit.settings import NlaSettings
 
     quick = NlaSettings(samples=50, width=16, resolution=32, pretraining_rounds=1)
     nla = NlaProblem(*_clip(), quick, 0, device)
@@ -81,7 +82,8 @@ def _locate(device: torch.device) -> None:
 
 
 def _grid_problem(device: torch.device) -> GridProblem:
-    from ..atlas.fit.grid_fit import GridProblem, GridSettings
+    from ..atlas.fit.grid_fit import GridProblem
+    from ..atlas.fit.settings import GridSettings
 
     return GridProblem(*_clip(), GridSettings(steps=1, samples=500), device)
 

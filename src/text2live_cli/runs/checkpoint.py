@@ -1,123 +1,136 @@
-"""Checkpoints of a training: one safetensors file with its JSON inside, replaced atomically."""
+"""Checkpoints of trainings and fits: one safetensors file with texts inside, replaced atomically.
+
+Written by a clock, read with suspicion, and only gone on with by the run that they are of.
+"""
 
 from __future__ import annotations
 
-import dataclasses
 import json
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from torch import Tensor
 
-from ..device import FP32
-from ..engine.training import History, Trainer
 from ..errors import Text2LiveError, UsageError
-from ..media.outside import whole_number
-from ..media.tensor_files import (
-    READ_ERRORS,
-    read_tensors,
-    require_finite,
-    require_like,
-    write_tensors,
-)
-
-_BUFFER = "buffer."
-_FORMAT = "1"
-_VECTORS = ("weights", "grad_sum_sq", "s", "x0")  # of MADGRAD, from its first step on
-_MAX_STEPS = 2**40
+from ..media.tensor_files import READ_ERRORS, read_tensors, write_tensors
+from ..progress import Progress
+from .clock import CheckpointClock
 
 
-def save_checkpoint(path: Path, trainer: Trainer, job: dict[str, Any]) -> None:
-    """Write all that the rest of the run depends on; `job` says which run this is."""
-    trainer.read()
-    buffers = {_BUFFER + name: value for name, value in trainer.generator.named_buffers()}
-    tensors = trainer.optimizer.state() | buffers
-    metadata = {
-        "format": _FORMAT,
-        "job": json.dumps(job),
-        "steps": str(trainer.settings.steps),
-        "done": str(trainer.done),
-        "optimizer_steps": str(trainer.optimizer.steps),
-        "precision": trainer.precision.name,
-        "history": json.dumps(dataclasses.asdict(trainer.history)),
-    }
-    write_tensors(path, tensors, metadata)
+class Resumable(Protocol):
+    """What can be stopped and gone on with: a `Trainer`, a `Fitter`."""
+
+    done: int
+    """Steps so far."""
+
+    @property
+    def steps(self) -> int:
+        """Steps of the whole run."""
+
+    @property
+    def format(self) -> str:
+        """Name of what `state` gives."""
+
+    def state(self) -> tuple[dict[str, Tensor], dict[str, str]]:
+        """All that the rest of the run depends on, as tensors and as texts."""
+
+    def load(self, tensors: dict[str, Tensor], texts: dict[str, str]) -> None:
+        """Go on where `state` was called; one of `READ_ERRORS` for what that never gives."""
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclass(frozen=True)
 class Checkpoint:
-    """A checkpoint as read: nothing in it is trusted before `restore`."""
+    """A checkpoint as read: its tensors are not trusted before `restore`."""
 
     path: Path
     tensors: dict[str, Tensor]
+    texts: dict[str, str]
     job: dict[str, Any]
-    steps: int
-    done: int
-    optimizer_steps: int
-    precision: str
-    history: History
+    """Which run it is of."""
 
     @classmethod
-    def read(cls, path: Path) -> Checkpoint:
-        """Raises Text2LiveError where the file is damaged or of another kind."""
+    def read(cls, path: Path, form: str) -> Checkpoint:
+        """Raises Text2LiveError where the file is damaged or of another format than `form`."""
         try:
-            tensors, texts = read_tensors(path, _FORMAT)
-            require_finite({n: t for n, t in tensors.items() if not n.startswith(_BUFFER)})
-            steps = whole_number(int(texts["steps"]), 1, _MAX_STEPS)
-            done = whole_number(int(texts["done"]), 0, steps)
-            return cls(
-                path,
-                tensors,
-                dict(json.loads(texts["job"])),
-                steps,
-                done,
-                whole_number(int(texts["optimizer_steps"]), 0, _MAX_STEPS),
-                texts["precision"],
-                _read_history(texts["history"], done),
-            )
+            tensors, texts = read_tensors(path, form)
+            return cls(path, tensors, texts, dict(json.loads(texts["job"])))
         except READ_ERRORS as error:
             raise _damaged(path) from error
 
     def require_job(self, job: dict[str, Any], ignore: tuple[str, ...] = ()) -> None:
         """Refuse to go on with a run of other settings, naming the first that differs."""
-        for name in (name for name in job if name not in ignore):
-            if self.job.get(name) != job[name]:
-                raise UsageError(
-                    f"cannot resume: {name} was {self.job.get(name)!r} and is now {job[name]!r};"
-                    " use the former settings, or --overwrite to start anew"
-                )
+        wanted = {name: value for name, value in job.items() if name not in ignore}
+        require_job(self.job, wanted, "cannot resume")
 
-    def restore(self, trainer: Trainer) -> None:
-        """Put `trainer` where the checkpoint was made."""
-        buffers = {n[len(_BUFFER) :]: t for n, t in self.tensors.items() if n.startswith(_BUFFER)}
-        state = {n: t for n, t in self.tensors.items() if not n.startswith(_BUFFER)}
-        weights = trainer.optimizer.state()["weights"]
-        names = _VECTORS if self.done else ("weights",)
+    def restore(self, run: Resumable) -> None:
+        """Put `run` where the checkpoint was made; Text2LiveError where it does not fit."""
         try:
-            require_like(buffers, dict(trainer.generator.named_buffers()))
-            require_like(state, dict.fromkeys(names, weights))
-            trainer.generator.load_state_dict(buffers, strict=False)
-            trainer.optimizer.load(state, self.optimizer_steps)
+            run.load(self.tensors, self.texts)
         except READ_ERRORS as error:
             raise _damaged(self.path) from error
-        trainer.settings = dataclasses.replace(trainer.settings, steps=self.steps)
-        trainer.done = self.done
-        trainer.history = self.history
-        if self.precision == FP32.name and trainer.precision is not FP32:
-            trainer.use_fp32()
 
 
-def _read_history(text: str, done: int) -> History:
-    """The terms of `done` steps; those of a skipped step need not be finite."""
-    told = json.loads(text)
-    history = History(told["terms"], told["weighted"], whole_number(told["skipped"], 0, done))
-    for rows in (history.terms, history.weighted):
-        if len(rows) != done:
-            raise ValueError("the history has another length than the run")
-        for row in rows:
-            if not all(isinstance(value, float) for value in row.values()):
-                raise ValueError("a term that is no number")
-    return history
+def require_job(former: dict[str, Any], job: dict[str, Any], complaint: str) -> None:
+    """Raise UsageError naming the first setting in which two jobs differ."""
+    for name in job:
+        if former.get(name) != job[name]:
+            raise UsageError(
+                f"{complaint}: {name} was {former.get(name)!r} and is now {job[name]!r};"
+                " use the former settings, or --overwrite to start anew"
+            )
+
+
+class Saver:
+    """Called after every step: writes the checkpoint by its clock, and does what is `due` then."""
+
+    def __init__(
+        self,
+        path: Path,
+        run: Resumable,
+        job: dict[str, Any],
+        clock: CheckpointClock,
+        progress: Progress,
+        each_step: Callable[[int], None] | None = None,
+    ) -> None:
+        """`each_step` is called with the number of steps done, after every one."""
+        self.path = path
+        self.run = run
+        self.job = job
+        self.clock = clock
+        self.progress = progress
+        self._each_step = each_step
+        self.unsaved: Text2LiveError | None = None
+        """Why the last checkpoint could not be written."""
+
+    def begin(self) -> None:
+        """From here on the clock runs."""
+        self.clock.begin(self.run.done)
+
+    def __call__(self) -> None:
+        if self.clock.due(self.run.done, self.run.steps):
+            self.save()
+        if self._each_step is not None:
+            self._each_step(self.run.done)
+
+    def save(self) -> None:
+        """Write the checkpoint; one that cannot be written now is no reason to lose the work."""
+        self.unsaved = None
+        try:
+            with self.clock.saving(self.run.done):
+                tensors, texts = self.run.state()
+                about = {"format": self.run.format, "job": json.dumps(self.job)}
+                write_tensors(self.path, tensors, {**about, **texts})
+        except Text2LiveError as error:
+            self.unsaved = error
+            self.progress.warning(f"no checkpoint for now: {error}")
+
+    def require_saved(self, result: Path) -> None:
+        """Raise Text2LiveError where the last checkpoint could not be, but the `result`."""
+        if self.unsaved is not None:
+            self.unsaved.kept = f"the result in {result} is written, and cannot be resumed"
+            raise self.unsaved
 
 
 def _damaged(path: Path) -> Text2LiveError:

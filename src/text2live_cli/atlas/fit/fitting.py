@@ -1,30 +1,25 @@
-"""The loop that fits either model, and its checkpoints."""
+"""The loop that fits either model."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any, Protocol
 
 import torch
 from torch import Tensor
 
 from ...engine.steps import step_rng
-from ...errors import Text2LiveError, UsageError
+from ...errors import Text2LiveError
 from ...media.outside import whole_number
 from ...media.tensor_files import (
-    READ_ERRORS,
-    read_tensors,
     require_finite,
     require_like,
-    write_tensors,
 )
 from ...progress import Progress
-from ...runs.clock import CheckpointClock
 from ..layers import AtlasModel
 
-_FORMAT = "text2live-fit/1"
+FORMAT = "text2live-fit/1"
+"""Of its checkpoints."""
 _MAX_LOST = 25  # steps in a row that are not finite
 _READ_EVERY = 25  # steps between looks at the device, where looking makes it wait
 
@@ -65,38 +60,16 @@ class Fitter:
         self._unread: list[tuple[Tensor, Tensor, list[str]]] = []
 
     def run(
-        self,
-        path: Path,
-        job: dict[str, Any],
-        clock: CheckpointClock,
-        progress: Progress,
-        stopped: Callable[[], bool],
-    ) -> Text2LiveError | None:
-        """Fit to the end, or until `stopped` says so; checkpoints by `clock` and at the end.
-
-        Returns why the last one could not be written: that is no reason to lose the fit.
-        """
+        self, progress: Progress, stopped: Callable[[], bool], save: Callable[[], None]
+    ) -> None:
+        """Fit to the end, or until `stopped` says so; both are asked after every step."""
         progress.stage("fitting", self.steps)
-        clock.begin(self.done)
         every = 1 if self.device.type == "cpu" else _READ_EVERY
         while self.done < self.steps and not stopped():
             self.step()
             if self.done % every == 0 or self.done == self.steps:
                 progress.advance(self.done, self.read())
-            if clock.due(self.done, self.steps):
-                self._try_save(path, job, clock, progress)
-        return self._try_save(path, job, clock, progress)
-
-    def _try_save(
-        self, path: Path, job: dict[str, Any], clock: CheckpointClock, progress: Progress
-    ) -> Text2LiveError | None:
-        try:
-            with clock.saving(self.done):
-                self.save(path, job)
-        except Text2LiveError as error:
-            progress.warning(f"no checkpoint for now: {error}")
-            return error
-        return None
+            save()
 
     def step(self) -> None:
         """One step of Adam, without waiting for the device; left out where it is not finite."""
@@ -142,26 +115,29 @@ class Fitter:
         self._unread.clear()
         return terms
 
-    def save(self, path: Path, job: dict[str, Any]) -> None:
-        """Write all that the rest of the fit depends on."""
+    @property
+    def format(self) -> str:
+        """Name of what `state` gives."""
+        return FORMAT
+
+    def state(self) -> tuple[dict[str, Tensor], dict[str, str]]:
+        """All that the rest of the fit depends on, as tensors and as texts."""
         tensors = {f"{i}.value": p for i, p in enumerate(self._parameters())}
         for i, p in enumerate(self._parameters()):
             for name, value in self.optimizer.state[p].items():
                 tensors[f"{i}.{name}"] = value
-        texts = {"format": _FORMAT, "job": json.dumps(job), "done": str(self.done)}
-        write_tensors(path, tensors, texts)
+        return tensors, {"done": str(self.done)}
 
-    def restore(self, path: Path, job: dict[str, Any]) -> None:
-        """Go on where `save` was called. Raises UsageError where that was another job."""
-        require_checkpoint(path, job)
-        try:
-            tensors, texts = read_tensors(path, _FORMAT)
-            require_finite(tensors)
-            done = whole_number(int(texts["done"]), 0, self.steps)
-            self._load(tensors, done)
-            self.done = done
-        except READ_ERRORS as error:
-            raise _damaged(path) from error
+    def load(self, tensors: dict[str, Tensor], texts: dict[str, str]) -> None:
+        """Go on where `state` was called.
+
+        Nothing of it is trusted: raises ValueError, LookupError or TypeError for what that never
+        gives.
+        """
+        require_finite(tensors)
+        done = whole_number(int(texts["done"]), 0, self.steps)
+        self._load(tensors, done)
+        self.done = done
 
     def _load(self, tensors: dict[str, Tensor], done: int) -> None:
         like = {f"{i}.value": p for i, p in enumerate(self._parameters())}
@@ -184,26 +160,3 @@ class Fitter:
 
     def _parameters(self) -> list[Tensor]:
         return [p for group in self.optimizer.param_groups for p in group["params"]]
-
-
-def require_checkpoint(path: Path, job: dict[str, Any]) -> None:
-    """Raise UsageError where the checkpoint is of another job, Text2LiveError for a bad one."""
-    try:
-        former = dict(json.loads(read_tensors(path, _FORMAT)[1]["job"]))
-    except READ_ERRORS as error:
-        raise _damaged(path) from error
-    require_job(former, job, "cannot resume")
-
-
-def _damaged(path: Path) -> Text2LiveError:
-    return Text2LiveError(f"{path}: the checkpoint is damaged; start anew with --overwrite")
-
-
-def require_job(former: dict[str, Any], job: dict[str, Any], complaint: str) -> None:
-    """Raise UsageError naming the first setting in which two jobs differ."""
-    for name in job:
-        if former.get(name) != job[name]:
-            raise UsageError(
-                f"{complaint}: {name} was {former.get(name)!r} and is now {job[name]!r};"
-                " use the former settings, or --overwrite to start anew"
-            )

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import cv2
 import numpy as np
 import torch
@@ -22,6 +20,7 @@ from ..grid import (
 from ..layers import Side
 from .flow import Flow
 from .motion import background_homographies
+from .settings import GridStart
 
 _LATTICE = 4  # pixels between the positions that are matched
 _MARGIN = 8  # atlas pixels around what is seen at the start
@@ -34,17 +33,6 @@ _STANDING = 0.6  # pixels a frame: below it a foreground stands still
 _JOIN = 9  # pixels over which moving parts of a mask are joined
 _DOUBT = 0.2  # opacity to start with where a mask does not move
 _UNSEEN = -8.0  # logit of an opacity that is far from every mask
-
-
-@dataclass(frozen=True)
-class GridStart:
-    """How finely a model is made; lengths in pixels of the working size."""
-
-    background_spacing: float = 32.0  # pixels between the knots of a mapping
-    background_period: float = 3.0  # frames between them
-    foreground_spacing: float = 8.0
-    foreground_period: float = 1.0
-    levels: int = 3  # of a texture's pyramid
 
 
 def start_model(

@@ -19,10 +19,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from ...config import NLA_RESOLUTION
 from ...errors import Text2LiveError
 from ...media.files import write_bytes_atomic
-from ..nla import RESOLUTION, NlaModel, network_of
-from .nla_losses import NlaSettings
+from ..nla import NlaModel, network_of
+from .settings import NlaSettings
 
 KEYS = {
     "foreground": "model_F_mapping1_state_dict",
@@ -54,7 +55,7 @@ _DAMAGED = (
 
 
 def read_published(
-    path: Path, size: tuple[int, int], frames: int, resolution: int = RESOLUTION
+    path: Path, size: tuple[int, int], frames: int, resolution: int = NLA_RESOLUTION
 ) -> NlaModel:
     """The model in a published checkpoint, for a clip of `frames` frames of `size`, on the CPU.
 

@@ -7,7 +7,6 @@ a mapping that is the identity times `scale` moves one pixel per pixel.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -21,39 +20,13 @@ from ...progress import Progress
 from ..coordinates import clip_to_unit
 from ..layers import SIDES
 from ..nla import (
-    RESOLUTION,
-    WIDTH,
     NlaModel,
     new_networks,
 )
 from .flow import Flow
+from .settings import NlaSettings
 
 _DIAGONAL = 1e-3  # added before JᵀJ is inverted
-
-
-@dataclass(frozen=True)
-class NlaSettings:
-    """The published numbers (for 70 frames of 768×432); a term's weight has the term's name."""
-
-    steps: int = 400_000
-    samples: int = 10_000  # pixels per step
-    learning_rate: float = 1e-4
-    width: int = WIDTH  # of the four networks
-    resolution: int = RESOLUTION  # of either discretised atlas
-    scale: float = 0.8  # of the identity that the mappings start from
-    pretraining_rounds: int = 100  # over all frames
-    colour: float = 5000.0
-    gradient: float = 1000.0
-    flow: float = 5.0  # of each mapping
-    opacity_flow: float = 49.0
-    rigidity: float = 1.0  # of each mapping
-    global_rigidity_foreground: float = 5.0
-    global_rigidity_background: float = 50.0
-    global_rigidity_reach: int = 100  # pixels
-    global_rigidity_until: int = 5_000  # steps
-    sparsity: float = 1000.0
-    bootstrap: float = 2000.0
-    bootstrap_until: int = 10_000  # steps
 
 
 def colour_loss(shown: Tensor, true: Tensor) -> Tensor:

@@ -4,23 +4,28 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 
 from ...config import (
     DEVICES,
     MAX_SEED,
     MAX_SIZE,
     MAX_STEPS,
+    NLA_RESOLUTION,
+    NLA_WIDTH,
+    Help,
     require_one_of,
     require_whole,
 )
 from ...errors import UsageError
 from ...guide.hints import Hints, parse_hints
-from ...media.clips import Clip
+from ...guide.weights import DEFAULT_CLIP
 from ...texts import require_text
-from .grid_fit import GridSettings
-from .nla_losses import NlaSettings
+
+if TYPE_CHECKING:
+    from ...media.clips import Clip
 
 MODELS = ("grid", "nla")
 FLOWS = ("dis", "raft")
@@ -31,29 +36,56 @@ MIN_SIZE = 64
 _NUMBER = r"(?:[0-9]{1,9})"  # no frame and no pixel has a longer one
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class FitSettings:
     """The options of `fit-atlas`, as given; None is "by default"."""
 
-    frames: str | None = None  # "A:B", 0-based, B excluded
-    every: int = 1
-    size: int | None = None  # short side of the fit, pixels
-    masks: Path | None = None
-    box: str | None = None  # "X,Y,W,H" or "X,Y,W,H@FRAME", pixels or per cent of the source
-    points: Sequence[str] = ()  # "X,Y" or "X,Y@FRAME", on the foreground
-    not_points: Sequence[str] = ()  # and beside it
-    foreground: str | None = None  # a text
+    masks: Annotated[
+        Path | str | None,
+        Help("Rough masks of the foreground, white: a folder of pictures or a video."),
+    ] = None
+    box: Annotated[
+        str | None,
+        Help("A box around the foreground in one frame, pixels or %.", metavar="X,Y,W,H[@FRAME]"),
+    ] = None
+    points: Annotated[
+        Sequence[str],
+        Help("A place on the foreground, pixels or %; repeatable.", "--point", "X,Y[@FRAME]"),
+    ] = ()
+    not_points: Annotated[
+        Sequence[str], Help("A place beside it; repeatable.", "--not", "X,Y[@FRAME]")
+    ] = ()
+    foreground: Annotated[
+        str | None, Help('What the foreground is: "car". Default: what moves.')
+    ] = None
     foreground_hint: str | None = None  # the same, but all that moves where nothing fits it
-    clip: str = "ViT-B-32-quickgelu/openai"  # the encoder that finds it
-    clip_weights: Path | None = None
-    flow: str = "dis"
-    flow_dir: Path | None = None
-    model: str = "grid"
-    import_nla: Path | None = None
-    export_nla: Path | None = None
-    steps: int | None = None
-    seed: int = 0
-    device: str = "auto"
+    frames: Annotated[str | None, Help("Frames to fit, from 0, B not included.", metavar="A:B")] = (
+        None
+    )
+    every: Annotated[int, Help("Fit only every n-th frame; those between are interpolated.")] = 1
+    size: Annotated[int | None, Help("Short side of the fit, pixels. Default: 240, GPU 432.")] = (
+        None
+    )
+    model: Annotated[str, Help("grid (fast) or nla (the published networks: hours).")] = "grid"
+    import_nla: Annotated[
+        Path | str | None, Help("Read a published checkpoint; no fit.", "--import")
+    ] = None
+    export_nla: Annotated[
+        Path | str | None, Help("Also write a published checkpoint (--model nla).")
+    ] = None
+    flow: Annotated[str, Help("dis (built in) or raft (torchvision's weights).")] = "dis"
+    flow_dir: Annotated[Path | str | None, Help("Folder of .flo or .npy flow to use instead.")] = (
+        None
+    )
+    clip: Annotated[
+        str, Help("Text-image encoder, for --foreground: open_clip's MODEL/TAG, or swatch.")
+    ] = DEFAULT_CLIP
+    clip_weights: Annotated[
+        Path | str | None, Help("CLIP weights from a file: .safetensors or .pt.")
+    ] = None
+    steps: Annotated[int | None, Help("Steps of the fit.")] = None
+    seed: Annotated[int, Help("Same seed, same result.")] = 0
+    device: Annotated[str, Help("auto, cuda, mps or cpu.")] = "auto"
 
     def __post_init__(self) -> None:
         """Raise UsageError, naming the option, where a value cannot work."""
@@ -142,3 +174,69 @@ def fit_hints(settings: FitSettings, span: Span, clip: Clip) -> Hints:
         settings.not_points,
         range(span.first, span.end),
     )
+
+
+@dataclass(frozen=True)
+class GridStart:
+    """How finely a model is made; lengths in pixels of the working size."""
+
+    background_spacing: float = 32.0  # pixels between the knots of a mapping
+    background_period: float = 3.0  # frames between them
+    foreground_spacing: float = 8.0
+    foreground_period: float = 1.0
+    levels: int = 3  # of a texture's pyramid
+
+
+@dataclass(frozen=True)
+class GridSettings:
+    """All that decides a fit of the explicit model, lengths in pixels of the working size.
+
+    Chosen on tennis and car-turn (docs/performance.md). A term's weight has the term's name.
+    """
+
+    steps: int = 1000
+    samples: int = 50_000  # a step: over all frames, and again over the foreground's boxes
+    max_frames: int = 96  # that a step looks at
+    start: GridStart = field(default_factory=GridStart)
+    texture_rate: float = 0.015  # learning rates of Adam
+    texture_eps: float = 3e-5  # texels that few samples see shall move little
+    texture_hold: float = 1e-5  # weight decay: those that none sees stay at the start
+    field_rate: float = 0.6
+    affine_rate: float = 0.02
+    opacity_rate: float = 0.15
+    last_rate: float = 0.05  # share of the rates at the last step
+    inside: float = 0.2  # share of the samples in the boxes in each term
+    colour: float = 100.0
+    flow: float = 0.3  # of each mapping
+    opacity_flow: float = 0.2
+    rigidity_foreground: float = 0.005
+    rigidity_background: float = 0.5  # or it drifts where walls are bare
+    fold: float = 75.0  # of each mapping
+    bootstrap: float = 2.0
+    bootstrap_left: float = 0.4  # share of it from the middle of the fit on
+    halves: float = 0.5  # against opacities between 0 and 1; growing from nothing
+
+
+@dataclass(frozen=True)
+class NlaSettings:
+    """The published numbers (for 70 frames of 768×432); a term's weight has the term's name."""
+
+    steps: int = 400_000
+    samples: int = 10_000  # pixels per step
+    learning_rate: float = 1e-4
+    width: int = NLA_WIDTH  # of the four networks
+    resolution: int = NLA_RESOLUTION  # of either discretised atlas
+    scale: float = 0.8  # of the identity that the mappings start from
+    pretraining_rounds: int = 100  # over all frames
+    colour: float = 5000.0
+    gradient: float = 1000.0
+    flow: float = 5.0  # of each mapping
+    opacity_flow: float = 49.0
+    rigidity: float = 1.0  # of each mapping
+    global_rigidity_foreground: float = 5.0
+    global_rigidity_background: float = 50.0
+    global_rigidity_reach: int = 100  # pixels
+    global_rigidity_until: int = 5_000  # steps
+    sparsity: float = 1000.0
+    bootstrap: float = 2000.0
+    bootstrap_until: int = 10_000  # steps

@@ -1,0 +1,284 @@
+"""What can be asked of each command, once: from these the command line, the Python signatures, the
+checks and run.json are made. A field with a `Help` is an option or an argument of the command line.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import Callable, Sequence
+from dataclasses import KW_ONLY, dataclass, fields
+from pathlib import Path
+from typing import Annotated, Any, ParamSpec, TypeVar
+
+from ..atlas.fit.settings import FitSettings
+from ..config import CLIP, LAMBDA, PICTURE, Help, LossWeights, presets_in_words
+from ..errors import UsageError
+from ..guide.swatch.vocabulary import CONCEPTS
+from ..guide.weights import DEFAULT_CLIP
+from ..progress import Progress
+from ..texts import check_texts, require_text
+
+METHOD = "Method"
+"""Heading of the options that only those need who know the paper."""
+ENCODER = (
+    "Text-image encoder: open_clip's MODEL/TAG, or `swatch`, the small one in the package, which"
+    f" works offline: {sum(map(len, CONCEPTS.values()))} concepts (objects, materials, colours,"
+    " effects), learned from painted scenes. For photos and free text use a ViT-B/32."
+)
+_WEIGHTS = Help("CLIP weights from a file: .safetensors or .pt.")
+_OVERWRITE = Help("Replace an existing result.")
+_LAMBDA = Help("Weight of this term; 0 leaves it out.", metavar="λ", panel=METHOD)
+_WITHOUT = Help("Ablation: without this.", panel=METHOD)
+_PAPER = "Default: paper on a GPU, else draft."
+_POINT = "repeatable."
+
+Parameters = ParamSpec("Parameters")
+Options = TypeVar("Options")
+Result = TypeVar("Result")
+
+
+@dataclass(frozen=True)
+class EditOptions:
+    """What edits of pictures and of clips have in common.
+
+    Raises UsageError, naming the option, for texts that no encoder should see.
+    """
+
+    source: Annotated[Path | str, Help("The picture or clip.")]
+    prompt: Annotated[str, Help('What to make of it: "oreo cake".')]
+    _: KW_ONLY
+    roi: Annotated[
+        str | None, Help('What is in the picture now: "cake". Default: taken from PROMPT.')
+    ] = None
+    screen: Annotated[
+        str | None, Help('The edit by itself, for effects: "fire". Default: PROMPT.')
+    ] = None
+    also: Annotated[Sequence[str], Help("Another PROMPT for the same edit; repeatable.")] = ()
+    keep: Annotated[Sequence[str], Help("What must stay as it is; repeatable.")] = ()
+    region: Annotated[
+        str | None,
+        Help(
+            "auto (found once from the text, cut out along edges) or paper (looked for in every"
+            " training example). Default: auto, in the preset paper paper."
+        ),
+    ] = None
+    output: Annotated[Path | str | None, Help("Folder of the result.", flag="-o/--output")] = None
+    overwrite: Annotated[bool, _OVERWRITE] = False
+    resume: Annotated[bool, Help("Go on with a stopped run.")] = False
+    clip: Annotated[str, Help(ENCODER)] = DEFAULT_CLIP
+    clip_weights: Annotated[Path | str | None, _WEIGHTS] = None
+    size: Annotated[int | None, Help("Short side of the training, pixels.")] = None
+    steps: Annotated[int | None, Help("Steps of the training.")] = None
+    minutes: Annotated[
+        float | None, Help("As many steps as fit into this time, instead of --steps.")
+    ] = None
+    views: Annotated[int | None, Help("Views that CLIP sees of each picture.")] = None
+    seed: Annotated[int | None, Help("Same seed, same result. Default: 0.")] = None
+    device: Annotated[str | None, Help("auto, cuda, mps or cpu.")] = None
+    precision: Annotated[str | None, Help("auto, fp32, bf16 or fp16.")] = None
+    save_every: Annotated[int | None, Help("Keep a preview of every so many steps.")] = None
+    checkpoint_every: Annotated[
+        float | None,
+        Help(
+            "Write a checkpoint this often. Default: every minute or 5 % of the run.",
+            metavar="SECONDS",
+        ),
+    ] = None
+    channels: Annotated[
+        int | None, Help("Width of the generator. Default: 128, in a draft 32.", panel=METHOD)
+    ] = None
+    layout: Annotated[
+        str | None,
+        Help(
+            "Of the generator in memory: plain, channels-last, or auto, the faster one here.",
+            panel=METHOD,
+        ),
+    ] = None
+    text_distance: Annotated[
+        str | None, Help("spherical (default) or cosine, as printed.", panel=METHOD)
+    ] = None
+    lambda_composition: Annotated[float | None, _LAMBDA] = None
+    lambda_screen: Annotated[float | None, _LAMBDA] = None
+    lambda_structure: Annotated[float | None, _LAMBDA] = None
+    lambda_form: Annotated[float | None, _LAMBDA] = None
+    lambda_sparsity: Annotated[float | None, _LAMBDA] = None
+    lambda_sparsity_l1: Annotated[
+        float | None, Help("γ, of mean |α| inside the sparsity.", metavar="γ", panel=METHOD)
+    ] = None
+    lambda_bootstrap: Annotated[float | None, _LAMBDA] = None
+    lambda_direction: Annotated[float | None, _LAMBDA] = None
+    lambda_keep: Annotated[float | None, _LAMBDA] = None
+    no_structure: Annotated[bool, _WITHOUT] = False
+    no_sparsity: Annotated[bool, _WITHOUT] = False
+    no_screen: Annotated[bool, _WITHOUT] = False
+    no_bootstrap: Annotated[bool, _WITHOUT] = False
+    no_internal_dataset: Annotated[bool, _WITHOUT] = False
+    progress: Progress | None = None
+
+    def __post_init__(self) -> None:
+        """Raise UsageError where a text cannot be used."""
+        check_texts(self.prompt, self.roi, self.screen, self.also, self.keep)
+
+    def overrides(self) -> dict[str, Any]:
+        """What replaces the preset's values, as `config.resolve_settings` takes it."""
+        names = ("region", "size", "steps", "views", "seed", "device", "precision", "channels")
+        values = {name: getattr(self, name) for name in (*names, "layout", "text_distance")}
+        for term in fields(LossWeights):
+            name = LAMBDA + term.name
+            values[name] = 0.0 if getattr(self, f"no_{term.name}", False) else getattr(self, name)
+        values["internal_dataset"] = False if self.no_internal_dataset else None
+        return values
+
+
+@dataclass(frozen=True)
+class ImageOptions(EditOptions):
+    """Of `edit-image`."""
+
+    source: Annotated[Path | str, Help("The picture: JPEG, PNG, WebP, TIFF, GIF, BMP.")]
+    _: KW_ONLY
+    preset: Annotated[str | None, Help(f"{presets_in_words(PICTURE)}. {_PAPER}")] = None
+    box: Annotated[
+        str | None,
+        Help("A box around what is edited, in pixels or per cent.", metavar="X,Y,W,H"),
+    ] = None
+    points: Annotated[
+        Sequence[str],
+        Help(f"A place on it, in pixels or per cent (40%,25%); {_POINT}", "--point", "X,Y"),
+    ] = ()
+    not_points: Annotated[
+        Sequence[str], Help(f"A place beside it, not to be edited; {_POINT}", "--not", "X,Y")
+    ] = ()
+    mask: Annotated[
+        Path | str | None, Help("A picture of the same size: white may be edited, grey partly.")
+    ] = None
+
+
+@dataclass(frozen=True)
+class VideoOptions(EditOptions):
+    """Of `edit-video`."""
+
+    source: Annotated[Path | str, Help("A video, an animated GIF, a folder of frames.")]
+    _: KW_ONLY
+    preset: Annotated[str | None, Help(f"{presets_in_words(CLIP)}. {_PAPER}")] = None
+    atlas: Annotated[str, Help("The layer to edit: fg or bg.")] = "fg"
+    atlas_dir: Annotated[
+        Path | str | None, Help("Result of fit-atlas. Default: CLIP.atlas, or fitted now.")
+    ] = None
+    masks: Annotated[
+        Path | str | None,
+        Help("Rough masks of the foreground, white: a folder of pictures or a video."),
+    ] = None
+    foreground: Annotated[
+        str | None,
+        Help('For the fit: what the foreground is, "car". Default with fg: the ROI.'),
+    ] = None
+    box: Annotated[
+        str | None,
+        Help(
+            "A box around what is edited in one frame, pixels or %.",
+            metavar="X,Y,W,H[@FRAME]",
+        ),
+    ] = None
+    points: Annotated[
+        Sequence[str],
+        Help(f"A place on what is edited, pixels or %; {_POINT}", "--point", "X,Y[@FRAME]"),
+    ] = ()
+    not_points: Annotated[
+        Sequence[str], Help(f"A place beside it; {_POINT}", "--not", "X,Y[@FRAME]")
+    ] = ()
+    mask: Annotated[
+        Path | str | None,
+        Help("A picture of the frame's size: white may be edited.", metavar="FILE[@FRAME]"),
+    ] = None
+    onto: Annotated[
+        Path | str | None, Help("Earlier result on the same clip, to be rendered below.")
+    ] = None
+    layer_formats: Annotated[
+        Sequence[str],
+        Help("Edit layer as mov (ProRes 4444, default), webm, png, or none.", "--layer-format"),
+    ] = ("mov",)
+    baseline: Annotated[str | None, Help("The paper's: atlas or frames.", panel=METHOD)] = None
+
+    def __post_init__(self) -> None:
+        """Raise UsageError where a text cannot be used."""
+        super().__post_init__()
+        require_text("--foreground", self.foreground)
+
+
+@dataclass(frozen=True)
+class FitOptions(FitSettings):
+    """Of `fit-atlas`: those of the fit, and where its result goes."""
+
+    source: Annotated[Path | str, Help("A video, an animated GIF, a folder of frames.")]
+    _: KW_ONLY
+    output: Annotated[
+        Path | str | None, Help("Folder of the result; default CLIP.atlas.", flag="-o/--output")
+    ] = None
+    overwrite: Annotated[bool, _OVERWRITE] = False
+    resume: Annotated[bool, Help("Go on with a stopped fit.")] = False
+    checkpoint_every: Annotated[
+        float | None,
+        Help(
+            "Write a checkpoint this often. Default: every minute or 5 % of the run.",
+            metavar="SECONDS",
+        ),
+    ] = None
+    progress: Progress | None = None
+
+    def __post_init__(self) -> None:
+        """Raise UsageError, naming the option, where a value cannot work."""
+        super().__post_init__()
+        if self.overwrite and self.resume:
+            raise UsageError("--overwrite and --resume: choose one")
+
+    def settings(self) -> FitSettings:
+        """What decides how the clip is fitted."""
+        return FitSettings(**{f.name: getattr(self, f.name) for f in fields(FitSettings)})
+
+
+@dataclass(frozen=True)
+class RegionOptions:
+    """Of `region`, but for where its pictures go."""
+
+    source: Annotated[Path | str, Help("The picture.")]
+    text: Annotated[str | None, Help('What is looked for: "cake". Not needed with --box.')] = None
+    _: KW_ONLY
+    box: Annotated[
+        str | None,
+        Help("A box around what is edited, in pixels or per cent.", metavar="X,Y,W,H"),
+    ] = None
+    points: Annotated[
+        Sequence[str],
+        Help(f"A place on it, in pixels or per cent (40%,25%); {_POINT}", "--point", "X,Y"),
+    ] = ()
+    not_points: Annotated[
+        Sequence[str], Help(f"A place beside it, not to be edited; {_POINT}", "--not", "X,Y")
+    ] = ()
+    mask: Annotated[
+        Path | str | None, Help("A picture of the same size: white may be edited, grey partly.")
+    ] = None
+    clip: Annotated[str, Help(ENCODER)] = DEFAULT_CLIP
+    clip_weights: Annotated[Path | str | None, _WEIGHTS] = None
+    device: Annotated[str, Help("auto, cuda, mps or cpu.")] = "auto"
+    progress: Progress | None = None
+
+    def __post_init__(self) -> None:
+        """Raise UsageError where the text cannot be used."""
+        require_text("TEXT", self.text)
+
+
+def taking(
+    options: Callable[Parameters, Options],
+) -> Callable[[Callable[[Options], Result]], Callable[Parameters, Result]]:
+    """Decorates a function of `options`, a dataclass: it then takes their fields one by one."""
+
+    def decorate(run: Callable[[Options], Result]) -> Callable[Parameters, Result]:
+        @functools.wraps(run)
+        def call(*args: Parameters.args, **kwargs: Parameters.kwargs) -> Result:
+            return run(options(*args, **kwargs))
+
+        call.__signature__ = inspect.signature(options)  # type: ignore[attr-defined]
+        return call
+
+    return decorate
