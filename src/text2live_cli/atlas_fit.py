@@ -17,7 +17,14 @@ from . import record
 from .atlas.discretise import discretise
 from .atlas.fitting import Fitter, Problem, require_checkpoint, require_job
 from .atlas.grid_fit import GridProblem, GridSettings
-from .atlas.inputs import FLOW, Material, read_material, read_words, working_size
+from .atlas.inputs import (
+    FLOW,
+    Material,
+    read_material,
+    read_words,
+    require_flow,
+    working_size,
+)
 from .atlas.layers import SIDES, AtlasModel
 from .atlas.measure import Quality, measure, verdict
 from .atlas.nla import NlaModel
@@ -41,7 +48,7 @@ from .outside import (
     require_regular,
     whole_number,
 )
-from .preflight import require_file_place, require_room, video_bytes
+from .preflight import fit_bytes, require_file_place, require_room
 from .progress import Progress, Silent
 from .run_folder import CHECKPOINT, FIT_ATLAS, RECORD, claim_folder
 from .self_test import fit_step
@@ -175,10 +182,11 @@ def _check_first(
         require_file_place("--export-nla", settings.export_nla)
     require_encoders(())
     count = len(span.numbers)
-    require_room(folder, video_bytes(count * size[0] * size[1], ("webm",)))
+    require_room(folder, fit_bytes(count * size[0] * size[1]))
     if device.type == "cpu":
         instead = "choose fewer with --frames A:B or --every N, or lower --size"
         require_memory(fit_need(count, size), instead)
+    require_flow(settings, folder, progress)
     if settings.foreground is not None:
         read_words(settings, device, Silent())  # told when it is read for the work
 

@@ -21,6 +21,8 @@ REGIONS = ("auto", "paper")
 _LAMBDA = "lambda_"
 MIN_SIZE, MAX_SIZE = 192, 4096
 """Smallest working size: crops of 85 % at 0.8 of the scale must keep the generator's 129 px."""
+MAX_LONG_SIDE = 8192
+"""Of a long strip, at the smallest short side that can be trained on."""
 
 
 MAX_STEPS = 1_000_000

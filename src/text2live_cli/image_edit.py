@@ -23,7 +23,7 @@ from .checkpoint import Checkpoint
 from .checkpoint_clock import CheckpointClock
 from .clip_guide import ClipGuide, load_guide
 from .compositing import lay_over
-from .config import MIN_SIZE, EditSettings, resolve_settings
+from .config import MAX_LONG_SIDE, MIN_SIZE, EditSettings, resolve_settings
 from .device import (
     IN_DELIVERY,
     Precision,
@@ -60,7 +60,6 @@ from .training import Trainer
 from .upsampling import render_rows, snap_alpha
 
 _MAX_AREA_ASPECT = 4.0  # a longer picture is trained smaller, so that its area stays that of 4:1
-_MAX_LONG_SIDE = 8192
 _TRIED_PIXELS = 2_000_000  # of the source, by which the delivery is timed
 
 
@@ -170,11 +169,13 @@ def edit_image(
         prompts = edit_run.resolve_prompts(
             prompt, roi, screen, also, keep, guide, scene.working, progress
         )
+        mask_hash = None if drawn is None else record.hash_array(drawn)
         scene, region = with_region(scene, guide, prompts, settings, hints, drawn, progress)
+        del drawn  # some bytes for each pixel of the source
         trainer = make_trainer(guide, prompts, scene, settings, device, precision)
         inputs = {
             "input": picture.sha256,
-            "mask": None if drawn is None else record.hash_array(drawn),
+            "mask": mask_hash,
             "box": box,
             "points": list(points) or None,
             "not": list(not_points) or None,
@@ -186,7 +187,7 @@ def edit_image(
             run.begin(progress)
             _write_sight(run.work, scene, region)
         shown_region = describe_region(region) if region else None
-        del region  # some bytes for each pixel of the source
+        del region  # so does this
         prepared = time.monotonic()
         delivery = partial(_delivery_seconds, trainer, scene)
         limit = edit_run.TimeLimit(minutes, begin, delivery) if minutes else None
@@ -294,7 +295,7 @@ def _working_size(picture: Picture, short: int, progress: Progress) -> tuple[int
     bounded = max(MIN_SIZE, min(short, int(short * (_MAX_AREA_ASPECT / aspect) ** 0.5)))
     if bounded < short:
         progress.message(f"a panorama: trained at a short side of {bounded} px, not {short}")
-    if bounded * aspect > _MAX_LONG_SIDE:
+    if bounded * aspect > MAX_LONG_SIDE:
         raise UsageError(
             f"{picture.path}: {picture.width}×{picture.height} is too long a strip to edit;"
             " cut it into parts"

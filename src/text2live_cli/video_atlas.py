@@ -7,15 +7,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from .atlas.footage import find_atlas, result_layers
+from .atlas.inputs import working_size
 from .atlas.layers import Side
 from .atlas.render import Layer
-from .atlas.settings import FILE_OPTIONS
+from .atlas.settings import FILE_OPTIONS, FitSettings
 from .atlas.store import ATLAS, Atlas, read_atlas
 from .atlas_fit import begun_with, default_folder, fit_atlas
 from .checkpoint_files import sha256_of
 from .endings import Stopped
 from .errors import UsageError
+from .preflight import fit_bytes
 from .progress import Progress
 from .run_folder import CHECKPOINT
 from .video import Clip
@@ -79,6 +83,13 @@ class ClipAtlas:
             f"{self.folder.name} was fitted anew meanwhile: this result is of the fit that it began"
             " with, and cannot be laid over those of the new one; edit again with --overwrite",
         )
+
+    def fit_bytes(self, device: torch.device) -> int:
+        """Room that a fit on `device` may still take on the disk."""
+        if self.fitted is not None:
+            return 0
+        height, width = working_size(self.clip, FitSettings(), device)
+        return fit_bytes(self.clip.count * height * width)
 
     def complete(
         self, options: dict[str, Any], hint: str | None, encoder: dict[str, Any], progress: Progress

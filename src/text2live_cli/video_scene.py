@@ -25,7 +25,7 @@ from .atlas.layers import Maps, Side
 from .atlas.render import Layer
 from .atlas.store import Atlas
 from .compositing import lay_over
-from .config import DatasetSettings, EditSettings
+from .config import MAX_LONG_SIDE, DatasetSettings, EditSettings
 from .device import here_or_on_cpu
 from .errors import UsageError
 from .generator import MIN_SIDE
@@ -173,10 +173,20 @@ def prepare_frames_scene(
 
 
 def training_size(clip: Clip, settings: EditSettings) -> tuple[int, int]:
-    """Height and width of the frames that are trained on; never larger than the source's."""
+    """Height and width of the frames that are trained on.
+
+    Larger than the source's only where those are too small to train on. Raises UsageError where
+    such frames are too long a strip.
+    """
     short = max(MIN_SIDE, min(settings.size, clip.height, clip.width))
     scale = short / min(clip.height, clip.width)
-    return round(clip.height * scale), round(clip.width * scale)
+    size = round(clip.height * scale), round(clip.width * scale)
+    if scale > 1 and max(size) > MAX_LONG_SIDE:
+        raise UsageError(
+            f"{clip.path}: {clip.width}×{clip.height} is too long a strip to edit;"
+            " cut it into parts"
+        )
+    return size
 
 
 def _enlarged(size: tuple[int, int], clip: Clip, maps: list[Maps]) -> tuple[int, int]:
