@@ -90,7 +90,9 @@ class Scene:
     working: Tensor
     example: Example  # the working picture, and its region at that size
     relevancy: np.ndarray | None = None  # the map of the ROI's text, (h, w) in [0, 1]
-    matte: np.ndarray | None = None  # (H, W) in [0, 1]: what the delivered alpha is multiplied by
+    matte: np.ndarray | None = (
+        None  # (H, W) in [0, 1], halves: what the delivered alpha is multiplied by
+    )
 
 
 @explain_out_of_memory()
@@ -264,7 +266,8 @@ def with_region(
         keep = torch.cat([_working_map(scene, one) for one in maps], dim=1)
     limit = None if region.limit is None else _working_map(scene, region.limit)
     example = Example(scene.working, limit, _working_map(scene, region.target), keep)
-    return dataclasses.replace(scene, matte=region.matte, example=example), region
+    matte = None if region.matte is None else region.matte.astype(np.float16)
+    return dataclasses.replace(scene, matte=matte, example=example), region
 
 
 def _working_map(scene: Scene, values: np.ndarray) -> Tensor:
