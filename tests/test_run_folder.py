@@ -405,6 +405,7 @@ def kill(*arguments: object, at: str) -> None:
 
 
 @posix
+@pytest.mark.slow
 @pytest.mark.parametrize("at", ["out/relevancy.png", "out/previews/00002.png"])
 def test_what_is_killed_before_its_first_checkpoint_begins_again(cup: Path, at: str) -> None:
     """In the region's stage, and in the first steps."""
