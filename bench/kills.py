@@ -109,9 +109,7 @@ def one(
         return f"ended with {process.returncode} WRONG"
     begun = (output / CHECKPOINT).exists()
     for _ in range(MAX_RUNS if killed else 0):
-        # Killed before a checkpoint, an edit has its region there, which is not to be replaced.
-        anew = ("--overwrite",) if output.exists() and any(output.iterdir()) else ()
-        resume = ("--resume",) if (output / CHECKPOINT).exists() else anew
+        resume = ("--resume",) if (output / CHECKPOINT).exists() else ()
         if start(inputs, (*command, *resume)).wait() == 0:
             break
     else:

@@ -89,6 +89,36 @@ def test_a_full_disk_and_too_little_memory_are_seen_first(
     assert "GB are free: make room" in refused(*command)
 
 
+def test_a_clip_that_is_a_long_strip_is_refused_first(here: Path) -> None:
+    save_frames(Path("strip"), np.stack(list(painted(2, 16, 1100))))
+    line = refused("edit-video", "strip", "golden cup", *QUICK)
+    assert "strip: 1100×16 is too long a strip to edit; cut it into parts" in line
+
+
+def test_room_for_an_inner_fit_is_seen_first(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from text2live_cli import preflight
+
+    pixels = 4 * 64 * 80
+    need = preflight.video_bytes(pixels, ("mov",)) + preflight.fit_bytes(pixels)
+    free = Usage(10**12, 10**12, need - 1)
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: free)
+    assert "GB are free: make room" in refused("edit-video", "clip", "golden cup", *QUICK)
+
+
+@pytest.mark.parametrize("output", ["/proc/no/such", "clip/00000.png", "cup.png/inner"])
+def test_a_folder_that_cannot_be_is_seen_before_an_inner_fit(here: Path, output: str) -> None:
+    refused("edit-video", "clip", "golden cup", *QUICK, "-o", output)
+
+
+def test_weights_of_raft_that_are_missing_are_seen_first(
+    here: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    monkeypatch.setenv("TORCH_HOME", str(here / "torch"))
+    monkeypatch.setenv("TEXT2LIVE_CACHE", str(here / "cache"))
+    assert "cannot fetch RAFT" in refused(*FIT, "--flow", "raft")
+
+
 def test_an_encoder_of_videos_that_is_missing_is_seen_first(
     here: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

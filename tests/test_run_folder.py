@@ -387,6 +387,79 @@ def test_a_fit_that_is_interrupted_while_it_overwrites_goes_on_beside(clip: Path
     assert set(contents("out")) == set(before)
 
 
+# A first run that was killed
+
+
+def kill(*arguments: object, at: str) -> None:
+    """Run a command in a process that gets SIGKILL once it has made the file `at`."""
+    command = [sys.executable, "-m", "text2live_cli", *map(str, arguments), "--quiet"]
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+    assert process.stderr is not None
+    until = time.monotonic() + 120
+    while not Path(at).exists():
+        assert process.poll() is None, process.stderr.read()
+        assert time.monotonic() < until
+        time.sleep(0.005)
+    process.kill()
+    process.communicate(timeout=60)
+
+
+@posix
+@pytest.mark.slow
+@pytest.mark.parametrize("at", ["out/relevancy.png", "out/previews/00002.png"])
+def test_what_is_killed_before_its_first_checkpoint_begins_again(cup: Path, at: str) -> None:
+    """In the region's stage, and in the first steps."""
+    command = ("edit-image", "cup.png", "golden cup", *QUICK[:-2])
+    kill(
+        *command, "--steps", 1000, "--checkpoint-every", 1e6, "--save-every", 1, "-o", "out", at=at
+    )
+    assert not Path("out", CHECKPOINT).exists()
+    passed(edit("-o", "out"))
+    assert {path.name for path in Path("out").iterdir()} == set(EDIT_IMAGE.files)
+    assert "holds a result already" in one_line(edit("-o", "out"))
+
+
+def leave_broken_off(**files: str) -> dict[str, bytes]:
+    """What a run into `out` leaves when it is killed."""
+    with claim_folder(Path("out"), OUTPUTS, []) as claimed:
+        claimed.open(False, False)
+        claimed.begin(Silent())
+        write(Path("out"), claimed, **files)
+        remains = contents("out")
+    for name, data in remains.items():
+        Path("out", name).write_bytes(data)
+    return remains
+
+
+def test_a_run_that_was_killed_early_leaves_nothing_in_the_way(here: Path) -> None:
+    leave_broken_off(b_txt="1", layer__1_png="1")
+    Path("out/notes.txt").write_text("mine")
+    make(overwrite=False, a_txt="2")
+    assert contents("out") == {RECORD: OURS.encode(), "a.txt": b"2", "notes.txt": b"mine"}
+    with pytest.raises(UsageError, match="holds a result already"):
+        make(overwrite=False)
+
+
+def test_the_same_run_refused_after_a_kill_keeps_no_remains(here: Path) -> None:
+    leave_broken_off(b_txt="1", layer__1_png="1")
+    with pytest.raises(RuntimeError), claim_folder(Path("out"), OUTPUTS, []) as claimed:
+        claimed.open(False, False)
+        raise RuntimeError
+    assert contents(".") == {}
+
+
+@pytest.mark.parametrize("kept", [CHECKPOINT, RECORD])
+def test_a_run_that_was_killed_late_is_not_begun_again(here: Path, kept: str) -> None:
+    leave_broken_off(b_txt="1")
+    Path("out", kept).write_text(OURS)
+    before = contents("out")
+    with pytest.raises(UsageError, match="holds a result already"):
+        make(overwrite=False)
+    remains = contents("out")
+    assert remains.items() < before.items()
+    assert set(remains) == {"b.txt", kept}
+
+
 # One run at a time
 
 

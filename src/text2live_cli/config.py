@@ -22,6 +22,8 @@ LAMBDA = "lambda_"
 """Before the name of a term: the name of its weight."""
 MIN_SIZE, MAX_SIZE = 192, 4096
 """Smallest working size: crops of 85 % at 0.8 of the scale must keep the generator's 129 px."""
+MAX_LONG_SIDE = 8192
+"""Of a long strip, at the smallest short side that can be trained on."""
 
 
 NLA_WIDTH, NLA_RESOLUTION = 256, 2000

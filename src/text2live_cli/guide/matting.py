@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import product
 from typing import Any
 
 import cv2
@@ -11,7 +12,7 @@ from numpy.typing import NDArray
 _RADIUS = 0.012  # of the short side: so far from its rim a cut-out is matted
 _EPSILON = 1e-3  # variance of colour under which a window counts as flat
 _CONTRAST = 1.6  # what the filter blurs beyond the picture's own edges
-_ROWS = 256  # at a time, so that memory does not grow with the picture
+_TILE = 512  # pixels a side, at a time, so that memory hardly grows with the picture
 
 Map = NDArray[np.float32]
 
@@ -21,16 +22,18 @@ def matted(mask: Map, picture: NDArray[np.uint8]) -> Map:
 
     Nothing changes further from its rim than twice `_RADIUS`.
     """
-    height, width = mask.shape
-    radius = max(2, round(_RADIUS * min(height, width)))
+    radius = max(2, round(_RADIUS * min(mask.shape)))
     result = np.empty_like(mask)
-    for top in range(0, height, _ROWS):
-        rows = slice(max(top - 2 * radius, 0), top + _ROWS + 2 * radius)
-        part = mask[rows]
-        inner = slice(top - rows.start, top - rows.start + _ROWS)
+    for corner in product(*(range(0, side, _TILE) for side in mask.shape)):
+        around = tuple(slice(max(at - 2 * radius, 0), at + _TILE + 2 * radius) for at in corner)
+        inner = tuple(
+            slice(at - span.start, at - span.start + _TILE)
+            for at, span in zip(corner, around, strict=True)
+        )
+        part = mask[around]
         if part.min() < part.max():
-            part = _guided(part, picture[rows], radius)
-        result[top : top + _ROWS] = part[inner]
+            part = _guided(part, picture[around], radius)
+        result[tuple(slice(at, at + _TILE) for at in corner)] = part[inner]
     return result
 
 

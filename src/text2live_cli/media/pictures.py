@@ -162,7 +162,9 @@ def read_mask(path: Path, size: tuple[int, int]) -> np.ndarray:
     alpha = picture.alpha
     if alpha is not None and np.ptp(alpha) > 0 and not np.ptp(picture.color, axis=(0, 1)).any():
         return to_unit(alpha)
-    return to_unit(picture.color).mean(axis=2)
+    mask = picture.color.mean(axis=2, dtype=np.float32)
+    mask /= np.iinfo(picture.color.dtype).max  # in place, to spare memory
+    return mask
 
 
 def write_picture(

@@ -7,7 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ..atlas.fit.settings import FILE_OPTIONS
+import torch
+
+from ..atlas.fit.inputs import working_size
+from ..atlas.fit.settings import FILE_OPTIONS, FitSettings
 from ..atlas.footage import find_atlas
 from ..atlas.layers import Side
 from ..atlas.render import Layer
@@ -18,6 +21,7 @@ from ..media.clips import Clip
 from ..media.files import sha256_of
 from ..progress import Progress
 from ..runs.folder import CHECKPOINT
+from ..runs.preflight import fit_bytes
 from ..video.result import result_layers
 from .fit import begun_with, default_folder, fit_atlas
 
@@ -80,6 +84,13 @@ class ClipAtlas:
             f"{self.folder.name} was fitted anew meanwhile: this result is of the fit that it began"
             " with, and cannot be laid over those of the new one; edit again with --overwrite",
         )
+
+    def fit_bytes(self, device: torch.device) -> int:
+        """Room that a fit on `device` may still take on the disk."""
+        if self.fitted is not None:
+            return 0
+        height, width = working_size(self.clip, FitSettings(), device)
+        return fit_bytes(self.clip.count * height * width)
 
     def complete(
         self, options: dict[str, Any], hint: str | None, encoder: dict[str, Any], progress: Progress

@@ -26,6 +26,7 @@ from ..atlas.fit.inputs import (
     Material,
     read_material,
     read_words,
+    require_flow,
     working_size,
 )
 from ..atlas.fit.measure import Quality, measure, verdict
@@ -87,7 +88,7 @@ from ..runs.folder import (
 )
 from ..runs.keeping import keeping
 from ..runs.memory import fit_need, require_memory
-from ..runs.preflight import require_file_place, require_room, video_bytes
+from ..runs.preflight import fit_bytes, require_file_place, require_room
 from ..texts import shown_path
 from .self_test import fit_step
 
@@ -217,10 +218,11 @@ def _check_first(
         require_file_place("--export-nla", settings.export_nla)
     require_encoders(())
     count = len(span.numbers)
-    require_room(folder, video_bytes(count * size[0] * size[1], ("webm",)))
+    require_room(folder, fit_bytes(count * size[0] * size[1]))
     if device.type == "cpu":
         instead = "choose fewer with --frames A:B or --every N, or lower --size"
         require_memory(fit_need(count, size), instead)
+    require_flow(settings, folder, progress)
     if settings.foreground is not None:
         read_words(settings, device, Silent())  # told when it is read for the work
 

@@ -17,7 +17,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ..config import MIN_SIZE, EditSettings, resolve_settings
+from ..config import MAX_LONG_SIDE, MIN_SIZE, EditSettings, resolve_settings
 from ..device import (
     IN_DELIVERY,
     Precision,
@@ -68,7 +68,6 @@ from . import session
 from .self_test import edit_step
 
 _MAX_AREA_ASPECT = 4.0  # a longer picture is trained smaller, so that its area stays that of 4:1
-_MAX_LONG_SIDE = 8192
 _TRIED_PIXELS = 2_000_000  # of the source, by which the delivery is timed
 
 
@@ -99,7 +98,9 @@ class Scene:
     working: Tensor
     example: Example  # the working picture, and its region at that size
     relevancy: np.ndarray | None = None  # the map of the ROI's text, (h, w) in [0, 1]
-    matte: np.ndarray | None = None  # (H, W) in [0, 1]: what the delivered alpha is multiplied by
+    matte: np.ndarray | None = (
+        None  # (H, W) in [0, 1], halves: what the delivered alpha is multiplied by
+    )
 
 
 @explain_out_of_memory()
@@ -178,11 +179,13 @@ def edit_image(
         prompts = session.resolve_prompts(
             prompt, roi, screen, also, keep, guide, scene.working, progress
         )
+        mask_hash = None if drawn is None else record.hash_array(drawn)
         scene, region = with_region(scene, guide, prompts, settings, hints, drawn, progress)
+        del drawn  # some bytes for each pixel of the source
         trainer = make_trainer(guide, prompts, scene, settings, device, precision)
         inputs = {
             "input": picture.sha256,
-            "mask": None if drawn is None else record.hash_array(drawn),
+            "mask": mask_hash,
             "box": box,
             "points": list(points) or None,
             "not": list(not_points) or None,
@@ -194,7 +197,7 @@ def edit_image(
             run.begin(progress)
             _write_sight(run.work, scene, region)
         shown_region = describe_region(region) if region else None
-        del region  # some bytes for each pixel of the source
+        del region  # so does this
         prepared = time.monotonic()
         delivery = partial(_delivery_seconds, trainer, scene)
         limit = session.TimeLimit(minutes, begin, delivery) if minutes else None
@@ -271,7 +274,8 @@ def with_region(
         keep = torch.cat([_working_map(scene, one) for one in maps], dim=1)
     limit = None if region.limit is None else _working_map(scene, region.limit)
     example = Example(scene.working, limit, _working_map(scene, region.target), keep)
-    return dataclasses.replace(scene, matte=region.matte, example=example), region
+    matte = None if region.matte is None else region.matte.astype(np.float16)
+    return dataclasses.replace(scene, matte=matte, example=example), region
 
 
 def _working_map(scene: Scene, values: np.ndarray) -> Tensor:
@@ -302,7 +306,7 @@ def _working_size(picture: Picture, short: int, progress: Progress) -> tuple[int
     bounded = max(MIN_SIZE, min(short, int(short * (_MAX_AREA_ASPECT / aspect) ** 0.5)))
     if bounded < short:
         progress.message(f"a panorama: trained at a short side of {bounded} px, not {short}")
-    if bounded * aspect > _MAX_LONG_SIDE:
+    if bounded * aspect > MAX_LONG_SIDE:
         raise UsageError(
             f"{picture.path}: {picture.width}×{picture.height} is too long a strip to edit;"
             " cut it into parts"

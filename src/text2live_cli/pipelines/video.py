@@ -164,7 +164,8 @@ def edit_video(
             clip_atlas.read()
             if clip_atlas.fitted and pointed.given:
                 fitted_frame(clip_atlas.fitted, pointed)
-        require_room(folder, video_bytes(read.count * read.height * read.width, layer_formats))
+        room = video_bytes(read.count * read.height * read.width, layer_formats)
+        require_room(folder, room + (clip_atlas.fit_bytes(device) if clip_atlas else 0))
         below = clip_atlas.layers_of(Path(onto), folder) if clip_atlas and onto else []
         prepare(device)
         precision = choose_precision(settings.precision, device, progress)

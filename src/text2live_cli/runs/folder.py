@@ -2,7 +2,8 @@
 
 One list of outputs per command says what it writes, and so what it protects. A run into a folder
 that holds a result works in another one beside it (`.NAME.partial`), and its files take their
-places by renames when all of them are there. A lock keeps a second run out.
+places by renames when all of them are there. A lock keeps a second run out. What a first run
+leaves that is killed before there is anything to go on with counts as nothing.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..errors import Text2LiveError, UsageError
-from ..media.files import sweep, temporary_beside, write_json_atomic
+from ..media.files import sweep, temporary_beside, write_bytes_atomic, write_json_atomic
 from ..media.outside import RECORD_ERRORS, read_record, refuse_own_inputs
 from ..progress import Progress
 from .lock import LockedError, held
@@ -26,6 +27,8 @@ PREVIEWS = "previews"
 LAYER = "layer"
 _DELIVERY = "delivery.json"
 """In a folder of work: all of the result is there, and how it goes to its place."""
+_BEGUN = ".text2live.begun"
+"""In a folder that held no result: a run writes into it, or was killed there."""
 _COMMANDS = ("edit-image", "edit-video", "fit-atlas")  # as records name them
 _LONGEST_NAME = 200  # bytes of a file name, which end at 255: room for what is added
 
@@ -108,7 +111,7 @@ class RunFolder:
         stopped = (work / CHECKPOINT).is_file()  # a run that was to replace the result
         if resume and not stopped and not (self.folder / CHECKPOINT).exists():
             raise UsageError(f"{self.folder}: no checkpoint to resume; run without --resume")
-        standing = [path.name for path in self.outputs.standing(self.folder)]
+        standing = [] if self._broken_off() else self._names(self.folder)
         standing = [name for name in standing if name not in self.outputs.spare]
         standing += [CHECKPOINT] * stopped
         if standing and not (overwrite or resume):
@@ -126,6 +129,10 @@ class RunFolder:
         Only for a run that does not resume.
         """
         if not self.beside:
+            if self._broken_off():
+                with explained(self.folder):
+                    self._remove_own()
+            write_bytes_atomic(self.folder / _BEGUN, b"")
             return
         with explained(self.folder):
             _clear(self.work, self.outputs)
@@ -171,13 +178,30 @@ class RunFolder:
 
     def discard(self) -> None:
         """Remove what a run that failed wrote, if it is no result and cannot be gone on with."""
-        if not self.fresh or any((self.folder / name).exists() for name in (CHECKPOINT, RECORD)):
-            return
         with contextlib.suppress(OSError):
-            for path in self.outputs.standing(self.folder):
-                if path.name not in self.outputs.spare:
-                    path.unlink()
+            if self._can_go_on():
+                self.end()
+            elif self.fresh:
+                self._remove_own()
+
+    def end(self) -> None:
+        """What stands in the folder stays there."""
+        (self.folder / _BEGUN).unlink(missing_ok=True)
+
+    def _broken_off(self) -> bool:
+        """Whether all that stands in the folder is of a run that was killed early."""
+        return (self.folder / _BEGUN).is_file() and not self._can_go_on()
+
+    def _can_go_on(self) -> bool:
+        return any((self.folder / name).exists() for name in (CHECKPOINT, RECORD))
+
+    def _remove_own(self) -> None:
+        """Remove all outputs but spare files, and the sign that a run began."""
+        for path in self.outputs.standing(self.folder):
+            if path.name not in self.outputs.spare:
+                path.unlink()
         _remove_empty(self.folder / name for name in self.outputs.numbered)
+        self.end()
 
     def _names(self, folder: Path) -> list[str]:
         return [path.relative_to(folder).as_posix() for path in self.outputs.standing(folder)]
@@ -209,6 +233,8 @@ def claim_folder(
         run = RunFolder(folder, folder, outputs)
         try:
             yield run
+            with explained(folder):
+                run.end()
         except BaseException:
             run.discard()
             raise

@@ -20,7 +20,7 @@ _PIXEL = (380.0, 105.0)  # bytes a working pixel: alone, and for each of the gen
 _VIEW_PIXEL = 1960.0  # bytes a pixel of a view
 _VIEW_TOKEN = 216.0  # bytes a token, block and channel of the encoder
 _WEIGHT = 4.0  # bytes a weight of the encoder
-_SOURCE_PIXEL = 16.0  # bytes a pixel of the source: as read, layer, composite and their encoding
+_SOURCE_PIXEL = 18.0  # bytes a pixel of the source: as read, matte, layer, composite, encoding
 _CROPS = (
     60.0  # bytes a pixel of a frame and channel: the atlas crop of a clip is larger than a frame
 )

@@ -28,6 +28,12 @@ def video_bytes(pixels: int, formats: Sequence[str]) -> int:
     return int(_SLACK + pixels * each)
 
 
+def fit_bytes(pixels: int) -> int:
+    """Bytes of the atlases of a clip of `pixels` (of all frames): flow, in halves, and films."""
+    flow = 2 * (2 * 2 + 1)  # there and back: x, y, and where the two agree
+    return video_bytes(pixels, ("webm",)) + flow * pixels
+
+
 def require_room(folder: Path, need: int) -> None:
     """Raise Text2LiveError where the disk of `folder`, which may not exist yet, has less."""
     with contextlib.suppress(OSError):  # a name or a disk of which nothing is known

@@ -114,7 +114,7 @@ def write_record(folder: Path, record: dict[str, Any]) -> None:
 
 def hash_array(values: np.ndarray) -> str:
     """SHA-256 of an array's bytes."""
-    return hashlib.sha256(np.ascontiguousarray(values).tobytes()).hexdigest()
+    return hashlib.sha256(np.ascontiguousarray(values).data).hexdigest()
 
 
 def _describe_device(device: torch.device) -> str:

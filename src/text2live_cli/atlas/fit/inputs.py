@@ -29,6 +29,7 @@ from .foreground import (
     masks_from_motion,
     masks_from_text,
 )
+from .raft import find_weights
 from .settings import FitSettings, Span, fit_hints
 
 if TYPE_CHECKING:
@@ -151,6 +152,15 @@ def _find_foreground(
             relevancy, keys, frames, flow, text, progress, settings.foreground is None
         )
     return masks_from_motion(frames, flow, progress)
+
+
+def require_flow(settings: FitSettings, folder: Path, progress: Progress) -> None:
+    """Fetch RAFT's weights where they are needed: no flow is given, or kept in `folder`.
+
+    Raises Text2LiveError where they cannot be had.
+    """
+    if settings.flow == "raft" and settings.flow_dir is None and not (folder / FLOW).exists():
+        find_weights(progress)
 
 
 def read_words(
