@@ -15,6 +15,7 @@ from swatch_training.painter import paint_scene
 
 from tests.commands import one_line, passed, run
 from text2live_cli.config import DatasetSettings
+from text2live_cli.engine import losses
 from text2live_cli.engine.internal_dataset import Example, InternalDataset
 from text2live_cli.engine.losses import form_loss
 from text2live_cli.errors import Text2LiveError, UsageError
@@ -271,6 +272,12 @@ def test_form_is_lost_where_shading_is_and_not_where_detail_is_added() -> None:
     assert float(form_loss(shading, recoloured)) < 0.01
     pattern = 0.3 * torch.rand(1, 1, 60, 80, generator=torch.Generator().manual_seed(9))
     assert float(form_loss(shading, shading + pattern)) < 0.02
+
+
+def test_form_looks_through_square_windows() -> None:
+    x = torch.rand(1, 1, 20, 31, generator=torch.Generator().manual_seed(0))
+    square = torch.nn.functional.avg_pool2d(x, 5, 1, 2, count_include_pad=False)
+    torch.testing.assert_close(losses._window_mean(x, 5), square)
 
 
 # The commands

@@ -55,6 +55,7 @@ from text2live_cli.guide.swatch.model import (
     dense_map,
     encode_rows,
     encode_tokens,
+    load_folded,
     load_swatch,
     normalise,
 )
@@ -501,6 +502,13 @@ class TestWeights:
         tokens = encode_tokens(model, pictures)
         torch.testing.assert_close(tokens[:, 0], model.encode_image(normalise(pictures)))
         assert encode_tokens(model, torch.rand(1, 3, 96, 160)).shape == (1, 61, 128)
+
+    def test_with_its_norms_folded_it_sees_the_same(self, swatch):
+        folded, pictures = load_folded()[0], torch.rand(2, 3, 96, 160)
+        assert not any(isinstance(layer, torch.nn.BatchNorm2d) for layer in folded.modules())
+        assert not any(p.requires_grad for p in folded.parameters())
+        seen, expected = (encode_tokens(model, pictures) for model in (folded, swatch[0]))
+        torch.testing.assert_close(seen, expected, rtol=1e-4, atol=1e-4)
 
     def test_tells_a_repaint_from_the_original(self, swatch):
         looks = ("red", "golden", "chocolate", "snowy", "zebra")

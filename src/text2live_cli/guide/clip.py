@@ -72,6 +72,8 @@ class ClipGuide:
         if (self.device, self.dtype) == (device, dtype):
             return self
         rounded = self.dtype != torch.float32
+        if device.type == "mps":  # few of its kernels know another order in memory
+            self.model.to(memory_format=torch.contiguous_format)
         self.model.to(device=device, dtype=dtype)
         if rounded and dtype == torch.float32 and self._reload is not None:
             self.model.load_state_dict(self._reload())
@@ -208,9 +210,9 @@ def load_guide(name: str, file: Path | None, progress: Progress) -> ClipGuide:
     that cannot be had or do not fit.
     """
     if name == weights.SWATCH:
-        from .swatch.model import WEIGHTS, load_swatch
+        from .swatch.model import WEIGHTS, load_folded
 
-        model, tokenizer, metadata = load_swatch()
+        model, tokenizer, metadata = load_folded()
         swatch_hash = hashlib.sha256(WEIGHTS.read_bytes()).hexdigest()
         return ClipGuide(
             model,
@@ -218,7 +220,7 @@ def load_guide(name: str, file: Path | None, progress: Progress) -> ClipGuide:
             name,
             swatch_hash,
             metadata["relevancy"],
-            lambda: load_swatch()[0].state_dict(),
+            lambda: load_folded()[0].state_dict(),
         )
     import open_clip
 
