@@ -31,7 +31,7 @@ from .device import (
     prepare,
 )
 from .errors import UsageError
-from .image_region import describe_region, write_region
+from .image_region import write_region
 from .keeping import keeping
 from .memory import clip_need, require_memory
 from .preflight import require_room, video_bytes
@@ -42,7 +42,7 @@ from .self_test import edit_step
 from .texts import check_texts, require_text, shown_path
 from .video import Clip, open_clip
 from .video_atlas import ClipAtlas
-from .video_region import Shown, find_atlas_region, fitted_frame, read_pointed
+from .video_region import FrameRegion, find_atlas_region, fitted_frame, read_frame_hints
 from .video_result import (
     LAYER_FORMATS,
     AtlasEdit,
@@ -140,7 +140,7 @@ def edit_video(
     _check_folder(folder, source)
     require_encoders(layer_formats)
     read = open_clip(source)
-    pointed = read_pointed(read, mask, box, points, not_points)
+    pointed = read_frame_hints(read, mask, box, points, not_points)
     if pointed.given and baseline == "frames":
         raise UsageError("--box, --point, --mask: the baseline frames has no atlas to carry it to")
     may_resume = resume and not overwrite and not (folder / CHECKPOINT).exists()
@@ -172,7 +172,7 @@ def edit_video(
         prompts = edit_run.resolve_prompts(prompt, roi, screen, also, keep, guide, middle, progress)
         fit = {"masks": masks, "foreground": foreground}
         scene: AtlasScene | FramesScene
-        shown: Shown | None = None
+        shown: FrameRegion | None = None
         told = list(read.notes)
         if clip_atlas is None:
             _tell_not_needed({"atlas-dir": atlas_dir, **fit}, progress)
@@ -240,7 +240,8 @@ def edit_video(
         made = record.make_record(
             "edit-video", facts, trainer, guide, prompts, folder, timings, _unchanged(edit), job
         )
-        made["region"] = describe_region(shown.region) if shown else None
+        made["region"] = shown.record if shown else None
+        made["keep_regions"] = shown.keep if shown else None
         made["onto"] = os.path.relpath(onto, folder) if onto else None
         if clip_atlas and isinstance(edit, AtlasEdit):
             made["layer"] = {

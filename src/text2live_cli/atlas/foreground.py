@@ -16,7 +16,7 @@ from ..grabcut import Mask, closed, dilated, eroded, grab, odd, opened
 from ..hints import Hints
 from ..media import read_picture, to_unit
 from ..progress import Progress
-from ..region import cut_out_hints
+from ..region import cut_out_hints, text_labels
 from ..video import open_clip
 from .cutout import Frames, carried, colour_models, cut_out, objects, steadied
 from .flow import Flow
@@ -357,9 +357,7 @@ def masks_from_text(
         return Foreground(steadied(numbers > 0, flow), "motion", (note,))
     found = {}
     for t, relevant in zip(key_frames, relevancy, strict=True):
-        labels = np.where(relevant > _RELEVANT, cv2.GC_PR_FGD, cv2.GC_PR_BGD).astype(np.uint8)
-        labels[~dilated(relevant > _RELEVANT, odd(0.1 * min(relevant.shape)))] = cv2.GC_BGD
-        mask = opened(grab(frames[t], labels))
+        mask = opened(grab(frames[t], text_labels(relevant)))
         if mask.mean() > _LEAST_AREA:
             found[t] = mask
     if not found and or_motion:
