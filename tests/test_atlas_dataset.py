@@ -510,6 +510,29 @@ def test_the_layer_is_where_the_atlas_is(painted: Painted, side: Side, scale: fl
     assert error < (1 if scale == 1 else 0.6 * beside)
 
 
+def test_a_region_holds_the_layer_of_the_atlas(painted: Painted) -> None:
+    working = WorkingAtlas.of(painted.pictures["background"], 1.0)
+    half = torch.zeros_like(working.color[:, :1])
+    half[..., : half.shape[3] // 2] = 1
+    faint = nn.Sequential(Copy(), _Faint())
+    layers = {
+        name: atlas_layer(faint, working, working, 0.02, 0.3, **maps).rgba[..., 3]
+        for name, maps in {"free": {}, "limit": {"limit": half}, "cut": {"outside": half}}.items()
+    }
+    there = half[0, 0].numpy() > 0
+    assert (layers["free"] > 0).all()
+    assert np.array_equal(layers["limit"] > 0, there)
+    assert np.array_equal(layers["cut"] > 0, ~there)
+    assert np.array_equal(layers["cut"][~there], layers["free"][~there])
+
+
+class _Faint(nn.Module):
+    """A layer with a fifth of its alpha."""
+
+    def forward(self, rgba: Tensor) -> Tensor:
+        return rgba * torch.tensor([1, 1, 1, 0.2]).view(1, 4, 1, 1)
+
+
 def test_the_baseline_of_frames_draws_from_all_of_them(painted: Painted) -> None:
     plain = DatasetSettings(jitter_p=0, flip_p=0, min_scale=1, max_scale=1, min_crop=1)
     dataset = FramesDataset(painted.frames, plain, augment=True)

@@ -9,6 +9,7 @@ import cv2
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from swatch_training.painter import paint_scene
@@ -16,6 +17,7 @@ from swatch_training.painter import paint_scene
 from tests.commands import one_line, passed, run
 from text2live_cli.config import DatasetSettings
 from text2live_cli.engine import losses
+from text2live_cli.engine.delivery import snap_alpha
 from text2live_cli.engine.internal_dataset import Example, InternalDataset
 from text2live_cli.engine.losses import form_loss
 from text2live_cli.errors import Text2LiveError, UsageError
@@ -28,8 +30,13 @@ from text2live_cli.guide.hints import (
     parse_hints,
 )
 from text2live_cli.guide.picture_region import dimmed, resolve_region
-from text2live_cli.guide.region import region_from_hints, region_from_mask, region_from_text
-from text2live_cli.guide.relevancy import averaged_relevancy, make_query
+from text2live_cli.guide.region import (
+    region_from_hints,
+    region_from_mask,
+    region_from_text,
+    with_outside,
+)
+from text2live_cli.guide.relevancy import averaged_relevancy, make_query, relevancy_map
 from text2live_cli.media.pictures import read_picture, write_picture
 from text2live_cli.pipelines.region import find_region
 from text2live_cli.progress import Silent
@@ -134,13 +141,42 @@ def test_an_unsure_cut_out_is_blended_with_the_map(monkeypatch: pytest.MonkeyPat
     np.testing.assert_allclose(shown.target, 0.25 * mask + 0.75 * coarse, atol=1e-6)
 
 
+def test_outside_of_a_text_s_region_faint_alpha_is_cut_and_clear_alpha_is_not() -> None:
+    picture, mask = disc_picture()
+    found = region_from_text(picture, blurred(mask) / blurred(mask).max())
+    sure = with_outside(found, picture)
+    assert found.outside is None and sure.outside is not None and sure.matte is None
+    away = cv2.distanceTransform((~mask).astype(np.uint8), cv2.DIST_L2, 5)
+    np.testing.assert_allclose(sure.outside[away > 10], sure.certainty, atol=1e-6)
+    assert sure.outside[blurred(~mask, 3) == 0].max() == 0
+    hold = sure.hold.at(np.s_[40:80])
+    assert hold.matte is None and np.array_equal(hold.outside, sure.outside[40:80])
+    outside = torch.from_numpy(sure.outside)
+    for alpha, is_kept in ((0.2, False), (0.5, True)):
+        layer = snap_alpha(torch.full(SIZE, alpha), 0.06, 0.3, outside).numpy()
+        plain = float(snap_alpha(torch.tensor(alpha), 0.06))
+        assert (layer[away > 10] > 0.2).all() if is_kept else (layer[away > 10] == 0).all()
+        np.testing.assert_allclose(layer[blurred(~mask, 3) == 0], plain, atol=1e-6)
+    assert float(snap_alpha(torch.tensor(0.94), 0.06, 0.3, torch.tensor(1.0))) == pytest.approx(1)
+
+
+def test_a_plain_map_and_a_region_with_a_limit_have_nothing_outside() -> None:
+    picture, mask = disc_picture()
+    for one in (
+        region_from_text(picture, blurred(mask) * 0.01),
+        region_from_hints(picture, parse_hints(SIZE, "110,30,120,120"), None),
+    ):
+        assert with_outside(one, picture).outside is None
+
+
 @pytest.mark.parametrize("fill", [0.0, 1.0])
 def test_an_empty_or_full_cut_out_leaves_the_map_and_says_so(fill: float) -> None:
     picture, mask = disc_picture()
     coarse = blurred(mask) * 0.01 + fill * 0.9
     shown = region_from_text(picture, coarse)
     np.testing.assert_allclose(shown.target, coarse, atol=1e-6)
-    assert shown.certainty == 0 and "--box or --point" in shown.notes[0]
+    assert shown.certainty == 0 and "its rough map serves" in shown.notes[0]
+    assert shown.matte is None
 
 
 def test_a_box_holds_its_object_and_little_around_it() -> None:
@@ -305,6 +341,7 @@ def test_region_shows_what_it_finds_and_a_point_puts_it_right(
     told = passed(run("region", "two.png", "red cup", "--clip", "swatch", "--json"))
     record = json.loads(told.stdout)
     assert record["origin"] == "text" and not record["limited"]
+    assert record["text"] == "cup" and record["score"] > 0.5 > record["score_beside"]
     wrong = read_picture(Path("mask.png")).color[..., 0] > 127
     assert wrong[red].mean() > 0.7, "the text finds the cup that is not meant"
     point = ("--point", middle(blue), "-o", "b/region.png")
@@ -337,6 +374,8 @@ def test_a_point_edits_the_one_cup_that_is_meant(
     assert not change["point"][red].any()
     record = json.loads(Path("point/run.json").read_text("utf-8"))
     assert record["region"]["origin"] == "1 point" and record["region"]["limited"]
+    record = json.loads(Path("text/run.json").read_text("utf-8"))
+    assert record["region"]["text"] == "red cup" and record["region"]["score"] > 0.5
     assert {"region.png", "mask.png", "relevancy.png"} <= {p.name for p in Path("point").iterdir()}
 
 
@@ -386,7 +425,25 @@ def test_paper_looks_for_the_region_in_every_example(cups: tuple[np.ndarray, np.
     passed(run("edit-image", "two.png", "golden cup", *options, "-o", "out"))
     record = json.loads(Path("out/run.json").read_text("utf-8"))
     assert record["region"] is None and record["settings"]["region"] == "paper"
-    assert not Path("out/mask.png").exists() and Path("out/relevancy.png").exists()
+    assert not Path("out/mask.png").exists()
+    # relevancy.png is what the examples are looked at with: a single look, squeezed to a square
+    guide = load_guide("swatch", None, Silent())
+    picture = torch.from_numpy(read_picture(Path("two.png")).color).permute(2, 0, 1)[None] / 255
+    working = F.interpolate(picture, (192, 269), mode="bilinear", antialias=True)
+    look = relevancy_map(guide, working, [make_query(guide, record["prompts"]["roi"])])
+    true = F.interpolate(look, SIZE, mode="bilinear")[0, 0].numpy()
+    written = read_picture(Path("out/relevancy.png")).color[..., 0] / 255
+    assert np.abs(written - true).mean() < 0.01
+
+
+def test_that_a_thing_that_must_stay_is_not_sure_is_said_and_recorded(
+    cups: tuple[np.ndarray, np.ndarray], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(region, "_UNSURE", 1.01)
+    options = ("--clip", "swatch", "--preset", "draft", "--steps", 1, "--keep", "table")
+    result = passed(run("edit-image", "two.png", "golden cup", *options, "-o", "out"))
+    (note,) = json.loads(Path("out/run.json").read_text("utf-8"))["keep_regions"]["table"]["notes"]
+    assert f'--keep "table": {note}' in " ".join(result.stderr.split())
 
 
 def test_a_word_that_is_not_known_does_not_hinder_a_box(

@@ -134,6 +134,7 @@ class EditSettings:
     steps: int = 1000
     seed: int = 0
     alpha_cut: float = 2 / 255  # a delivered alpha under this is 0, over 1 − this it is 1
+    outside_cut: float = 0.3  # the former, where it is sure that a text's region is not
     weights: LossWeights = LossWeights()
     text_distance: str = "spherical"  # paper: cosine
     internal_dataset: bool = True
@@ -152,7 +153,9 @@ class EditSettings:
         require_whole("--views", self.views, 1, MAX_VIEWS)
         require_whole("--seed", self.seed, 0, MAX_SEED)
         require_whole("channels", self.channels, 1, MAX_SIZE)
-        _require(0 <= self.alpha_cut < 0.5, f"alpha_cut {self.alpha_cut}: must be from 0 to 0.5")
+        for name in ("alpha_cut", "outside_cut"):
+            value = getattr(self, name)
+            _require(0 <= value < 0.5, f"{name} {value}: must be from 0 to 0.5")
         for field in dataclasses.fields(self.weights):
             value = getattr(self.weights, field.name)
             flag = "--lambda-" + field.name.replace("_", "-")

@@ -175,8 +175,8 @@ _SHARED = (
 )
 
 
-def _version(asked: bool) -> None:
-    if asked:
+def _version(wish: bool) -> None:
+    if wish:
         from .. import __version__
 
         print_result(f"text2live {__version__}")
@@ -294,7 +294,7 @@ def region_command(
         require_text("TEXT", text)
         from ..pipelines.region import show_region
 
-        shown = show_region(
+        files = show_region(
             source,
             text,
             output,
@@ -309,8 +309,8 @@ def region_command(
             progress=progress,
         )
         if as_json:
-            _print_json(shown.record)
-        progress.message(f"{output}: the region; {shown.mask}: to be painted over, for --mask")
+            _print_json(files.record)
+        progress.message(f"{output}: the region; {files.mask}: to be painted over, for --mask")
 
 
 @app.command("edit-video")
@@ -416,14 +416,14 @@ def edit_video_command(
         _tell_interrupted(result, progress)
 
 
-def _edit_options(given: dict[str, Any]) -> dict[str, Any]:
-    """The options that both edits share, as the engine calls them; `given` by their names here."""
-    options = {name: given[name] for name in _SHARED}
-    options.update(also=given["also"] or (), keep=given["keep"] or ())
+def _edit_options(arguments: dict[str, Any]) -> dict[str, Any]:
+    """The options that both edits share, as the engine calls them; `arguments` by names here."""
+    options = {name: arguments[name] for name in _SHARED}
+    options.update(also=arguments["also"] or (), keep=arguments["keep"] or ())
     for term in ("screen", "structure", "sparsity", "bootstrap"):
-        if given[f"no_{term}"]:
+        if arguments[f"no_{term}"]:
             options[f"lambda_{term}"] = 0.0
-    options["internal_dataset"] = False if given["no_internal_dataset"] else None
+    options["internal_dataset"] = False if arguments["no_internal_dataset"] else None
     return options
 
 
@@ -650,8 +650,8 @@ def weights_fetch(
     with _reporting(quiet, debug) as progress:
         from ..guide.weights import fetch
 
-        found = fetch(name, progress, force)
-        progress.message(f"{found.path} (sha256 {found.sha256})")
+        weights = fetch(name, progress, force)
+        progress.message(f"{weights.path} (sha256 {weights.sha256})")
 
 
 @weights_app.command("path")
@@ -666,10 +666,10 @@ def weights_path(
         if name is None:
             print_result(visible(str(cache_folder())))
             return
-        found = cached(name)
-        if found is None:
+        weights = cached(name)
+        if weights is None:
             raise Text2LiveError(f"{name} is not here yet: text2live weights fetch {name}")
-        print_result(visible(str(found.path)))
+        print_result(visible(str(weights.path)))
 
 
 @weights_app.command("verify")
@@ -701,22 +701,22 @@ def _reporting(quiet: bool, debug: bool, as_json: bool = False) -> Iterator[Cons
         except typer.Exit:
             raise
         except KeyboardInterrupt as interrupt:
-            stopped = interrupt if isinstance(interrupt, Stopped) else Stopped()
-            progress.error("; ".join(text for text in ("stopped", stopped.kept) if text))
-            raise typer.Exit(stopped.exit_code) from None
+            end = interrupt if isinstance(interrupt, Stopped) else Stopped()
+            progress.error("; ".join(text for text in ("stopped", end.kept) if text))
+            raise typer.Exit(end.exit_code) from None
         except Exception as error:
             if debug:
                 raise
-            known = as_known(error)
-            line = " ".join(str(known).split())
-            if isinstance(known, UnexpectedError):
+            failure = as_known(error)
+            line = " ".join(str(failure).split())
+            if isinstance(failure, UnexpectedError):
                 at = f" in “{progress.stage_name}”" if progress.stage_name else ""
                 line = f"a fault of text2live{at}: {line} (--debug shows where)"
             progress.error(line)
             if as_json:
                 cause = error.__cause__ if isinstance(error, UnexpectedError) else error
                 _print_error(line, type(cause).__name__)
-            raise typer.Exit(known.exit_code) from error
+            raise typer.Exit(failure.exit_code) from error
 
 
 def _print_error(line: str, kind: str) -> None:

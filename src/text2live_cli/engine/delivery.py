@@ -80,12 +80,18 @@ def _joined(parts: Iterable[tuple[slice, EditLayer]]) -> EditLayer:
     return EditLayer(*(torch.cat(planes, dim=2) for planes in zip(*layers, strict=True)))
 
 
-def snap_alpha(alpha: Tensor, cut: float) -> Tensor:
+def snap_alpha(
+    alpha: Tensor, cut: float, outside_cut: float = 0.0, outside: Tensor | None = None
+) -> Tensor:
     """Stretch the alpha so that what is under `cut` becomes 0 and what is over 1 − `cut` 1.
 
-    A sigmoid reaches neither, and only where the alpha is 0 is the source left as it is.
+    A sigmoid reaches neither, and only where the alpha is 0 is the source left as it is. Where
+    `outside`, in [0, 1], the lower of the two rises to `outside_cut`.
     """
-    return ((alpha - cut) / (1 - 2 * cut)).clamp(0, 1)
+    if outside is None:
+        return ((alpha - cut) / (1 - 2 * cut)).clamp(0, 1)
+    low = cut + max(outside_cut - cut, 0.0) * outside
+    return ((alpha - low) / (1 - cut - low)).clamp(0, 1)
 
 
 class _Guided:

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -25,10 +24,14 @@ from .grabcut import outline
 from .hints import Hints
 from .matting import Map
 from .region import (
+    ADVICE,
     Region,
+    TextMap,
+    TextScore,
     region_from_hints,
     region_from_mask,
     region_from_text,
+    score_by,
     small_copy,
 )
 from .relevancy import averaged_relevancy, make_query
@@ -37,28 +40,40 @@ _DIM = 0.3  # of the brightness that is left outside of the region
 _OUTLINE = (255, 220, 0)
 
 
-def describe_region(region: Region) -> dict[str, Any]:
-    """What a record says of a region."""
+def describe_region(*regions: Region) -> dict[str, Any]:
+    """What a record says of a region, or of the same in several frames: means of its figures."""
+    first = regions[0]
+    scores = [region.score for region in regions if region.score is not None]
     return {
-        "origin": region.origin,
-        "certainty": round(region.certainty, 4),
-        "share": round(region.share, 4),
-        "limited": region.limit is not None,
-        "notes": list(region.notes),
+        "origin": first.origin,
+        "text": scores[0].text if scores else None,
+        "score": _mean([score.inside for score in scores]),
+        "score_beside": _mean([score.beside for score in scores]),
+        "certainty": _mean([region.certainty for region in regions]),
+        "share": _mean([region.share for region in regions]),
+        "limited": first.limit is not None,
+        "notes": list(dict.fromkeys(note for region in regions for note in region.notes)),
     }
+
+
+def _mean(values: Sequence[float | None]) -> float | None:
+    """Of those that are known, to four digits; None where none is."""
+    known = [value for value in values if value is not None]
+    return round(float(np.mean(known)), 4) if known else None
 
 
 def resolve_region(
     picture: NDArray[np.uint8],
-    relevancy: Map | None,
+    where: TextMap | None,
     hints: Hints,
     mask: Map | None,
     progress: Progress,
 ) -> Region:
     """The region in `picture` (H, W, 3), by all that is known of it; tells where it is.
 
-    `relevancy` (h, w) is the text's map, `mask` (H, W) what the user drew.
+    `where` the text is found is known from its map; `mask` (H, W) is what the user drew.
     """
+    relevancy = None if where is None else where.values
     region = None
     if hints.given:
         region = region_from_hints(picture, hints, relevancy)
@@ -70,37 +85,62 @@ def resolve_region(
     if region.target.max() < 0.5 / 255:
         change = "--mask is black there" if mask is not None else "say where, with --box or --point"
         raise Text2LiveError(f"the region of the edit is empty: {change}")
+    if where is not None:
+        region = region._replace(score=score_by(where, region.target))
     for note in region.notes:
-        progress.message(note)
+        progress.message(f"{note}; {ADVICE}")
     progress.message(
         f"region from {region.origin}: {region.share:.0%} of the picture,"
-        f" certainty {region.certainty:.2f}{_standing_out(relevancy, region)}"
+        f" certainty {region.certainty:.2f}{_score_words(region.score)}"
     )
     return region
 
 
-def _standing_out(relevancy: Map | None, region: Region) -> str:
+def _score_words(score: TextScore | None) -> str:
     """How much more relevant to the text the region is than what is beside it, in words."""
-    if relevancy is None:
+    if score is None or score.inside is None or score.beside is None:
         return ""
-    size = relevancy.shape[1], relevancy.shape[0]
-    inside = cv2.resize(region.target, size, interpolation=cv2.INTER_AREA) > 0.5
-    if inside.all() or not inside.any():
-        return ""
-    there, beside = relevancy[inside].mean(), relevancy[~inside].mean()
-    return f"; the text's map is {there:.2f} in it, {beside:.2f} beside it"
+    return f'; the map of "{score.text}" is {score.inside:.2f} in it, {score.beside:.2f} beside it'
 
 
-def text_map(guide: ClipGuide, picture: NDArray[np.uint8], text: str) -> Map:
-    """The averaged relevancy of a small copy of `picture` (H, W, 3) to `text`: (h, w) in [0, 1]."""
+def text_map(guide: ClipGuide, picture: NDArray[np.uint8], text: str) -> TextMap:
+    """The averaged relevancy of a small copy of `picture` (H, W, 3) to `text`."""
     small = torch.from_numpy(small_copy(picture)).to(guide.device)
-    shown = small.permute(2, 0, 1)[None].float() / 255
-    return averaged_relevancy(guide, shown, [make_query(guide, text)])[0].float().cpu().numpy()
+    batch = small.permute(2, 0, 1)[None].float() / 255
+    (values,) = averaged_relevancy(guide, batch, [make_query(guide, text)])
+    return TextMap(text, values.float().cpu().numpy())
 
 
-def keep_maps(guide: ClipGuide, picture: NDArray[np.uint8], texts: Sequence[str]) -> list[Map]:
-    """Where in `picture` (H, W, 3) the things are that must stay: a map (H, W) for each text."""
-    return [region_from_text(picture, text_map(guide, picture, text)).target for text in texts]
+def text_region(guide: ClipGuide, picture: NDArray[np.uint8], text: str) -> Region:
+    """The region in `picture` (H, W, 3) of what `text` names, with its score."""
+    where = text_map(guide, picture, text)
+    region = region_from_text(picture, where.values)
+    return region._replace(score=score_by(where, region.target))
+
+
+class Keep(NamedTuple):
+    """The things that must stay, in a picture or in frames of a clip."""
+
+    maps: list[list[Map]]
+    """Where they are: for each frame a map (H, W) in [0, 1] for each text."""
+    record: dict[str, Any]
+    """What a record says of them, by their texts."""
+
+
+def find_keep(
+    guide: ClipGuide,
+    frames: Sequence[NDArray[np.uint8]],
+    texts: Sequence[str],
+    progress: Progress,
+) -> Keep:
+    """Where in the frames (H, W, 3) the things are that must stay; says which are not sure."""
+    regions = [[text_region(guide, frame, text) for text in texts] for frame in frames]
+    records = [describe_region(*of_text) for of_text in zip(*regions, strict=True)]
+    for text, record in zip(texts, records, strict=True):
+        for note in record["notes"]:
+            progress.message(f'--keep "{text}": {note}')
+    maps = [[region.target for region in of_frame] for of_frame in regions]
+    return Keep(maps, dict(zip(texts, records, strict=True)))
 
 
 def seen_colors(picture: Picture) -> NDArray[np.uint8]:
@@ -110,26 +150,29 @@ def seen_colors(picture: Picture) -> NDArray[np.uint8]:
         color = (color >> 8).astype(np.uint8)
     if picture.alpha is None:
         return color
-    seen = np.empty(color.shape, np.uint8)
+    result = np.empty(color.shape, np.uint8)
     for rows in strips(picture.alpha.shape):
         opacity = to_unit(picture.alpha[rows])[..., None]
-        seen[rows] = to_uint(1 + (to_unit(color[rows]) - 1) * opacity, 255)
-    return seen
+        result[rows] = to_uint(1 + (to_unit(color[rows]) - 1) * opacity, 255)
+    return result
 
 
-def write_region(shown: Path, mask: Path, picture: NDArray[np.uint8], region: Region) -> None:
-    """Write `shown`, the picture dimmed outside of the region, and `mask`, its target."""
-    drawn = region.target if region.matte is None else region.matte
-    write_picture(shown, dimmed(picture, drawn))
-    write_picture(mask, to_uint(drawn, 255))
+def write_region(view: Path, mask: Path, picture: NDArray[np.uint8], region: Region) -> None:
+    """Write `view`, the picture dimmed outside of the region, and `mask`, what is edited.
+
+    That is the matte of a region with a limit, and else its target.
+    """
+    extent = region.target if region.matte is None else region.matte
+    write_picture(view, dimmed(picture, extent))
+    write_picture(mask, to_uint(extent, 255))
 
 
 def dimmed(picture: NDArray[np.uint8], target: Map) -> NDArray[np.uint8]:
     """`picture` (H, W, 3), dark outside of a region's target (H, W), with its outline."""
-    shown = np.empty_like(picture)
+    result = np.empty_like(picture)
     for rows in strips(target.shape):
         light = _DIM + (1 - _DIM) * target[rows, :, None]
-        shown[rows] = np.rint(picture[rows] * light)
+        result[rows] = np.rint(picture[rows] * light)
     width = max(1, round(min(target.shape) / 300))
-    shown[outline(target > 0.5, width)] = _OUTLINE
-    return shown
+    result[outline(target > 0.5, width)] = _OUTLINE
+    return result

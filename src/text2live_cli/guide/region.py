@@ -7,7 +7,7 @@ points the object is cut out around them; a mask is taken as it is. How, and why
 from __future__ import annotations
 
 import math
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import cv2
 import numpy as np
@@ -35,13 +35,45 @@ _MOST = 0.85  # of the picture: a cut-out of more has found nothing
 _LEAST = 0.001
 _FLAT = 2.0  # levels of 255: a picture that varies less has one colour
 _UNSURE = 0.6  # certainty under which a text's region is worth a look
-_ADVICE = "--box or --point can say where it is"
+ADVICE = "--box or --point can say where it is"
 _SMALL_BOX = 20  # pixels of a box's smaller side, at the size of the cut-out
 _AROUND = 0.5  # of a box's sides: what is looked at around it
 _INSETS = (0.0, 0.06, 0.12)  # of a box's sides, to see how sure its cut-out is
 _DISC = 0.025  # of the short side: around a point, its radius
 _GROWTH = 0.02  # of the short side: so far may an edit pass the region that it was shown
 _SPECK, _HOLE = 5 / _SHORT, 9 / _SHORT  # of the short side: what is cleaned away, and filled
+
+
+class TextMap(NamedTuple):
+    """Where a text is relevant in a picture."""
+
+    text: str
+    values: Map
+    """(h, w) in [0, 1], of any size."""
+
+
+class TextScore(NamedTuple):
+    """How relevant a region is to a text: means of its map."""
+
+    text: str
+    inside: float | None
+    """In [0, 1]; None where nothing of the map is inside."""
+    beside: float | None
+
+
+class Hold(NamedTuple):
+    """What a delivered alpha is held by, of a region."""
+
+    matte: Map | None = None
+    outside: Map | None = None
+
+    def at(self, index: Any) -> Hold:
+        """That part of it, as NumPy indexes."""
+        return Hold(*(None if values is None else values[index] for values in self))
+
+
+FREE = Hold()
+"""By nothing."""
 
 
 class Region(NamedTuple):
@@ -58,7 +90,17 @@ class Region(NamedTuple):
     certainty: float
     """In [0, 1]: how little the cut-out changes when its thresholds move."""
     notes: tuple[str, ...] = ()
-    """What the user should be told."""
+    """What the user should know of it."""
+    outside: Map | None = None
+    """In [0, 1]: how sure it is that a place is not the region's, where there is no limit: faint
+    alpha is not delivered there."""
+    score: TextScore | None = None
+    """What the text's map says of it, where there is one."""
+
+    @property
+    def hold(self) -> Hold:
+        """What the delivered alpha is held by."""
+        return Hold(self.matte, self.outside)
 
     @property
     def share(self) -> float:
@@ -87,12 +129,24 @@ def region_from_text(picture: NDArray[np.uint8], relevancy: Map) -> Region:
         certainty = 0.0
         everywhere = (coarse > _PERHAPS).mean() > 0.5
         what = "fits nearly all of the picture" if everywhere else "stands out nowhere in it"
-        notes = (f"the text {what}: its rough map serves as the region; {_ADVICE}",)
+        notes = (f"the text {what}: its rough map serves as the region",)
     elif certainty < _UNSURE:
-        notes = (f"not sure of the region: {_ADVICE}",)
+        notes = ("not sure of the region",)
     blend = certainty * mask + (1 - certainty) * coarse
     size = picture.shape[0], picture.shape[1]
     return Region(_resized(blend, size), None, None, "text", certainty, notes)
+
+
+def with_outside(region: Region, picture: NDArray[np.uint8]) -> Region:
+    """A text's region in `picture` (H, W, 3), with what is surely outside of it.
+
+    By the cut-out's matte and certainty; where the text's plain map serves, nothing is sure. A
+    region with a limit stays as it is.
+    """
+    if region.limit is not None or not region.certainty:
+        return region
+    matte = matted((region.target > 0.5).astype(np.float32), picture)
+    return region._replace(outside=region.certainty * (1 - matte))
 
 
 def region_from_hints(picture: NDArray[np.uint8], hints: Hints, relevancy: Map | None) -> Region:
@@ -142,38 +196,48 @@ def _seen_in(window: tuple[slice, slice], hints: Hints, size: tuple[int, int]) -
     tall, wide = (rows.stop - rows.start) / size[0], (columns.stop - columns.start) / size[1]
     top, left = rows.start / size[0], columns.start / size[1]
 
-    def moved(points: tuple[Point, ...]) -> tuple[Point, ...]:
-        placed = [Point((p.x - left) / wide, (p.y - top) / tall) for p in points]
-        return tuple(p for p in placed if 0 <= p.x <= 1 and 0 <= p.y <= 1)
+    def move(points: tuple[Point, ...]) -> tuple[Point, ...]:
+        places = [Point((p.x - left) / wide, (p.y - top) / tall) for p in points]
+        return tuple(p for p in places if 0 <= p.x <= 1 and 0 <= p.y <= 1)
 
     box = hints.box
     if box is not None:
         place = (box.x - left) / wide, (box.y - top) / tall
         box = Box(*place, box.width / wide, box.height / tall)
-    return Hints(box, moved(hints.points), moved(hints.not_points))
+    return Hints(box, move(hints.points), move(hints.not_points))
 
 
-def region_from_mask(mask: Map, shown: Region | None = None) -> Region:
-    """The region that a mask (H, W) in [0, 1] draws; with a `shown` one, which is changed, what
+def region_from_mask(mask: Map, other: Region | None = None) -> Region:
+    """The region that a mask (H, W) in [0, 1] draws; with an `other` one, which is changed, what
     both have.
     """
-    if shown is None:
+    if other is None:
         return Region(mask, mask, mask, "mask", 1.0)
-    assert shown.limit is not None and shown.matte is not None, "it comes from hints"
-    for values in (shown.target, shown.limit, shown.matte):
+    assert other.limit is not None and other.matte is not None, "it comes from hints"
+    for values in (other.target, other.limit, other.matte):
         values *= mask  # in place, to spare memory
-    return shown._replace(origin=f"mask and {shown.origin}")
+    return other._replace(origin=f"mask and {other.origin}")
+
+
+def score_by(text_map: TextMap, target: Map) -> TextScore:
+    """How relevant what `target` (H, W) shows is to a text, and what is beside it."""
+    text, values = text_map
+    size = values.shape[1], values.shape[0]
+    inside = cv2.resize(target, size, interpolation=cv2.INTER_AREA) > 0.5
+    means = (float(values[at].mean()) if at.any() else None for at in (inside, ~inside))
+    return TextScore(text, *means)
 
 
 def cut_out_text(picture: NDArray[np.uint8], relevancy: Map) -> CutOut:
     """A text's map (h, w), brought to the edges of its picture (h, w, 3)."""
-    masks = [_cleaned(grab(picture, _text_labels(relevancy, _PERHAPS + s))) for s in _SHIFTS]
+    masks = [_cleaned(grab(picture, text_labels(relevancy, s))) for s in _SHIFTS]
     return CutOut(masks[0], _agreement(masks))
 
 
-def _text_labels(relevancy: Map, perhaps: float) -> NDArray[np.uint8]:
+def text_labels(relevancy: Map, shift: float = 0.0) -> NDArray[np.uint8]:
+    """Where GrabCut begins from a text's map (h, w) in [0, 1]; `shift` moves what is perhaps it."""
     labels = np.full(relevancy.shape, cv2.GC_PR_BGD, np.uint8)
-    labels[relevancy > perhaps] = cv2.GC_PR_FGD
+    labels[relevancy > _PERHAPS + shift] = cv2.GC_PR_FGD
     labels[relevancy > _SURE] = cv2.GC_FGD
     labels[relevancy < _NOT] = cv2.GC_BGD
     return labels
@@ -187,20 +251,20 @@ def cut_out_hints(picture: NDArray[np.uint8], hints: Hints, relevancy: Map | Non
     """
     size = picture.shape[:2]
     inside, outside = (_discs(points, size) for points in (hints.points, hints.not_points))
-    framed = None if hints.box is None else _framed(hints.box, size)
-    whole = framed is None or framed.mean() > _WHOLE
+    frame = None if hints.box is None else _framed(hints.box, size)
+    whole = frame is None or frame.mean() > _WHOLE
     if whole and not hints.points:
         return CutOut(np.zeros(size, bool), 0.0)
     if whole:
         starts = [_basin(picture, inside, outside, blur) for blur in _BLURS]
         never = outside
     else:
-        assert framed is not None and hints.box is not None
+        assert frame is not None and hints.box is not None
         starts = [
             _start_in(_framed(hints.box, size, inset), relevancy, _PERHAPS + shift)
             for inset, shift in zip(_INSETS, _SHIFTS, strict=True)
         ]
-        never = outside | ~framed
+        never = outside | ~frame
     masks = []
     for start in starts:
         labels = np.where(start, cv2.GC_PR_FGD, cv2.GC_PR_BGD).astype(np.uint8)
@@ -214,11 +278,11 @@ def cut_out_hints(picture: NDArray[np.uint8], hints: Hints, relevancy: Map | Non
     return CutOut(best[0], _agreement(best))
 
 
-def _start_in(framed: Mask, relevancy: Map | None, perhaps: float) -> Mask:
+def _start_in(frame: Mask, relevancy: Map | None, perhaps: float) -> Mask:
     """Where in a box GrabCut begins."""
-    if relevancy is None or (relevancy[framed] > perhaps).mean() < _FILLS:
-        return framed
-    return framed & (relevancy > perhaps)
+    if relevancy is None or (relevancy[frame] > perhaps).mean() < _FILLS:
+        return frame
+    return frame & (relevancy > perhaps)
 
 
 def _basin(picture: NDArray[np.uint8], inside: Mask, outside: Mask, blur: float) -> Mask:
@@ -284,8 +348,8 @@ def _agreement(masks: list[Mask]) -> float:
     """Mean IoU of the first mask with the others."""
     first, *others = masks
     unions = [(first | other).sum() for other in others]
-    shared = [(first & other).sum() for other in others]
-    return float(np.mean([s / u if u else 0.0 for s, u in zip(shared, unions, strict=True)]))
+    overlaps = [(first & other).sum() for other in others]
+    return float(np.mean([o / u if u else 0.0 for o, u in zip(overlaps, unions, strict=True)]))
 
 
 def _cleaned(mask: Mask) -> Mask:
@@ -303,5 +367,5 @@ def small_copy(picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
 
 def _resized(values: Map, size: tuple[int, ...]) -> Map:
     """(h, w) → `size`, bilinear."""
-    resized = cv2.resize(values, (size[1], size[0]), interpolation=cv2.INTER_LINEAR)
-    return resized.astype(np.float32, copy=False)
+    result = cv2.resize(values, (size[1], size[0]), interpolation=cv2.INTER_LINEAR)
+    return result.astype(np.float32, copy=False)

@@ -14,7 +14,6 @@ from typing import Any
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from ..config import MAX_LONG_SIDE, MIN_SIZE, EditSettings, resolve_settings
@@ -37,14 +36,15 @@ from ..guide.clip import ClipGuide, load_guide
 from ..guide.hints import Hints, parse_hints
 from ..guide.picture_region import (
     describe_region,
-    keep_maps,
+    find_keep,
     resolve_region,
     seen_colors,
     text_map,
     write_region,
 )
 from ..guide.prompts import Prompts, knows, slug
-from ..guide.region import Region
+from ..guide.region import FREE, Hold, Region, with_outside
+from ..guide.relevancy import make_query, relevancy_map
 from ..media.pictures import (
     Picture,
     read_mask,
@@ -98,9 +98,8 @@ class Scene:
     working: Tensor
     example: Example  # the working picture, and its region at that size
     relevancy: np.ndarray | None = None  # the map of the ROI's text, (h, w) in [0, 1]
-    matte: np.ndarray | None = (
-        None  # (H, W) in [0, 1], halves: what the delivered alpha is multiplied by
-    )
+    keep: dict[str, Any] | None = None  # what a record says of the things that must stay
+    hold: Hold = FREE  # what the delivered alpha is held by, (H, W), halves
 
 
 @explain_out_of_memory()
@@ -224,7 +223,7 @@ def edit_image(
             unchanged,
             job,
         )
-        made["region"] = shown_region
+        made["region"], made["keep_regions"] = shown_region, scene.keep
         record.write_record(run.work, made)
         delivered = run.deliver(not made["interrupted"], progress)
     saver.require_saved(delivered)
@@ -261,21 +260,24 @@ def with_region(
 ) -> tuple[Scene, Region | None]:
     """The scene with its text's map, and the region unless that is looked for in every example."""
     colors = seen_colors(scene.picture)
-    relevancy = text_map(guide, colors, prompts.roi)
-    scene = dataclasses.replace(scene, relevancy=relevancy)
     pointed = hints.given or mask is not None
     if settings.region == "paper" and not pointed:
-        return scene, None
-    told = relevancy if knows(guide, prompts.roi) or not pointed else None
-    region = resolve_region(colors, told, hints, mask, progress)
+        # What the examples are looked at with, on the picture without their disturbances.
+        seen = relevancy_map(guide, scene.working, [make_query(guide, prompts.roi)])[0, 0]
+        return dataclasses.replace(scene, relevancy=seen.float().cpu().numpy()), None
+    where = text_map(guide, colors, prompts.roi)
+    scene = dataclasses.replace(scene, relevancy=where.values)
+    usable = where if knows(guide, prompts.roi) or not pointed else None
+    region = with_outside(resolve_region(colors, usable, hints, mask, progress), colors)
     keep = None
     if settings.region == "auto" and prompts.keep:
-        maps = keep_maps(guide, colors, prompts.keep)
-        keep = torch.cat([_working_map(scene, one) for one in maps], dim=1)
+        stays = find_keep(guide, [colors], prompts.keep, progress)
+        scene = dataclasses.replace(scene, keep=stays.record)
+        keep = torch.cat([_working_map(scene, one) for one in stays.maps[0]], dim=1)
     limit = None if region.limit is None else _working_map(scene, region.limit)
     example = Example(scene.working, limit, _working_map(scene, region.target), keep)
-    matte = None if region.matte is None else region.matte.astype(np.float16)
-    return dataclasses.replace(scene, matte=matte, example=example), region
+    halves = Hold(*(None if one is None else one.astype(np.float16) for one in region.hold))
+    return dataclasses.replace(scene, hold=halves, example=example), region
 
 
 def _working_map(scene: Scene, values: np.ndarray) -> Tensor:
@@ -320,10 +322,6 @@ def _to_tensor(values: np.ndarray, device: torch.device) -> Tensor:
     return torch.from_numpy(values).to(device).permute(2, 0, 1)[None].contiguous()
 
 
-def _resize(x: Tensor, size: tuple[int, int]) -> Tensor:
-    return F.interpolate(x, size, mode="bilinear", antialias=True, align_corners=False)
-
-
 def make_trainer(
     guide: ClipGuide,
     prompts: Prompts,
@@ -362,16 +360,12 @@ def _write_result(folder: Path, trainer: Trainer, scene: Scene, progress: Progre
 
 def _delivery_seconds(trainer: Trainer, scene: Scene) -> float:
     """How long `_write_result` will take: timed on every k-th pixel, where there are many."""
-    picture, matte = scene.picture, scene.matte
+    picture = scene.picture
     every = math.ceil(math.sqrt(picture.height * picture.width / _TRIED_PIXELS))
-    color, alpha = picture.color[::every, ::every], picture.alpha
-    thinned = dataclasses.replace(
-        scene,
-        picture=dataclasses.replace(
-            picture, color=color, alpha=None if alpha is None else alpha[::every, ::every]
-        ),
-        matte=None if matte is None else matte[::every, ::every],
-    )
+    thin = np.s_[::every, ::every]
+    alpha = None if picture.alpha is None else picture.alpha[thin]
+    picture = dataclasses.replace(picture, color=picture.color[thin], alpha=alpha)
+    thinned = dataclasses.replace(scene, picture=picture, hold=scene.hold.at(thin))
     begin = time.monotonic()
     with tempfile.TemporaryDirectory() as folder:
         _write_result(Path(folder), trainer, thinned, Silent())
@@ -390,17 +384,22 @@ def _render_layer(trainer: Trainer, scene: Scene, progress: Progress) -> np.ndar
         with torch.no_grad(), precision.autocast(device):
             source = partial(_seen_rows, picture, device=device)
             for rows, part in render_rows(generator, source, size, working):
-                layer[rows] = _delivered_rows(part, rows, scene, trainer.settings.alpha_cut)
+                layer[rows] = _delivered_rows(part, rows, scene, trainer.settings)
 
     here_or_on_cpu(render_on, trainer.device, progress)
     return layer
 
 
-def _delivered_rows(layer: EditLayer, rows: slice, scene: Scene, alpha_cut: float) -> np.ndarray:
+def _delivered_rows(
+    layer: EditLayer, rows: slice, scene: Scene, settings: EditSettings
+) -> np.ndarray:
     """Some rows of the layer in 8 bits, held within the region and what the source shows."""
-    alpha = _to_array(snap_alpha(layer.alpha, alpha_cut))[..., 0]
-    if scene.matte is not None:
-        alpha = alpha * scene.matte[rows]
+    matte, outside = scene.hold.at(rows)
+    sure = None if outside is None else _to_tensor(outside[..., None], layer.alpha.device)
+    cuts = settings.alpha_cut, settings.outside_cut
+    alpha = _to_array(snap_alpha(layer.alpha, *cuts, sure))[..., 0]
+    if matte is not None:
+        alpha = alpha * matte
     if scene.picture.alpha is not None:  # what is transparent stays transparent
         alpha = alpha * (scene.picture.alpha[rows] > 0)
     return np.dstack([to_uint(_to_array(layer.color), 255), to_uint(alpha, 255)])

@@ -52,25 +52,25 @@ def find_region(
     progress = progress or Silent()
     picture = read_picture(Path(source))
     hints = parse_hints((picture.height, picture.width), box, points, not_points)
-    drawn = read_mask(Path(mask), (picture.height, picture.width)) if mask else None
-    if text is None and not hints.given and drawn is None:
+    limit = read_mask(Path(mask), (picture.height, picture.width)) if mask else None
+    if text is None and not hints.given and limit is None:
         raise UsageError("say where: a TEXT, --box, --point or --mask")
     rgb = seen_colors(picture)
-    relevancy = None
+    where = None
     if text is not None:
         guide = load_guide(clip, Path(clip_weights) if clip_weights else None, progress)
         guide.to(choose_device(device))
-        shown = torch.from_numpy(small_copy(rgb)).to(guide.device).permute(2, 0, 1)[None] / 255
+        small = torch.from_numpy(small_copy(rgb)).to(guide.device).permute(2, 0, 1)[None] / 255
         if knows(guide, text) or not (hints.given or mask):
-            text = choose_roi(guide, shown, check_text("TEXT", text, guide, progress))
+            text = choose_roi(guide, small, check_text("TEXT", text, guide, progress))
             progress.message(f'looked for: "{text}"')
-            relevancy = text_map(guide, rgb, text)
+            where = text_map(guide, rgb, text)
         else:
             progress.message(f'{guide.name} has no word for "{text}": found without it')
-    return resolve_region(rgb, relevancy, hints, drawn, progress)
+    return resolve_region(rgb, where, hints, limit, progress)
 
 
-class ShownRegion(NamedTuple):
+class RegionFiles(NamedTuple):
     """The files that `show_region` wrote, and what it says of the region."""
 
     picture: Path
@@ -86,7 +86,7 @@ def show_region(
     overwrite: bool = False,
     progress: Progress | None = None,
     **options: Any,
-) -> ShownRegion:
+) -> RegionFiles:
     """`find_region`, and two pictures of it: `output`, and mask.png beside it.
 
     Raises UsageError where one of them is there already, or is one of the inputs.
@@ -101,4 +101,4 @@ def show_region(
         check_output(path, [source, options.get("mask"), options.get("clip_weights")], overwrite)
     region = find_region(source, text, progress=progress, **options)
     write_region(output, mask, seen_colors(read_picture(Path(source))), region)
-    return ShownRegion(output, mask, describe_region(region))
+    return RegionFiles(output, mask, describe_region(region))

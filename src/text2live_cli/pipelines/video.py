@@ -28,7 +28,7 @@ from ..device import (
 from ..errors import UsageError
 from ..guide import weights
 from ..guide.clip import load_guide
-from ..guide.picture_region import describe_region, write_region
+from ..guide.picture_region import write_region
 from ..guide.prompts import slug
 from ..guide.views import ViewSettings
 from ..media.clip_writing import require_encoders
@@ -51,10 +51,10 @@ from ..texts import check_texts, require_text, shown_path
 from ..video.baselines import FramesScene, prepare_frames_scene
 from ..video.footage import training_size
 from ..video.region import (
-    Shown,
+    FrameRegion,
     find_atlas_region,
     fitted_frame,
-    read_pointed,
+    read_frame_hints,
 )
 from ..video.result import (
     LAYER_FORMATS,
@@ -148,7 +148,7 @@ def edit_video(
     _check_folder(folder, source)
     require_encoders(layer_formats)
     read = open_clip(source)
-    pointed = read_pointed(read, mask, box, points, not_points)
+    pointed = read_frame_hints(read, mask, box, points, not_points)
     if pointed.given and baseline == "frames":
         raise UsageError("--box, --point, --mask: the baseline frames has no atlas to carry it to")
     may_resume = resume and not overwrite and not (folder / CHECKPOINT).exists()
@@ -181,7 +181,7 @@ def edit_video(
         prompts = session.resolve_prompts(prompt, roi, screen, also, keep, guide, middle, progress)
         fit = {"masks": masks, "foreground": foreground}
         scene: AtlasScene | FramesScene
-        shown: Shown | None = None
+        shown: FrameRegion | None = None
         told = list(read.notes)
         if clip_atlas is None:
             _tell_not_needed({"atlas-dir": atlas_dir, **fit}, progress)
@@ -249,7 +249,8 @@ def edit_video(
         made = record.make_record(
             "edit-video", facts, trainer, guide, prompts, folder, timings, _unchanged(edit), job
         )
-        made["region"] = describe_region(shown.region) if shown else None
+        made["region"] = shown.record if shown else None
+        made["keep_regions"] = shown.keep if shown else None
         made["onto"] = os.path.relpath(onto, folder) if onto else None
         if clip_atlas and isinstance(edit, AtlasEdit):
             made["layer"] = {

@@ -6,6 +6,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import cv2
 import numpy as np
@@ -20,9 +21,9 @@ from ..engine.internal_dataset import Example
 from ..errors import Text2LiveError, UsageError
 from ..guide.clip import ClipGuide
 from ..guide.hints import Hints, parse_hints
-from ..guide.picture_region import keep_maps, resolve_region, text_map
+from ..guide.picture_region import describe_region, find_keep, resolve_region, text_map, text_region
 from ..guide.prompts import Prompts, knows
-from ..guide.region import Region, region_from_text
+from ..guide.region import ADVICE, Region, with_outside
 from ..media.clips import Clip
 from ..media.pictures import read_mask
 from ..progress import Progress
@@ -34,8 +35,8 @@ _SEEN = 0.5  # of a pixel: a layer's share from which the pixel tells of that la
 
 
 @dataclass(frozen=True)
-class Pointed:
-    """What a user said of where the edit is to be, on one frame of the clip."""
+class FrameHints:
+    """What a user says of where the edit is to be, on one frame of the clip."""
 
     hints: Hints
     mask: NDArray[np.float32] | None
@@ -47,30 +48,30 @@ class Pointed:
 
     @property
     def given(self) -> bool:
-        """Whether anything was said."""
+        """Whether there is any."""
         return self.hints.given or self.mask is not None
 
 
-def read_pointed(
+def read_frame_hints(
     clip: Clip,
     mask: Path | str | None,
     box: str | None,
     points: Sequence[str],
     not_points: Sequence[str],
-) -> Pointed:
+) -> FrameHints:
     """Read box, points and a mask, "FILE" or "FILE@FRAME"; raises UsageError, naming the option."""
     size = clip.height, clip.width
     hints = parse_hints(size, box, points, not_points, range(clip.count))
     frames = set(hints.frames)
-    drawn = path = None
+    limit = path = None
     if mask is not None:
         path, number = _named_frame(Path(mask), clip)
-        drawn = read_mask(path, size)
+        limit = read_mask(path, size)
         frames |= {number} if number is not None else set()
     if len(frames) > 1:
         numbers = " and ".join(map(str, sorted(frames)))
         raise UsageError(f"--mask and --box, --point are on the frames {numbers}; choose one")
-    return Pointed(hints, drawn, min(frames, default=None), path)
+    return FrameHints(hints, limit, min(frames, default=None), path)
 
 
 def _named_frame(mask: Path, clip: Clip) -> tuple[Path, int | None]:
@@ -82,66 +83,79 @@ def _named_frame(mask: Path, clip: Clip) -> tuple[Path, int | None]:
     return mask.with_name(name), int(number)
 
 
-@dataclass(frozen=True)
-class Shown:
-    """A region in one frame of the clip, to be looked at; `frame` (H, W, 3)."""
+class FrameRegion(NamedTuple):
+    """The region in one frame of the clip, to be looked at, and what is known of all frames'."""
 
     frame: NDArray[np.uint8]
+    """(H, W, 3)."""
     region: Region
+    record: dict[str, Any]
+    """What a record says of the region, in all frames that it was looked for in."""
+    keep: dict[str, Any]
+    """The same of what must stay, by its texts."""
 
 
 def find_atlas_region(
     scene: AtlasScene,
     guide: ClipGuide,
     prompts: Prompts,
-    pointed: Pointed,
+    hints: FrameHints,
     rule: str,
     progress: Progress,
-) -> tuple[AtlasScene, Shown | None]:
+) -> tuple[AtlasScene, FrameRegion | None]:
     """The scene with the region of its edit on the atlas, and that region in a frame.
 
     `rule` is that of `EditSettings.region`: where it is "paper" and nothing is pointed at, the
     region is looked for in every example. Raises Text2LiveError where there is nothing to edit.
     """
-    if rule == "paper" and not pointed.given:
+    if rule == "paper" and not hints.given:
         return scene, None
-    if pointed.given:
-        number = fitted_frame(scene.atlas, pointed)
-        shown = _frame_region(scene, number, guide, prompts, pointed, progress)
-        numbers, frames, regions = [number], [shown.frame], [shown.region]
+    if hints.given:
+        numbers = [fitted_frame(scene.atlas, hints)]
     else:
-        fitted = scene.atlas.frames
-        picks = sorted({round(i) for i in np.linspace(0, len(fitted) - 1, _FRAMES)})
-        numbers = [fitted[i] for i in picks]
-        frames = [_read_frame(scene.clip, number) for number in numbers]
-        regions = [region_from_text(f, text_map(guide, f, prompts.roi)) for f in frames]
-        shown = Shown(frames[len(frames) // 2], regions[len(regions) // 2])
-        _tell(regions, progress)
-    kept = prompts.keep if rule == "auto" else ()
+        all_frames = scene.atlas.frames
+        picks = np.linspace(0, len(all_frames) - 1, _FRAMES)
+        numbers = sorted({all_frames[round(i)] for i in picks})
+    frames = [_read_frame(scene.clip, number) for number in numbers]
+    if hints.given:
+        progress.message(f"frame {numbers[0]}:")
+        regions = [_hint_region(frames[0], guide, prompts, hints, progress)]
+    else:
+        regions = [with_outside(text_region(guide, f, prompts.roi), f) for f in frames]
+        _tell(numbers, regions, progress)
+    keep = find_keep(guide, frames, prompts.keep if rule == "auto" else (), progress)
     values = {
-        number: _maps_of(region, keep_maps(guide, frame, kept), scene.size)
-        for number, frame, region in zip(numbers, frames, regions, strict=True)
+        number: _maps_of(region, stays, scene.size)
+        for number, region, stays in zip(numbers, regions, keep.maps, strict=True)
     }
-    maps = carried(scene.atlas, scene.side, scene.working, values)
-    target, limit, keep = maps[:1], maps[1:2], maps[2:]
+    scene = _with_maps(scene, carried(scene.atlas, scene.side, scene.working, values), regions[0])
+    middle = len(frames) // 2
+    record = describe_region(*regions)
+    return scene, FrameRegion(frames[middle], regions[middle], record, keep.record)
+
+
+def _with_maps(scene: AtlasScene, maps: Tensor, region: Region) -> AtlasScene:
+    """The scene with target, matte, outside and what is to stay (3 + K, H, W) on its atlas.
+
+    The matte of a region with a limit is the limit too: there is no other chance for the edges of
+    the frame.
+    """
+    maps = maps[None].to(scene.working.color.device)
+    target, matte, outside = maps[:, :3].split(1, dim=1)
+    keep = maps[:, 3:] if maps.shape[1] > 3 else None
     if float(target.max()) < 0.5 / 255:
         raise Text2LiveError(
             f"the region of the edit is empty on the {scene.side}:"
             " point at it in another frame (@FRAME), or edit the other --atlas"
         )
-    color = scene.working.color
-    example = Example(
-        color,
-        limit=limit[None].to(color.device) if regions[0].limit is not None else None,
-        target=target[None].to(color.device),
-        keep=keep[None].to(color.device) if kept else None,
-    )
-    return replace(scene, region=example), shown
+    limit = None if region.limit is None else matte
+    example = Example(scene.working.color, limit, target, keep)
+    return replace(scene, region=example, outside=outside if limit is None else None)
 
 
-def fitted_frame(atlas: Atlas, pointed: Pointed) -> int:
-    """The number of the frame that was pointed at; raises UsageError where it was not fitted."""
-    number = atlas.frames[0] if pointed.frame is None else pointed.frame
+def fitted_frame(atlas: Atlas, hints: FrameHints) -> int:
+    """The number of the frame that is pointed at; raises UsageError where it was not fitted."""
+    number = atlas.frames[0] if hints.frame is None else hints.frame
     if number not in atlas.frames:
         raise UsageError(
             f"--box, --point, --mask: frame {number} was not fitted;"
@@ -150,26 +164,28 @@ def fitted_frame(atlas: Atlas, pointed: Pointed) -> int:
     return number
 
 
-def _frame_region(
-    scene: AtlasScene,
-    number: int,
+def _hint_region(
+    frame: NDArray[np.uint8],
     guide: ClipGuide,
     prompts: Prompts,
-    pointed: Pointed,
+    hints: FrameHints,
     progress: Progress,
-) -> Shown:
-    frame = _read_frame(scene.clip, number)
-    relevancy = text_map(guide, frame, prompts.roi) if knows(guide, prompts.roi) else None
-    progress.message(f"frame {number}:")
-    return Shown(frame, resolve_region(frame, relevancy, pointed.hints, pointed.mask, progress))
+) -> Region:
+    where = text_map(guide, frame, prompts.roi) if knows(guide, prompts.roi) else None
+    return resolve_region(frame, where, hints.hints, hints.mask, progress)
 
 
-def _tell(regions: Sequence[Region], progress: Progress) -> None:
-    share = np.mean([region.share for region in regions])
-    certainty = np.mean([region.certainty for region in regions])
+def _tell(numbers: Sequence[int], regions: Sequence[Region], progress: Progress) -> None:
+    """Say where the text is in the frames of these numbers, and in which that is not sure."""
+    facts = describe_region(*regions)
+    for note in facts["notes"]:
+        places = [str(n) for n, one in zip(numbers, regions, strict=True) if note in one.notes]
+        progress.message(f"frames {', '.join(places)}: {note}; {ADVICE}")
+    inside = facts["score"]
+    score = "" if inside is None else f'; the map of "{facts["text"]}" is {inside:.2f} in it'
     progress.message(
-        f"region from text in {len(regions)} frames: {share:.0%} of them on average,"
-        f" certainty {certainty:.2f}"
+        f"region from text in {len(regions)} frames: {facts['share']:.0%} of them on average,"
+        f" certainty {facts['certainty']:.2f}{score}"
     )
 
 
@@ -180,14 +196,13 @@ def _read_frame(clip: Clip, number: int) -> NDArray[np.uint8]:
 def _maps_of(
     region: Region, keep: Sequence[NDArray[np.float32]], size: tuple[int, int]
 ) -> NDArray[np.float32]:
-    """Target, limit (1 where there is none) and what is to stay at `size`, (h, w, 2 + K).
-
-    The limit is the matte, with the edges of the frame: there is no other chance for it.
-    """
-    limit = np.ones_like(region.target) if region.matte is None else region.matte
-    maps = (region.target, limit, *keep)
-    shrunk = [cv2.resize(one, size[::-1], interpolation=cv2.INTER_AREA) for one in maps]
-    return np.dstack(shrunk).astype(np.float32)
+    """Target, matte, outside and what is to stay at `size`, (h, w, 3 + K)."""
+    target, matte, outside = region.target, region.matte, region.outside
+    matte = np.ones_like(target) if matte is None else matte
+    outside = np.zeros_like(target) if outside is None else outside
+    maps = (target, matte, outside, *keep)
+    small = [cv2.resize(one, size[::-1], interpolation=cv2.INTER_AREA) for one in maps]
+    return np.dstack(small).astype(np.float32)
 
 
 def carried(
@@ -203,14 +218,15 @@ def carried(
     y = working.top + (torch.arange(height) + 0.5) / working.scale
     places = torch.stack(torch.meshgrid(x, y, indexing="xy"), dim=-1)
     total: Tensor | float = 0.0
-    for number, shown in values.items():
-        maps = atlas.locate(number, (shown.shape[0], shown.shape[1]))
+    for number, values_there in values.items():
+        maps = atlas.locate(number, (values_there.shape[0], values_there.shape[1]))
         opacity, uv = maps.opacity.cpu(), getattr(maps, side).cpu()
         share = opacity if side == "foreground" else 1 - opacity
         take = (share > _SEEN) & uv.isfinite().all(-1)
         if take.any():
-            told = torch.from_numpy(np.dstack([shown, np.ones(shown.shape[:2], np.float32)]))
-            total = total + splat(told, take, share, uv).at(places)
+            known = np.ones(values_there.shape[:2], np.float32)
+            there = torch.from_numpy(np.dstack([values_there, known]))
+            total = total + splat(there, take, share, uv).at(places)
     if isinstance(total, float):
         return torch.zeros(next(iter(values.values())).shape[2], height, width)
     mean = total[..., :-1] / total[..., -1:].clamp_min(1e-6)

@@ -9,6 +9,7 @@ import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from ..atlas.discretise import AtlasPicture, discretise
 from ..atlas.layers import OPAQUE, Maps, Side, pixel_ratio
@@ -52,6 +53,8 @@ class AtlasScene:
     """The paper's baseline "atlas": it is trained on as if it were a photo (§5)."""
     region: Example | None = None
     """The working atlas with the region of the edit, unless that is looked for in every example."""
+    outside: Tensor | None = None
+    """(1, 1, H, W) in [0, 1] of the working atlas: where faint alpha is not delivered."""
 
     @property
     def size(self) -> tuple[int, int]:
@@ -77,13 +80,13 @@ class AtlasScene:
 
         def painted_on(device: torch.device) -> tuple[WorkingAtlas, AtlasPicture]:
             generator, precision = trainer.generator_on(device)
-            working, cut = self.working.on(device), trainer.settings.alpha_cut
+            working = self.working.on(device)
             source = working.finer(self.picture)
-            limit = None
-            if self.region is not None and self.region.limit is not None:
-                limit = self.region.limit.to(device)
+            limit = None if self.region is None else self.region.limit
+            limit, outside = (None if x is None else x.to(device) for x in (limit, self.outside))
+            cuts = trainer.settings.alpha_cut, trainer.settings.outside_cut
             with precision.autocast(device):
-                return source, atlas_layer(generator, working, source, cut, limit)
+                return source, atlas_layer(generator, working, source, *cuts, limit, outside)
 
         source, made = here_or_on_cpu(painted_on, trainer.device, progress or Silent())
         height, width = made.rgba.shape[:2]

@@ -22,7 +22,7 @@ from ...guide.grabcut import (
     opened,
 )
 from ...guide.hints import Hints
-from ...guide.region import cut_out_hints
+from ...guide.region import cut_out_hints, text_labels
 from ...media.clips import open_clip
 from ...media.pictures import read_picture, to_unit
 from ...progress import Progress
@@ -372,9 +372,7 @@ def masks_from_text(
         return Foreground(steadied(numbers > 0, flow), "motion", (note,))
     found = {}
     for t, relevant in zip(key_frames, relevancy, strict=True):
-        labels = np.where(relevant > _RELEVANT, cv2.GC_PR_FGD, cv2.GC_PR_BGD).astype(np.uint8)
-        labels[~dilated(relevant > _RELEVANT, odd(0.1 * min(relevant.shape)))] = cv2.GC_BGD
-        mask = opened(grab(frames[t], labels))
+        mask = opened(grab(frames[t], text_labels(relevant)))
         if mask.mean() > _LEAST_AREA:
             found[t] = mask
     if not found and or_motion:
