@@ -6,6 +6,7 @@ import json
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import torch
 from open_clip.constants import OPENAI_DATASET_MEAN, OPENAI_DATASET_STD
@@ -92,7 +93,7 @@ def load_folded() -> tuple[CLIP, SwatchTokenizer, dict[str, str]]:
 
 
 def _folded(stem: nn.Sequential) -> nn.Sequential:
-    layers = list(stem)
+    layers: list[Any] = list(stem)
     for norm in [layer for layer in layers if isinstance(layer, nn.BatchNorm2d)]:
         at = layers.index(norm)
         layers[at - 1 : at + 1] = [fuse_conv_bn_eval(layers[at - 1], norm)]
