@@ -196,8 +196,8 @@ def against_nla(media: Path, device: str, minutes: float) -> str:
 
 def _material(media: Path, where: Any) -> tuple[Any, Any, Any]:
     """Frames, masks and flow of the small clip."""
-    from text2live_cli.atlas.fit.inputs import read_material, working_size
-    from text2live_cli.atlas.fit.settings import FitSettings, choose_span
+    from text2live_cli.atlas.fit.inputs import read_material
+    from text2live_cli.atlas.fit.settings import FitSettings, choose_span, working_size
     from text2live_cli.media.clips import open_clip
     from text2live_cli.progress import Silent
 

@@ -42,11 +42,10 @@ from text2live_cli.device import (
     prepare,
 )
 from text2live_cli.engine.internal_dataset import Example, InternalDataset
-from text2live_cli.engine.training import Renderer, Trainer
+from text2live_cli.engine.training import Renderer, Trainer, make_trainer
 from text2live_cli.guide.clip import ClipGuide, build_model
 from text2live_cli.guide.prompts import Prompts
 from text2live_cli.pipelines import video
-from text2live_cli.pipelines.session import make_trainer
 from text2live_cli.progress import Silent
 from text2live_cli.video.dataset import AtlasDataset
 from text2live_cli.video.footage import WorkingAtlas, gather_footage

@@ -24,10 +24,10 @@ from text2live_cli.atlas.discretise import AtlasPicture, discretise
 from text2live_cli.atlas.grid import GridModel
 from text2live_cli.atlas.layers import SIDES, Maps, Side, pixel_ratio
 from text2live_cli.atlas.render import Layer, lay_over_frame
-from text2live_cli.config import VIDEO_DATASET, DatasetSettings, resolve_settings
+from text2live_cli.config import MIN_SIDE, VIDEO_DATASET, DatasetSettings, resolve_settings
 from text2live_cli.device import FP32
 from text2live_cli.engine.edit_layer import GREEN_SCREEN, EditLayer
-from text2live_cli.engine.generator import MIN_SIDE, Generator
+from text2live_cli.engine.generator import Generator
 from text2live_cli.engine.internal_dataset import Example
 from text2live_cli.engine.objective import Objective, Rendered
 from text2live_cli.engine.steps import step_rng

@@ -44,10 +44,9 @@ from text2live_cli.engine.delivery import render_at
 from text2live_cli.engine.generator import Generator
 from text2live_cli.engine.internal_dataset import Example, InternalDataset
 from text2live_cli.engine.steps import step_rng
-from text2live_cli.engine.training import Renderer, Trainer
+from text2live_cli.engine.training import Renderer, Trainer, make_trainer
 from text2live_cli.guide.clip import ClipGuide, load_guide
 from text2live_cli.guide.prompts import Prompts
-from text2live_cli.pipelines.session import make_trainer
 from text2live_cli.progress import Silent
 from text2live_cli.runs.clock import CheckpointClock
 from text2live_cli.video.baselines import FramesDataset

@@ -25,12 +25,12 @@ from text2live_cli.device import (
 from text2live_cli.engine import layout
 from text2live_cli.engine.generator import Generator
 from text2live_cli.engine.internal_dataset import Example, InternalDataset
+from text2live_cli.engine.training import make_trainer
 from text2live_cli.errors import Text2LiveError
 from text2live_cli.guide.clip import load_guide
 from text2live_cli.guide.prompts import Prompts
 from text2live_cli.media.pictures import write_picture
 from text2live_cli.pipelines import self_test
-from text2live_cli.pipelines.session import make_trainer
 from text2live_cli.progress import Silent
 
 CPU = torch.device("cpu")

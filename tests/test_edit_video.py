@@ -27,21 +27,15 @@ from tests.clips import NTSC, audio_packets, save_frames
 from tests.commands import StopAt, assert_interrupted_well, one_line, passed, run
 from tests.moving_truth import offset, paint_closed, true_model
 from text2live_cli import UsageError
+from text2live_cli.atlas import ATLAS
 from text2live_cli.atlas.discretise import discretise
 from text2live_cli.atlas.fit.settings import GridSettings
 from text2live_cli.atlas.grid import GridModel, Texture
 from text2live_cli.atlas.grid import Mapping as GridMapping
 from text2live_cli.atlas.layers import SIDES
-from text2live_cli.atlas.store import (
-    ATLAS,
-    PICTURES,
-    AtlasFacts,
-    read_atlas,
-    write_atlas,
-)
-from text2live_cli.config import resolve_video_settings
+from text2live_cli.atlas.store import PICTURES, AtlasFacts, read_atlas, write_atlas
+from text2live_cli.config import MIN_SIDE, resolve_video_settings
 from text2live_cli.engine.edit_layer import GREEN_SCREEN
-from text2live_cli.engine.generator import MIN_SIDE
 from text2live_cli.media import clip_kinds, clip_writing, files
 from text2live_cli.media.clip_writing import write_video
 from text2live_cli.media.clips import open_clip
@@ -49,7 +43,7 @@ from text2live_cli.media.pictures import read_picture, write_picture
 from text2live_cli.pipelines.video import edit_video
 from text2live_cli.progress import Silent
 from text2live_cli.runs.folder import CHECKPOINT, RECORD
-from text2live_cli.video.footage import training_size
+from text2live_cli.video.frames import training_size
 from text2live_cli.video.scene import prepare_atlas_scene
 
 MEDIA = Path(__file__).resolve().parents[2] / "shared" / "media"
@@ -463,7 +457,7 @@ def test_the_atlas_may_be_anywhere(copied: Painted, made: Results) -> None:
 def quick_fit(monkeypatch: pytest.MonkeyPatch) -> None:
     """Fits of two steps, at a small size."""
     monkeypatch.setattr(GridSettings, "steps", 2)
-    monkeypatch.setattr("text2live_cli.atlas.fit.inputs._CPU_SIZE", 96)
+    monkeypatch.setattr("text2live_cli.atlas.fit.settings._CPU_SIZE", 96)
 
 
 def test_a_missing_atlas_is_fitted_first_and_kept(copied: Painted, quick_fit: None) -> None:

@@ -21,11 +21,12 @@ from typer.testing import Result
 from tests.clips import save_frames
 from tests.commands import StopAt, assert_interrupted_well, one_line, passed, run
 from tests.moving_truth import overlap, transfer_errors
+from text2live_cli.atlas import ATLAS
 from text2live_cli.atlas.fit.measure import psnr_of
 from text2live_cli.atlas.fit.nla_files import read_published
 from text2live_cli.atlas.fit.settings import NlaSettings
 from text2live_cli.atlas.layers import SIDES, Maps
-from text2live_cli.atlas.store import ATLAS, Atlas, read_atlas
+from text2live_cli.atlas.store import Atlas, read_atlas
 from text2live_cli.errors import Text2LiveError, UsageError
 from text2live_cli.media.clip_writing import write_video
 from text2live_cli.media.clips import open_clip

@@ -7,12 +7,8 @@ import pytest
 import torch
 
 from tests.conftest import Arrays
-from text2live_cli.engine.generator import (
-    LEVELS,
-    MIN_SIDE,
-    Generator,
-    concat_center_cropped,
-)
+from text2live_cli.config import LEVELS, MIN_SIDE
+from text2live_cli.engine.generator import Generator, concat_center_cropped
 
 TRAIN_TOLERANCE = 2e-4
 LEVEL = "1.1.7."  # one level deeper in the authors' nested Sequential

@@ -36,8 +36,9 @@ from text2live_cli import (
     edit_video,
     fit_atlas,
 )
+from text2live_cli.atlas import ATLAS
 from text2live_cli.atlas.fit.settings import GridSettings
-from text2live_cli.atlas.store import ATLAS, read_atlas
+from text2live_cli.atlas.store import read_atlas
 from text2live_cli.cli.console import ConsoleProgress
 from text2live_cli.media import heif_pictures, pictures
 from text2live_cli.media.file_kinds import kind_of

@@ -16,17 +16,13 @@ from PIL import Image
 
 from tests.clips import add_sound, audio_packets, save_frames
 from tests.moving_truth import paint_closed
+from text2live_cli.atlas import ATLAS
 from text2live_cli.atlas.discretise import AtlasPicture, discretise
 from text2live_cli.atlas.grid import GridModel, Mapping, Texture
 from text2live_cli.atlas.layers import SIDES, Maps, Side
 from text2live_cli.atlas.painting import carry
 from text2live_cli.atlas.render import Layer, lay_over_frame
-from text2live_cli.atlas.store import (
-    ATLAS,
-    PICTURES,
-    AtlasFacts,
-    write_atlas,
-)
+from text2live_cli.atlas.store import PICTURES, AtlasFacts, write_atlas
 from text2live_cli.errors import Text2LiveError, UsageError
 from text2live_cli.media.clip_writing import write_layer_video, write_video
 from text2live_cli.media.clips import open_clip

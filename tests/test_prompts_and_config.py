@@ -28,10 +28,10 @@ from text2live_cli.guide.prompts import (
     choose_roi,
     embed_prompts,
     fill,
-    slug,
     trailing_parts,
 )
 from text2live_cli.progress import Silent
+from text2live_cli.texts import slug
 
 
 @pytest.fixture(scope="module")

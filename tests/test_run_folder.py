@@ -19,8 +19,9 @@ from typer.testing import Result
 from tests.clips import save_frames
 from tests.commands import StopAt, one_line, passed, run
 from text2live_cli import UsageError, edit_image, fit_atlas
+from text2live_cli.atlas import ATLAS
 from text2live_cli.atlas.fit.inputs import FLOW
-from text2live_cli.atlas.store import ATLAS, PICTURES
+from text2live_cli.atlas.store import PICTURES
 from text2live_cli.media.files import atomic_path, sweep, temporary_beside
 from text2live_cli.media.pictures import write_picture
 from text2live_cli.progress import Silent

@@ -14,13 +14,13 @@ from torch import Tensor
 from torchvision.transforms import InterpolationMode
 
 from text2live_cli.guide import views as V
+from text2live_cli.guide.shape import view_size
 from text2live_cli.guide.views import (
     Rectangle,
     ViewSettings,
     apply_views,
     draw_views,
     panorama_windows,
-    view_size,
 )
 
 PLAIN = ViewSettings(flip_p=0, affine_p=0, perspective_p=0, jitter_p=0, gray_p=0)

@@ -26,6 +26,10 @@ MAX_LONG_SIDE = 8192
 """Of a long strip, at the smallest short side that can be trained on."""
 
 
+LEVELS = 7
+"""Of the generator: each halves the picture."""
+MIN_SIDE = 2**LEVELS + 1
+"""Pixels of the smallest side that the generator takes."""
 NLA_WIDTH, NLA_RESOLUTION = 256, 2000
 """Of the published layered neural atlases: channels of a network, pixels a side of an atlas."""
 MAX_STEPS = 1_000_000

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import unicodedata
 from collections.abc import Sequence
 from pathlib import Path
@@ -73,3 +74,9 @@ def _escaped(char: str) -> str:
     if 0xDC80 <= code <= 0xDCFF:  # how Python keeps a byte that is no UTF-8
         code -= 0xDC00
     return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}"
+
+
+def slug(prompt: str, limit: int = 40) -> str:
+    """A name for files: letters, digits and dashes of `prompt`, in at most `limit` bytes."""
+    name = re.sub(r"[^\w]+", "-", prompt.lower()).strip("-_").encode()[:limit]
+    return name.decode(errors="ignore").rstrip("-") or "edit"

@@ -2,3 +2,6 @@
 
 clip → flow → foreground masks → model (grid or nla) → fit → clip.atlas/ → maps of every frame.
 """
+
+ATLAS = "atlas.safetensors"
+"""The file of an atlas, in its folder."""

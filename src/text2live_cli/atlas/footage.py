@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -16,17 +15,10 @@ from ..media.pictures import to_uint
 from ..progress import Progress
 from .layers import Side
 from .render import Layer, lay_over_frame
-from .store import ATLAS, Atlas
+from .store import Atlas
 
 Stack = Sequence[dict[Side, Layer]]
 """Layers that are composited one after the other; those of one dict at once."""
-
-
-def find_atlas(source: Path) -> Path | None:
-    """Where `fit_atlas` put its result: beside the clip, or else in the current folder."""
-    named = source.resolve() if source.name in ("", "..") else source
-    beside = named.with_name(f"{named.stem}.atlas")
-    return next((f for f in (beside, Path(beside.name)) if (f / ATLAS).is_file()), None)
 
 
 def tell_uncovered(clip: Clip, atlas: Atlas) -> tuple[str, ...]:

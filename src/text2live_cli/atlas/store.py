@@ -22,6 +22,7 @@ from ..media.tensor_files import (
     require_finite,
     write_tensors,
 )
+from . import ATLAS
 from .grid import GridModel
 from .layers import (
     SIDES,
@@ -31,7 +32,6 @@ from .layers import (
 )
 from .nla import NlaModel
 
-ATLAS = "atlas.safetensors"
 PICTURES: dict[Side, str] = {"foreground": "foreground.png", "background": "background.png"}
 _FORMAT = "text2live-atlas/1"
 _MAX_NUMBER = 2**31 - 1  # of a frame, or of a place on a canvas

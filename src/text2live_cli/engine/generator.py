@@ -8,12 +8,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ..config import LEVELS
 from .initial import draw_weights
 
-LEVELS = 7
 SKIP_CHANNELS = 4
-MIN_SIDE = 2**LEVELS + 1
-"""Smallest side in pixels: the deepest level must keep two values a side for its BatchNorm."""
 
 # Rows: three decorrelated colour axes in RGB, a fixed matrix of the authors' code.
 COLOR_DECORRELATION = (

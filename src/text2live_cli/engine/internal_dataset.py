@@ -9,10 +9,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ..config import DatasetSettings
+from ..config import MIN_SIDE, DatasetSettings
 from ..guide.views import color_jitter, jitter_factors
 from .edit_layer import EditLayer
-from .generator import MIN_SIDE, Generator
+from .generator import Generator
 from .objective import Rendered
 
 

@@ -21,6 +21,9 @@ from ..config import MAX_STEPS, PLAIN, EditSettings
 from ..device import FP32, Precision
 from ..endings import Stop
 from ..errors import Text2LiveError
+from ..guide.clip import ClipGuide
+from ..guide.prompts import Prompts, embed_prompts
+from ..guide.views import ViewSettings
 from ..media.outside import whole_number
 from ..media.tensor_files import require_finite, require_like
 from ..progress import Progress
@@ -37,6 +40,8 @@ PACE_STEPS = 10
 """Steps that are timed to fix the length of a run with a time limit."""
 _PACE_SHARE = 0.1  # of the time for a run, after which no more of them are timed
 _MAX_STEPS = 2**40  # that a checkpoint may claim
+FORMAT = "1"
+"""Of its checkpoints."""
 _BUFFER = "buffer."
 _VECTORS = ("weights", "grad_sum_sq", "s", "x0")  # of MADGRAD, from its first step on
 _READ_EVERY = 25  # steps between looks at the device, where looking makes it wait
@@ -164,7 +169,7 @@ class Trainer:
     @property
     def format(self) -> str:
         """Name of what `state` gives."""
-        return "1"
+        return FORMAT
 
     def state(self) -> tuple[dict[str, Tensor], dict[str, str]]:
         """All that the rest of the run depends on, as tensors and as texts."""
@@ -246,3 +251,28 @@ def _read_history(text: str, done: int) -> History:
             if not all(isinstance(value, float) for value in row.values()):
                 raise ValueError("a term that is no number")
     return history
+
+
+def make_trainer(
+    guide: ClipGuide,
+    prompts: Prompts,
+    renderer: Renderer,
+    settings: EditSettings,
+    device: torch.device,
+    precision: Precision,
+    view_settings: ViewSettings | None = None,
+) -> Trainer:
+    """The one generator, and all that judges it, for what `renderer` shows and its prompts."""
+    texts = embed_prompts(guide, prompts)
+    loss_weights = settings.weights
+    if not prompts.directed:  # from "cake" to "cake" there is no direction
+        loss_weights = dataclasses.replace(loss_weights, direction=0.0)
+    objective = Objective(
+        guide.to(device, precision.encoder),
+        texts,
+        loss_weights,
+        settings.views,
+        settings.text_distance,
+        view_settings,
+    )
+    return Trainer(renderer, objective, settings, device, precision)

@@ -18,7 +18,8 @@ from torch import Tensor, nn
 from ..errors import Text2LiveError, UsageError
 from ..progress import Progress
 from . import weights
-from .views import panorama_windows, resize, view_size
+from .shape import EncoderShape
+from .views import panorama_windows, resize
 
 MIN_PATCHES = 2
 """A view is never narrower than this many patches; longer panoramas are seen through windows."""
@@ -49,6 +50,13 @@ class ClipGuide:
         self.relevancy_rule = relevancy_rule
         self.native = int(visual.image_size[0])
         self.patch = int(visual.patch_size[0])
+        self.shape = EncoderShape(
+            native=self.native,
+            patch=self.patch,
+            blocks=len(visual.transformer.resblocks),
+            width=visual.class_embedding.shape[-1],
+            parameters=sum(weight.numel() for weight in self.model.parameters()),
+        )
         self._mean = torch.tensor(visual.image_mean).view(1, 3, 1, 1)
         self._std = torch.tensor(visual.image_std).view(1, 3, 1, 1)
         self._reload = reload
@@ -83,11 +91,11 @@ class ClipGuide:
 
     def view_size(self, height: float, width: float) -> tuple[int, int]:
         """Size of a view for the losses: short side N, long side at most N·320/224."""
-        return view_size(height, width, self.native, self.native * 320 // 224)
+        return self.shape.view_size(height, width)
 
     def structure_size(self, height: float, width: float) -> tuple[int, int]:
         """Size of the view for the structure tokens: short side N, long side at most N·380/224."""
-        return view_size(height, width, self.native, self.native * 380 // 224)
+        return self.shape.structure_size(height, width)
 
     @property
     def max_aspect(self) -> float:

@@ -151,9 +151,3 @@ def choose_roi(guide: ClipGuide, picture: Tensor, prompt: str) -> str:
     texts = F.normalize(guide.encode_text(fill(TEMPLATES, tuple(parts))), dim=-1)
     scores = (texts @ seen).view(len(parts), len(TEMPLATES)).mean(1)
     return parts[int(scores.argmax())]
-
-
-def slug(prompt: str, limit: int = 40) -> str:
-    """A name for files: letters, digits and dashes of `prompt`, in at most `limit` bytes."""
-    name = re.sub(r"[^\w]+", "-", prompt.lower()).strip("-_").encode()[:limit]
-    return name.decode(errors="ignore").rstrip("-") or "edit"

@@ -71,18 +71,6 @@ class Views(NamedTuple):
         )
 
 
-def view_size(height: float, width: float, short: int, max_long: int) -> tuple[int, int]:
-    """(height, width) of a resized view: short side `short`, unless the long one passes `max_long`.
-
-    Fractions of a pixel are cut off, as torchvision's resize does.
-    """
-    small, large = min(height, width), max(height, width)
-    new_small, new_large = short, int(short * large / small)
-    if new_large > max_long:
-        new_small, new_large = int(max_long * new_small / new_large), max_long
-    return (new_small, new_large) if height <= width else (new_large, new_small)
-
-
 def panorama_windows(height: int, width: int, max_aspect: float) -> list[Rectangle]:
     """The picture itself, or overlapping windows that cover one longer than `max_aspect`."""
     long, short = max(height, width), min(height, width)

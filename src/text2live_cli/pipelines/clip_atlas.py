@@ -9,21 +9,21 @@ from typing import Any
 
 import torch
 
-from ..atlas.fit.inputs import working_size
-from ..atlas.fit.settings import FILE_OPTIONS, FitSettings
-from ..atlas.footage import find_atlas
+from ..atlas import ATLAS
+from ..atlas.fit.settings import FILE_OPTIONS, FitSettings, working_size
 from ..atlas.layers import Side
 from ..atlas.render import Layer
-from ..atlas.store import ATLAS, Atlas, read_atlas
+from ..atlas.store import Atlas, read_atlas
 from ..endings import Stopped
 from ..errors import UsageError
 from ..media.clips import Clip
 from ..media.files import sha256_of
 from ..progress import Progress
+from ..runs.atlas_folder import default_folder, find_atlas
 from ..runs.folder import CHECKPOINT
 from ..runs.preflight import fit_bytes
 from ..video.result import result_layers
-from .fit import begun_with, default_folder, fit_atlas
+from .fit import begun_with, fit_atlas
 
 
 @dataclass

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from ..atlas.footage import composited, find_atlas, stacked, tell_uncovered
+from ..atlas.footage import composited, stacked, tell_uncovered
 from ..atlas.layers import Side
 from ..atlas.painting import painted_layer, read_frame_edit
 from ..atlas.render import Layer
@@ -30,6 +30,7 @@ from ..media.pictures import (
     write_picture,
 )
 from ..progress import Progress, Silent
+from ..runs.atlas_folder import find_atlas
 from ..runs.folder import check_output
 from ..runs.preflight import require_file_place
 from ..video.result import result_layers

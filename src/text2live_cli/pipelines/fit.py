@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-import os
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,6 +12,7 @@ from typing import Any, NamedTuple
 
 import torch
 
+from ..atlas import ATLAS
 from ..atlas.discretise import discretise
 from ..atlas.fit.fitting import (
     Fitter,
@@ -21,14 +21,7 @@ from ..atlas.fit.fitting import (
     require_job,
 )
 from ..atlas.fit.grid_fit import GridProblem
-from ..atlas.fit.inputs import (
-    FLOW,
-    Material,
-    read_material,
-    read_words,
-    require_flow,
-    working_size,
-)
+from ..atlas.fit.inputs import FLOW, Material, read_material, read_words, require_flow
 from ..atlas.fit.measure import Quality, measure, verdict
 from ..atlas.fit.nla_files import (
     MIN_PSNR,
@@ -44,15 +37,11 @@ from ..atlas.fit.settings import (
     Span,
     choose_span,
     fit_hints,
+    working_size,
 )
 from ..atlas.layers import SIDES, AtlasModel
 from ..atlas.nla import NlaModel
-from ..atlas.store import (
-    ATLAS,
-    AtlasFacts,
-    read_atlas,
-    write_atlas,
-)
+from ..atlas.store import AtlasFacts, read_atlas, write_atlas
 from ..device import (
     IN_FIT,
     choose_device,
@@ -79,6 +68,7 @@ from ..report.atlas_films import (
     write_videos,
 )
 from ..runs import record
+from ..runs.atlas_folder import default_folder
 from ..runs.clock import CheckpointClock
 from ..runs.folder import (
     CHECKPOINT,
@@ -225,18 +215,6 @@ def _check_first(
     require_flow(settings, folder, progress)
     if settings.foreground is not None:
         read_words(settings, device, Silent())  # told when it is read for the work
-
-
-def default_folder(source: Path, progress: Progress) -> Path:
-    """`<clip>.atlas` beside the clip, or in the current folder where that cannot be written."""
-    source = source if source.name not in ("", "..") else source.resolve()
-    beside = source.with_name(f"{source.stem}.atlas")
-    if beside.exists() or os.access(source.absolute().parent, os.W_OK):
-        return beside
-    progress.message(
-        f"{source.absolute().parent} is not writable: the result goes to {beside.name}"
-    )
-    return Path(beside.name)
 
 
 def begun_with(folder: Path) -> dict[str, Any] | None:

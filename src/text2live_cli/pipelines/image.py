@@ -42,7 +42,7 @@ from ..guide.picture_region import (
     text_map,
     write_region,
 )
-from ..guide.prompts import Prompts, knows, slug
+from ..guide.prompts import Prompts, knows
 from ..guide.region import FREE, Hold, Region, with_outside
 from ..guide.relevancy import make_query, relevancy_map
 from ..media.pictures import (
@@ -62,12 +62,11 @@ from ..runs.clock import CheckpointClock
 from ..runs.folder import CHECKPOINT, EDIT_IMAGE, claim_folder
 from ..runs.keeping import keeping
 from ..runs.memory import require_memory, training_need
-from ..runs.preflight import picture_bytes, require_room
-from ..texts import check_texts
+from ..runs.preflight import _MAX_AREA_ASPECT, picture_bytes, require_room
+from ..texts import check_texts, slug
 from . import session
 from .self_test import edit_step
 
-_MAX_AREA_ASPECT = 4.0  # a longer picture is trained smaller, so that its area stays that of 4:1
 _TRIED_PIXELS = 2_000_000  # of the source, by which the delivery is timed
 
 

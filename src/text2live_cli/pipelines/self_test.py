@@ -27,9 +27,9 @@ def edit_step(device: torch.device) -> None:
     from ..config import resolve_settings
     from ..device import FP32
     from ..engine.internal_dataset import Example, InternalDataset
+    from ..engine.training import make_trainer
     from ..guide.clip import load_guide
     from ..guide.prompts import Prompts
-    from .session import make_trainer
 
     settings = resolve_settings("draft", "swatch", channels=4, views=2, steps=1)
     picture = torch.rand(1, 3, 192, 208, generator=torch.Generator().manual_seed(0))

@@ -1,124 +1,243 @@
-"""What the edits of pictures and of videos share: prompts, trainer, checkpoints and the job."""
+"""What the edits of a process share, and how one of them is trained: plan → train → deliver."""
 
 from __future__ import annotations
 
 import dataclasses
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from ..config import (
-    CHANNELS_LAST,
-    MAX_MINUTES,
-    MAX_STEPS,
-    PLAIN,
-    EditSettings,
-    require_whole,
-)
-from ..device import Precision
+from ..config import CHANNELS_LAST, PLAIN, EditSettings
+from ..device import Precision, choose_device, choose_precision, prepare
 from ..endings import catch_signals
 from ..engine.layout import choose_layout
-from ..engine.objective import Objective
-from ..engine.training import Renderer, Trainer
-from ..errors import Text2LiveError, UsageError
-from ..guide.clip import ClipGuide
-from ..guide.prompts import (
-    Prompts,
-    check_text,
-    choose_roi,
-    embed_prompts,
-)
-from ..guide.views import ViewSettings
+from ..engine.training import FORMAT, Trainer
+from ..errors import UsageError
+from ..guide.clip import ClipGuide, load_guide
+from ..guide.prompts import Prompts, check_text, choose_roi
+from ..guide.weights import DEFAULT_CLIP
 from ..media.pictures import write_picture
-from ..progress import Progress
-from ..runs.checkpoint import Checkpoint, save_checkpoint
+from ..progress import Progress, Silent
+from ..runs.checkpoint import Checkpoint, Saver
 from ..runs.clock import CheckpointClock
-from ..runs.folder import CHECKPOINT, preview_path
+from ..runs.folder import CHECKPOINT, Outputs, RunFolder, claim_folder, preview_path
+from ..runs.keeping import keeping
+from .options import EditOptions
+from .self_test import edit_step
 
 
-def check_limits(minutes: float | None, save_every: int | None, steps: int | None) -> None:
-    """Refuse limits that cannot be kept, naming the option."""
-    if minutes is not None and steps is not None:
-        raise UsageError("--minutes and --steps: choose one")
-    if minutes is not None and not 0 < minutes <= MAX_MINUTES:
-        raise UsageError(f"--minutes {minutes:g}: must be over 0, and {MAX_MINUTES:g} at most")
-    if save_every is not None:
-        require_whole("--save-every", save_every, 1, MAX_STEPS)
+class Plan(Protocol):
+    """What is common to `ImagePlan` and `VideoPlan`."""
+
+    @property
+    def options(self) -> EditOptions:
+        """As given."""
+
+    @property
+    def settings(self) -> EditSettings:
+        """As resolved."""
+
+    @property
+    def folder(self) -> Path:
+        """Of the result."""
+
+    @property
+    def outputs(self) -> Outputs:
+        """What is written there."""
+
+    @property
+    def inputs(self) -> list[Path | str | None]:
+        """The files that must not be written over."""
+
+    @property
+    def resumes(self) -> bool:
+        """Whether a stopped run goes on."""
+
+
+AnyPlan = TypeVar("AnyPlan", bound=Plan)
+
+
+@dataclass
+class Prepared:
+    """An edit before its first step."""
+
+    trainer: Trainer
+    prompts: Prompts
+    inputs: dict[str, Any]
+    """What a run must share with the one that it resumes, besides settings and prompts."""
+    preview: Callable[[], np.ndarray]
+    """The edit as it is, (H, W, 3) uint8."""
+    delivery_seconds: Callable[[], float]
+    """Tries a part of the delivery: the seconds that all of it will take."""
+    write_first: Callable[[Path], None] | None
+    """Writes what can be seen before the training; let go after that, since it holds pictures."""
+
+
+@dataclass(frozen=True)
+class Trained:
+    """An edit after its last step, or after a signal."""
+
+    trainer: Trainer
+    prompts: Prompts
+    guide: ClipGuide
+    job: dict[str, Any]
+    saver: Saver
+    seconds: dict[str, float]
+    """Of the preparation, of the training, and of a step."""
+
+    @property
+    def interrupted(self) -> bool:
+        """Whether steps are left."""
+        return self.trainer.done < self.trainer.steps
+
+
+class Session:
+    """Device, precision and encoder, each found or loaded when it is first needed, and kept."""
+
+    def __init__(
+        self,
+        clip: str = DEFAULT_CLIP,
+        clip_weights: Path | str | None = None,
+        device: str | None = None,
+        precision: str | None = None,
+        progress: Progress | None = None,
+    ) -> None:
+        """As the options of the same names; nothing is loaded yet."""
+        self.clip = clip
+        self.clip_weights = None if clip_weights is None else Path(clip_weights)
+        self.progress: Progress = progress or Silent()
+        self._device, self._precision = device or "auto", precision or "auto"
+
+    @classmethod
+    def of(cls, options: EditOptions) -> Session:
+        """The session that an edit with these options needs."""
+        return cls(
+            options.clip,
+            options.clip_weights,
+            options.device,
+            options.precision,
+            options.progress,
+        )
+
+    @cached_property
+    def device(self) -> torch.device:
+        """Where is computed. Raises UsageError where the one asked for is absent."""
+        return choose_device(self._device, edit_step, self.progress)
+
+    @cached_property
+    def precision(self) -> Precision:
+        """How precisely."""
+        prepare(self.device)
+        return choose_precision(self._precision, self.device, self.progress)
+
+    @cached_property
+    def guide(self) -> ClipGuide:
+        """The encoder, on the device.
+
+        Raises UsageError for names that cannot serve, Text2LiveError for weights that cannot be
+        had.
+        """
+        return load_guide(self.clip, self.clip_weights, self.progress).to(self.device)
+
+    def require(self, options: EditOptions) -> None:
+        """Raise UsageError where an edit asks for another encoder than this session has."""
+        file = None if options.clip_weights is None else Path(options.clip_weights)
+        if (options.clip, file) != (self.clip, self.clip_weights):
+            raise UsageError(f"--clip {options.clip}: this session is with {self.clip}")
+
+    def train(
+        self,
+        plan: AnyPlan,
+        prepare_edit: Callable[[AnyPlan, Session, EditSettings], Prepared],
+        run: RunFolder,
+        begin: float,
+    ) -> Trained:
+        """Train what `prepare_edit` makes of a plan, in `run`, to the end or to a signal.
+
+        A checkpoint is written by the clock and at the end. `begin` is when the command began, by
+        `time.monotonic`. Raises `Stopped` where a second signal leaves no time for a result.
+        """
+        options, progress = plan.options, self.progress
+        self.require(options)
+        self._tell(plan)
+        checkpoint = Checkpoint.read(run.work / CHECKPOINT, FORMAT) if plan.resumes else None
+        settings = self._with_layout(plan.settings, checkpoint)
+        edit = prepare_edit(plan, self, settings)
+        job = describe_job(edit.inputs, edit.prompts, edit.trainer, self.guide)
+        clock = CheckpointClock(options.checkpoint_every)
+        previews = _previews(run.work, edit.preview, options.save_every)
+        saver = Saver(run.work / CHECKPOINT, edit.trainer, job, clock, progress, previews)
+        if checkpoint is None:
+            run.begin(progress)
+            assert edit.write_first is not None
+            edit.write_first(run.work)
+        edit.write_first = None
+        ready = time.monotonic()
+        limit = None
+        if options.minutes:
+            limit = TimeLimit(options.minutes, begin, edit.delivery_seconds)
+        pace = _resume_or_begin(checkpoint, saver, edit.trainer, limit, progress)
+        seconds = {"preparation": ready - begin, "training": time.monotonic() - ready}
+        seconds["per_step"] = pace
+        return Trained(edit.trainer, edit.prompts, self.guide, job, saver, seconds)
+
+    def _tell(self, plan: Plan) -> None:
+        reason = ""
+        if getattr(plan.options, "preset", None) is None:
+            reason = ": no GPU here" if self.device.type == "cpu" else ": there is a GPU"
+        where = f"on {self.device.type} in {self.precision.name}"
+        self.progress.message(f"preset {plan.settings.preset}{reason}; {where}")
+
+    def _with_layout(self, settings: EditSettings, checkpoint: Checkpoint | None) -> EditSettings:
+        """With "auto" resolved: as in the run that is resumed, or the faster one here."""
+        if settings.layout != "auto":
+            return settings
+        if checkpoint is not None:
+            layout = checkpoint.job.get("layout")
+            if layout not in (PLAIN, CHANNELS_LAST):  # none: of a run before there was a choice
+                layout = checkpoint.job["layout"] = CHANNELS_LAST
+        else:
+            layout = choose_layout(self.device, settings.channels, self.precision, self.progress)
+        return dataclasses.replace(settings, layout=layout)
+
+
+@contextmanager
+def claimed(plan: Plan) -> Iterator[RunFolder]:
+    """The plan's folder as this run's own, opened; what goes wrong within says what is kept."""
+    with claim_folder(plan.folder, plan.outputs, plan.inputs) as run, keeping(run):
+        run.open(plan.options.overwrite, plan.resumes)
+        yield run
 
 
 def resolve_prompts(
-    prompt: str,
-    roi: str | None,
-    screen: str | None,
-    also: Sequence[str],
-    keep: Sequence[str],
-    guide: ClipGuide,
-    shown: Tensor,
-    progress: Progress,
+    options: EditOptions, guide: ClipGuide, picture: Tensor, progress: Progress
 ) -> Prompts:
-    """All texts of an edit, checked; a missing ROI is looked for in `shown` (1, 3, H, W)."""
-    target = check_text("PROMPT", prompt, guide, progress)
-    if roi is None:
-        roi = choose_roi(guide, shown, target)
+    """All texts of an edit, checked; a missing ROI is looked for in `picture` (1, 3, H, W)."""
+
+    def check(option: str, text: str) -> str:
+        return check_text(option, text, guide, progress)
+
+    target = check("PROMPT", options.prompt)
+    if options.roi is None:
+        roi = choose_roi(guide, picture, target)
         progress.message(f'in the picture now: "{roi}" (--roi TEXT changes it)')
     else:
-        roi = check_text("--roi", roi, guide, progress)
+        roi = check("--roi", options.roi)
     return Prompts(
         target=target,
         roi=roi,
-        screen=target if screen is None else check_text("--screen", screen, guide, progress),
-        also=tuple(check_text("--also", text, guide, progress) for text in also),
-        keep=tuple(check_text("--keep", text, guide, progress) for text in keep),
+        screen=target if options.screen is None else check("--screen", options.screen),
+        also=tuple(check("--also", text) for text in options.also),
+        keep=tuple(check("--keep", text) for text in options.keep),
     )
-
-
-def with_layout(
-    settings: EditSettings,
-    device: torch.device,
-    precision: Precision,
-    checkpoint: Checkpoint | None,
-    progress: Progress,
-) -> EditSettings:
-    """The settings with "auto" resolved: as in the run that is resumed, or the faster one here."""
-    if settings.layout != "auto":
-        return settings
-    if checkpoint is not None:
-        layout = checkpoint.job.get("layout")
-        if layout not in (PLAIN, CHANNELS_LAST):  # none: of a run before there was a choice
-            layout = checkpoint.job["layout"] = CHANNELS_LAST
-    else:
-        layout = choose_layout(device, settings.channels, precision, progress)
-    return dataclasses.replace(settings, layout=layout)
-
-
-def make_trainer(
-    guide: ClipGuide,
-    prompts: Prompts,
-    renderer: Renderer,
-    settings: EditSettings,
-    device: torch.device,
-    precision: Precision,
-    view_settings: ViewSettings | None = None,
-) -> Trainer:
-    """The one generator, and all that judges it, for what `renderer` shows and its prompts."""
-    texts = embed_prompts(guide, prompts)
-    loss_weights = settings.weights
-    if not prompts.directed:  # from "cake" to "cake" there is no direction
-        loss_weights = dataclasses.replace(loss_weights, direction=0.0)
-    objective = Objective(
-        guide.to(device, precision.encoder),
-        texts,
-        loss_weights,
-        settings.views,
-        settings.text_distance,
-        view_settings,
-    )
-    return Trainer(renderer, objective, settings, device, precision)
 
 
 def describe_job(
@@ -137,56 +256,7 @@ def describe_job(
     return job
 
 
-class Saver:
-    """Called after every step: writes checkpoints by `clock`, and the previews asked for."""
-
-    def __init__(
-        self,
-        folder: Path,
-        trainer: Trainer,
-        job: dict[str, Any],
-        preview: Callable[[], np.ndarray],
-        save_every: int | None,
-        clock: CheckpointClock,
-        progress: Progress,
-    ) -> None:
-        """`preview` gives the edit as it is, (H, W, 3) uint8."""
-        self.folder = folder
-        self.trainer = trainer
-        self.job = job
-        self.preview = preview
-        self.save_every = save_every
-        self.clock = clock
-        self.progress = progress
-        self._lost: Text2LiveError | None = None
-
-    def __call__(self) -> None:
-        done = self.trainer.done
-        if self.clock.due(done, self.trainer.settings.steps):
-            self.save()
-        if self.save_every and done % self.save_every == 0:
-            path = preview_path(self.folder, done)
-            path.parent.mkdir(exist_ok=True)
-            write_picture(path, self.preview())
-
-    def save(self) -> None:
-        """Write the checkpoint; one that cannot be written now is no reason to lose the work."""
-        self._lost = None
-        try:
-            with self.clock.saving(self.trainer.done):
-                save_checkpoint(self.folder / CHECKPOINT, self.trainer, self.job)
-        except Text2LiveError as error:
-            self._lost = error
-            self.progress.warning(f"no checkpoint for now: {error}")
-
-    def require_saved(self, delivered: Path) -> None:
-        """Raise Text2LiveError where the last checkpoint could not be, but a result `delivered`."""
-        if self._lost is not None:
-            self._lost.kept = f"the result in {delivered} is written, and cannot be resumed"
-            raise self._lost
-
-
-@dataclasses.dataclass(frozen=True)
+@dataclass(frozen=True)
 class TimeLimit:
     """`--minutes`: for the whole command, so that the training gets what the rest leaves."""
 
@@ -202,18 +272,31 @@ class TimeLimit:
         return 60 * self.minutes - (time.monotonic() - self.begin) - delivery
 
 
-def resume_or_begin(
+def _previews(
+    folder: Path, preview: Callable[[], np.ndarray], every: int | None
+) -> Callable[[int], None]:
+    """Writes the edit as it is after `every` so many steps."""
+
+    def write(done: int) -> None:
+        if every and done % every == 0:
+            path = preview_path(folder, done)
+            path.parent.mkdir(exist_ok=True)
+            write_picture(path, preview())
+
+    return write
+
+
+def _resume_or_begin(
     checkpoint: Checkpoint | None,
     saver: Saver,
+    trainer: Trainer,
     limit: TimeLimit | None,
     progress: Progress,
 ) -> float:
     """Train to the end or to a signal, from `checkpoint` on if there is one; seconds per step.
 
-    A checkpoint is written at the end. `limit` fixes the number of steps of a run that begins.
-    Raises `Stopped` where a second signal leaves no time for a result.
+    `limit` fixes the number of steps of a run that begins.
     """
-    trainer = saver.trainer
     if checkpoint is not None:
         checkpoint.require_job(saver.job, ignore=("steps",) if limit else ())
         checkpoint.restore(trainer)
@@ -221,9 +304,9 @@ def resume_or_begin(
     with catch_signals() as stopped:
         if limit is not None and checkpoint is None:
             trainer.fit_to(limit.minutes, limit.left, progress, stopped)
-            progress.message(f"{trainer.settings.steps} steps fit into {limit.minutes:g} minutes")
+            progress.message(f"{trainer.steps} steps fit into {limit.minutes:g} minutes")
         begin, first = time.monotonic(), trainer.done
-        saver.clock.begin(first)
+        saver.begin()
         trainer.run(progress, stopped, saver)
         saver.save()
         if stopped.hurried:

@@ -14,9 +14,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ..atlas import ATLAS
 from ..atlas.footage import tell_uncovered
 from ..atlas.layers import Side
-from ..atlas.store import ATLAS, Atlas
+from ..atlas.store import Atlas
 from ..config import resolve_video_settings
 from ..device import (
     IN_DELIVERY,
@@ -29,7 +30,6 @@ from ..errors import UsageError
 from ..guide import weights
 from ..guide.clip import load_guide
 from ..guide.picture_region import write_region
-from ..guide.prompts import slug
 from ..guide.views import ViewSettings
 from ..media.clip_writing import require_encoders
 from ..media.clips import Clip, open_clip
@@ -47,15 +47,10 @@ from ..runs.folder import (
 from ..runs.keeping import keeping
 from ..runs.memory import clip_need, require_memory
 from ..runs.preflight import require_room, video_bytes
-from ..texts import check_texts, require_text, shown_path
+from ..texts import check_texts, require_text, shown_path, slug
 from ..video.baselines import FramesScene, prepare_frames_scene
-from ..video.footage import training_size
-from ..video.region import (
-    FrameRegion,
-    find_atlas_region,
-    fitted_frame,
-    read_frame_hints,
-)
+from ..video.frames import read_frame_hints, training_size
+from ..video.region import FrameRegion, find_atlas_region, fitted_frame
 from ..video.result import (
     LAYER_FORMATS,
     AtlasEdit,

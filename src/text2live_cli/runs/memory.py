@@ -11,7 +11,7 @@ from pathlib import Path
 
 from ..config import EditSettings
 from ..errors import UsageError
-from ..guide.clip import ClipGuide
+from ..guide.shape import EncoderShape
 
 # Fitted to the peaks of single steps at 192 to 768 px, with 32 and 128 channels, 1 to 128 views,
 # swatch and a ViT-B/32, in fp32 (docs/reliability.md); steps hold the whole picture and a crop.
@@ -29,24 +29,24 @@ _FIT_PIXEL = 60.0  # bytes a pixel of all frames: frames, flow, masks and what f
 
 
 def training_need(
-    guide: ClipGuide, settings: EditSettings, working: tuple[int, int], source_pixels: int
+    shape: EncoderShape, settings: EditSettings, working: tuple[int, int], source_pixels: int
 ) -> int:
     """Bytes that the training of a picture, and its delivery, take at the most."""
-    height, width = guide.view_size(*working)
-    tokens = (height // guide.patch) * (width // guide.patch) + 1
-    blocks = len(guide.blocks)
-    channels = guide.visual.class_embedding.shape[-1]
-    view = _VIEW_PIXEL * height * width + _VIEW_TOKEN * tokens * blocks * channels
+    height, width = shape.view_size(*working)
+    tokens = (height // shape.patch) * (width // shape.patch) + 1
+    view = _VIEW_PIXEL * height * width + _VIEW_TOKEN * tokens * shape.blocks * shape.width
     pixel = _PIXEL[0] + _PIXEL[1] * settings.channels
-    encoder = _WEIGHT * sum(weight.numel() for weight in guide.model.parameters())
+    encoder = _WEIGHT * shape.parameters
     training = pixel * working[0] * working[1] + view * settings.views
     return int(_BASE + encoder + training + _SOURCE_PIXEL * source_pixels)
 
 
-def clip_need(guide: ClipGuide, settings: EditSettings, size: tuple[int, int], frames: int) -> int:
+def clip_need(
+    shape: EncoderShape, settings: EditSettings, size: tuple[int, int], frames: int
+) -> int:
     """Bytes that the training of an edit of `frames` frames of `size` takes at the most."""
     pixels = size[0] * size[1]
-    step = training_need(guide, settings, size, 0) + int(_CROPS * settings.channels * pixels)
+    step = training_need(shape, settings, size, 0) + int(_CROPS * settings.channels * pixels)
     return step + int(_FRAME_PIXEL * frames * pixels)
 
 

@@ -19,7 +19,8 @@ from ..engine.training import Renderer, Trainer
 from ..media.clips import Clip
 from ..media.pictures import to_uint
 from ..progress import Progress
-from .footage import read_frames, training_size
+from .footage import read_frames
+from .frames import training_size
 from .result import Frames
 
 

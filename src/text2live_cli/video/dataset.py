@@ -16,10 +16,10 @@ from torch import Tensor
 
 from ..atlas.discretise import AtlasPicture
 from ..atlas.layers import Side
-from ..config import DatasetSettings
+from ..config import MIN_SIDE, DatasetSettings
 from ..engine.delivery import render_at, snap_alpha
 from ..engine.edit_layer import EditLayer, green_screen
-from ..engine.generator import MIN_SIDE, Generator
+from ..engine.generator import Generator
 from ..engine.internal_dataset import (
     Example,
     lay,

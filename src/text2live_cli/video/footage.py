@@ -14,8 +14,7 @@ from torch import Tensor
 
 from ..atlas.discretise import AtlasPicture
 from ..atlas.layers import OPAQUE, Maps, Side
-from ..config import MAX_LONG_SIDE, EditSettings
-from ..engine.generator import MIN_SIDE
+from ..config import MIN_SIDE
 from ..errors import UsageError
 from ..media.clips import Clip
 from ..progress import Progress
@@ -191,23 +190,6 @@ def _grown(start: int, end: int, least: int, limit: int) -> tuple[int, int]:
     start, end = max(int(start), 0), min(int(end), limit)
     length = max(end - start, least)
     return min(max(start - (length - (end - start)) // 2, 0), limit - length), length
-
-
-def training_size(clip: Clip, settings: EditSettings) -> tuple[int, int]:
-    """Height and width of the frames that are trained on.
-
-    Larger than the source's only where those are too small to train on. Raises UsageError where
-    such frames are too long a strip.
-    """
-    short = max(MIN_SIDE, min(settings.size, clip.height, clip.width))
-    scale = short / min(clip.height, clip.width)
-    size = round(clip.height * scale), round(clip.width * scale)
-    if scale > 1 and max(size) > MAX_LONG_SIDE:
-        raise UsageError(
-            f"{clip.path}: {clip.width}×{clip.height} is too long a strip to edit;"
-            " cut it into parts"
-        )
-    return size
 
 
 def read_frames(

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from pathlib import Path
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import cv2
@@ -20,67 +18,17 @@ from ..atlas.store import Atlas
 from ..engine.internal_dataset import Example
 from ..errors import Text2LiveError, UsageError
 from ..guide.clip import ClipGuide
-from ..guide.hints import Hints, parse_hints
 from ..guide.picture_region import describe_region, find_keep, resolve_region, text_map, text_region
 from ..guide.prompts import Prompts, knows
 from ..guide.region import ADVICE, Region, with_outside
 from ..media.clips import Clip
-from ..media.pictures import read_mask
 from ..progress import Progress
 from .footage import WorkingAtlas
+from .frames import FrameHints
 from .scene import AtlasScene
 
 _FRAMES = 5  # that a text is looked for in
 _SEEN = 0.5  # of a pixel: a layer's share from which the pixel tells of that layer
-
-
-@dataclass(frozen=True)
-class FrameHints:
-    """What a user says of where the edit is to be, on one frame of the clip."""
-
-    hints: Hints
-    mask: NDArray[np.float32] | None
-    """(H, W) of the clip's size, white where it may be edited."""
-    frame: int | None
-    """Counted from 0; None for the first that was fitted."""
-    path: Path | None = None
-    """The file of the mask."""
-
-    @property
-    def given(self) -> bool:
-        """Whether there is any."""
-        return self.hints.given or self.mask is not None
-
-
-def read_frame_hints(
-    clip: Clip,
-    mask: Path | str | None,
-    box: str | None,
-    points: Sequence[str],
-    not_points: Sequence[str],
-) -> FrameHints:
-    """Read box, points and a mask, "FILE" or "FILE@FRAME"; raises UsageError, naming the option."""
-    size = clip.height, clip.width
-    hints = parse_hints(size, box, points, not_points, range(clip.count))
-    frames = set(hints.frames)
-    limit = path = None
-    if mask is not None:
-        path, number = _named_frame(Path(mask), clip)
-        limit = read_mask(path, size)
-        frames |= {number} if number is not None else set()
-    if len(frames) > 1:
-        numbers = " and ".join(map(str, sorted(frames)))
-        raise UsageError(f"--mask and --box, --point are on the frames {numbers}; choose one")
-    return FrameHints(hints, limit, min(frames, default=None), path)
-
-
-def _named_frame(mask: Path, clip: Clip) -> tuple[Path, int | None]:
-    name, at, number = mask.name.rpartition("@")
-    if not at or mask.exists() or not re.fullmatch(r"[0-9]{1,9}", number):
-        return mask, None
-    if int(number) >= clip.count:
-        raise UsageError(f"--mask {mask}: the clip has the frames 0:{clip.count}")
-    return mask.with_name(name), int(number)
 
 
 class FrameRegion(NamedTuple):

@@ -15,9 +15,8 @@ from ..atlas.discretise import AtlasPicture, discretise
 from ..atlas.layers import OPAQUE, Maps, Side, pixel_ratio
 from ..atlas.render import Layer
 from ..atlas.store import Atlas
-from ..config import DatasetSettings, EditSettings
+from ..config import MIN_SIDE, DatasetSettings, EditSettings
 from ..device import here_or_on_cpu
-from ..engine.generator import MIN_SIDE
 from ..engine.internal_dataset import Example, InternalDataset
 from ..engine.training import Renderer, Trainer
 from ..errors import UsageError
@@ -25,7 +24,8 @@ from ..media.clips import Clip
 from ..media.pictures import to_uint
 from ..progress import Progress, Silent
 from .dataset import AtlasDataset, atlas_layer
-from .footage import WorkingAtlas, gather_footage, mask_box, read_frames, training_size
+from .footage import WorkingAtlas, gather_footage, mask_box, read_frames
+from .frames import training_size
 from .result import AtlasEdit
 
 _PAPER_ATLAS = 2000  # pixels of its longer side, at least as fine as the frames

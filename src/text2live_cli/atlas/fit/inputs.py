@@ -36,7 +36,6 @@ if TYPE_CHECKING:
     from ...guide.clip import ClipGuide
 
 FLOW = "flow.safetensors"
-_CPU_SIZE, _GPU_SIZE = 240, 432  # working short side by default
 _KEY_FRAMES = 5  # on which the encoder is asked for the foreground
 
 
@@ -49,13 +48,6 @@ class Material(NamedTuple):
     foreground: Foreground
     seconds: dict[str, float]
     """That each of the three took."""
-
-
-def working_size(clip: Clip, settings: FitSettings, device: torch.device) -> tuple[int, int]:
-    """Height and width of the fit; never larger than the source."""
-    asked = settings.size or (_CPU_SIZE if device.type == "cpu" else _GPU_SIZE)
-    scale = min(1.0, asked / min(clip.height, clip.width))
-    return round(clip.height * scale), round(clip.width * scale)
 
 
 def read_material(

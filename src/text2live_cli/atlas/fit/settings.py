@@ -22,6 +22,7 @@ from ...config import (
 from ...errors import UsageError
 from ...guide.hints import Hints, parse_hints
 from ...guide.weights import DEFAULT_CLIP
+from ...media.clips import Clip
 from ...texts import require_text
 
 if TYPE_CHECKING:
@@ -33,6 +34,7 @@ FILE_OPTIONS = ("masks", "clip_weights", "flow_dir", "import_nla", "export_nla")
 """The options that name a file or folder."""
 MIN_SIZE = 64
 """Short side of the smallest fit, pixels."""
+_CPU_SIZE, _GPU_SIZE = 240, 432  # working short side by default
 _NUMBER = r"(?:[0-9]{1,9})"  # no frame and no pixel has a longer one
 
 
@@ -240,3 +242,10 @@ class NlaSettings:
     sparsity: float = 1000.0
     bootstrap: float = 2000.0
     bootstrap_until: int = 10_000  # steps
+
+
+def working_size(clip: Clip, settings: FitSettings, device: str) -> tuple[int, int]:
+    """Height and width of a fit on a `device` of that type; never larger than the source."""
+    asked = settings.size or (_CPU_SIZE if device == "cpu" else _GPU_SIZE)
+    scale = min(1.0, asked / min(clip.height, clip.width))
+    return round(clip.height * scale), round(clip.width * scale)

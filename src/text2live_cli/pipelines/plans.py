@@ -1,0 +1,360 @@
+"""What a command is going to do, before it does any of it: checked, sized and named.
+
+`--dry-run` prints a plan and ends; torch is not needed for one, nor are weights.
+"""
+
+from __future__ import annotations
+
+import platform
+import shutil
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from ..atlas import ATLAS
+from ..atlas.fit.settings import (
+    FitSettings,
+    Span,
+    choose_span,
+    fit_hints,
+    working_size,
+)
+from ..config import (
+    MAX_LONG_SIDE,
+    MAX_MINUTES,
+    MAX_STEPS,
+    MIN_SIZE,
+    EditSettings,
+    require_whole,
+    resolve_settings,
+    resolve_video_settings,
+)
+from ..errors import UsageError
+from ..guide import weights
+from ..guide.hints import Hints, parse_hints
+from ..guide.shape import shape_of
+from ..media.clip_writing import require_encoders
+from ..media.clips import Clip, open_clip
+from ..media.pictures import Picture, read_mask, read_picture
+from ..progress import Progress
+from ..runs.atlas_folder import default_folder, find_atlas
+from ..runs.clock import CheckpointClock
+from ..runs.folder import CHECKPOINT, EDIT_IMAGE, EDIT_VIDEO, FIT_ATLAS, Outputs, RunFolder, explained
+from ..runs.memory import clip_need, fit_need, training_need
+from ..runs.preflight import fit_bytes, picture_bytes, require_file_place, require_room, video_bytes
+from ..texts import slug
+from ..video.frames import FrameHints, read_frame_hints, training_size
+from .options import EditOptions, FitOptions, ImageOptions, VideoOptions
+
+LAYER_FORMATS = ("mov", "webm", "png", "none")
+BASELINES = ("atlas", "frames")
+SIDES = {"fg": "foreground", "bg": "background"}
+_MAX_AREA_ASPECT = 4.0  # a longer picture is trained smaller, so that its area stays that of 4:1
+_GB = 1e9
+
+
+@dataclass(frozen=True)
+class ImagePlan:
+    """An edit of a picture, ready to be prepared for training."""
+
+    options: ImageOptions
+    settings: EditSettings
+    folder: Path
+    picture: Picture
+    hints: Hints
+    working: tuple[int, int]
+    """Height and width of the picture in training."""
+    outputs: Outputs = EDIT_IMAGE
+
+    @property
+    def inputs(self) -> list[Path | str | None]:
+        """The files that must not be written over."""
+        return [self.options.source, self.options.mask, self.options.clip_weights]
+
+    @property
+    def resumes(self) -> bool:
+        """Whether a stopped run goes on."""
+        return self.options.resume
+
+    def facts(self) -> dict[str, str]:
+        """What `--dry-run` says."""
+        picture = self.picture
+        pixels = picture.height * picture.width
+        need = None
+        if shape := shape_of(self.options.clip):
+            need = training_need(shape, self.settings, self.working, pixels)
+        room = picture_bytes(pixels, picture.color.dtype.itemsize)
+        files = [name for name in self.outputs.files if name != CHECKPOINT]
+        return {
+            "input": f"{picture.path}, {picture.width}×{picture.height}",
+            **_training_facts(self.options, self.settings, self.working),
+            **_cost_facts(self.folder, files, need, room),
+        }
+
+
+@dataclass(frozen=True)
+class VideoPlan:
+    """An edit of a clip, ready to be prepared for training."""
+
+    options: VideoOptions
+    settings: EditSettings
+    folder: Path
+    clip: Clip
+    hints: FrameHints
+    size: tuple[int, int]
+    """Height and width of the frames in training."""
+    atlas_folder: Path | None
+    """None: the baseline "frames" has none."""
+    resumes_fit: bool
+    """Whether a fit was stopped there, and goes on."""
+    outputs: Outputs = EDIT_VIDEO
+
+    @property
+    def inputs(self) -> list[Path | str | None]:
+        """The files that must not be written over."""
+        options = self.options
+        used = [options.source, options.masks, self.hints.path, options.atlas_dir]
+        return [*used, options.clip_weights]
+
+    @property
+    def resumes(self) -> bool:
+        """Whether a stopped training goes on; where a stopped fit does, it begins anew."""
+        return self.options.resume and not self.resumes_fit
+
+    def facts(self) -> dict[str, str]:
+        """What `--dry-run` says."""
+        clip, formats = self.clip, self.options.layer_formats
+        need = None
+        if shape := shape_of(self.options.clip):
+            need = clip_need(shape, self.settings, self.size, clip.count)
+        room = video_bytes(clip.count * clip.height * clip.width, formats)
+        atlas = "none (baseline frames)"
+        if self.atlas_folder is not None:
+            ready = (self.atlas_folder / ATLAS).exists() and not self.resumes_fit
+            atlas = f"{self.atlas_folder}, {'ready' if ready else 'fitted first'}"
+        layers = {"mov": "layer.mov", "webm": "layer.webm", "png": "layer/"}
+        unwanted = {CHECKPOINT, "layer.mov", "layer.webm"}
+        files = [name for name in self.outputs.files if name not in unwanted]
+        files += [layers[name] for name in formats if name in layers]
+        return {
+            "input": f"{clip.path}, {clip.count} frames of {clip.width}×{clip.height}",
+            "atlas": f"{SIDES[self.options.atlas]} of {atlas}",
+            **_training_facts(self.options, self.settings, self.size),
+            **_cost_facts(self.folder, files, need, room),
+        }
+
+
+@dataclass(frozen=True)
+class FitPlan:
+    """A fit of a clip's atlas, ready to begin."""
+
+    options: FitOptions
+    settings: FitSettings
+    folder: Path
+    clip: Clip
+    span: Span
+    size: tuple[int, int]
+    """Height and width of the frames in the fit."""
+    outputs: Outputs = field(default=FIT_ATLAS)
+
+    @property
+    def inputs(self) -> list[Path | str | None]:
+        """The files that must not be written over."""
+        settings = self.settings
+        used = [self.clip.path, settings.masks, settings.flow_dir, settings.import_nla]
+        return [*used, settings.clip_weights]
+
+    @property
+    def need(self) -> int:
+        """Bytes of memory that the fit takes at the most."""
+        return fit_need(len(self.span.numbers), self.size)
+
+    @property
+    def room(self) -> int:
+        """Bytes that its result takes at the most."""
+        return fit_bytes(len(self.span.numbers) * self.size[0] * self.size[1])
+
+    def facts(self) -> dict[str, str]:
+        """What `--dry-run` says."""
+        clip, settings = self.clip, self.settings
+        facts = {
+            "input": f"{clip.path}, {clip.count} frames of {clip.width}×{clip.height}",
+            "fitted": f"{len(self.span.numbers)} frames of {self.size[1]}×{self.size[0]}",
+            "model": f"{settings.model}, {settings.resolved().steps} steps, seed {settings.seed}",
+        }
+        if settings.foreground is not None:
+            facts["encoder"] = _encoder_words(settings.clip, settings.clip_weights)
+        files = [name for name in self.outputs.files if name != CHECKPOINT]
+        return {**facts, **_cost_facts(self.folder, files, self.need, self.room)}
+
+
+def likely_device(name: str | None) -> str:
+    """The type of device that a run will take, as far as it can be told without torch."""
+    if name not in (None, "auto"):
+        return str(name)
+    if Path("/dev/nvidiactl").exists() or shutil.which("nvidia-smi"):
+        return "cuda"
+    mac = platform.system() == "Darwin" and platform.machine() == "arm64"
+    return "mps" if mac else "cpu"
+
+
+def plan_image(options: ImageOptions, device: str, progress: Progress) -> ImagePlan:
+    """Check an edit of a picture on a `device` of that type, and size it.
+
+    Raises UsageError for what cannot be asked for, Text2LiveError where the result has no room.
+    """
+    source = Path(options.source)
+    settings = resolve_settings(_preset(options, device), options.clip, **options.overrides())
+    _check_limits(options)
+    folder = Path(options.output or f"{source.stem}.{slug(options.prompt)}")
+    picture = read_picture(source)
+    for note in picture.notes:
+        progress.message(f"{source.name}: {note}")
+    size = picture.height, picture.width
+    require_room(folder, picture_bytes(size[0] * size[1], picture.color.dtype.itemsize))
+    hints = parse_hints(size, options.box, options.points, options.not_points)
+    if options.mask is not None:
+        read_mask(Path(options.mask), size)  # checked; read again when it is needed, as it is large
+    working = _working_size(picture, settings.size, progress)
+    return ImagePlan(options, settings, folder, picture, hints, working)
+
+
+def plan_video(options: VideoOptions, device: str, progress: Progress) -> VideoPlan:
+    """The same for an edit of a clip; its atlas is only located."""
+    source = Path(options.source)
+    _check_choices(options)
+    foreground = options.atlas == "fg"
+    preset = _preset(options, device)
+    settings = resolve_video_settings(preset, options.clip, foreground, **options.overrides())
+    _check_limits(options)
+    folder = Path(options.output or f"{source.stem}.{options.atlas}.{slug(options.prompt)}")
+    _check_folder(folder, source)
+    require_encoders(options.layer_formats)
+    clip = open_clip(source)
+    pointing = (options.mask, options.box, options.points, options.not_points)
+    hints = read_frame_hints(clip, *pointing)
+    if hints.given and options.baseline == "frames":
+        raise UsageError("--box, --point, --mask: the baseline frames has no atlas to carry it to")
+    atlas_folder, resumes_fit = None, False
+    if options.baseline != "frames":
+        place = Path(options.atlas_dir) if options.atlas_dir else find_atlas(clip.path)
+        atlas_folder = place or default_folder(clip.path, progress)
+        may_resume = options.resume and not options.overwrite
+        stopped = (atlas_folder / CHECKPOINT).exists() and not (folder / CHECKPOINT).exists()
+        resumes_fit = may_resume and stopped
+    size = training_size(clip, settings)
+    return VideoPlan(options, settings, folder, clip, hints, size, atlas_folder, resumes_fit)
+
+
+def plan_fit(options: FitOptions, device: str, progress: Progress) -> FitPlan:
+    """The same for a fit."""
+    settings = options.settings()
+    CheckpointClock(options.checkpoint_every)
+    clip = open_clip(Path(options.source))
+    for note in clip.notes:
+        progress.message(note)
+    span = choose_span(settings, clip)
+    size = working_size(clip, settings, device)
+    folder = Path(options.output) if options.output else default_folder(clip.path, progress)
+    if folder.resolve() == clip.path.resolve():
+        raise UsageError(f"{folder} is the clip itself: choose another -o DIR")
+    fit_hints(settings, span, clip)
+    if settings.export_nla is not None:
+        require_file_place("--export-nla", Path(settings.export_nla))
+    require_encoders(())
+    plan = FitPlan(options, settings, folder, clip, span, size)
+    require_room(folder, plan.room)
+    return plan
+
+
+def require_free(plan: ImagePlan | VideoPlan) -> None:
+    """Raise UsageError where a result stands in the plan's folder already, or none to resume."""
+    RunFolder(plan.folder, plan.folder, plan.outputs).open(plan.options.overwrite, plan.resumes)
+
+
+def _preset(options: ImageOptions | VideoOptions, device: str) -> str:
+    return options.preset or ("draft" if device == "cpu" else "paper")
+
+
+def _check_limits(options: EditOptions) -> None:
+    """Refuse limits that cannot be kept, naming the option."""
+    minutes = options.minutes
+    if minutes is not None and options.steps is not None:
+        raise UsageError("--minutes and --steps: choose one")
+    if minutes is not None and not 0 < minutes <= MAX_MINUTES:
+        raise UsageError(f"--minutes {minutes:g}: must be over 0, and {MAX_MINUTES:g} at most")
+    if options.save_every is not None:
+        require_whole("--save-every", options.save_every, 1, MAX_STEPS)
+    CheckpointClock(options.checkpoint_every)
+
+
+def _check_choices(options: VideoOptions) -> None:
+    if options.atlas not in SIDES:
+        raise UsageError(f"--atlas {options.atlas}: must be fg or bg")
+    for name in options.layer_formats:
+        if name not in LAYER_FORMATS:
+            raise UsageError(f"--layer-format {name}: must be one of {', '.join(LAYER_FORMATS)}")
+    baseline = options.baseline
+    if baseline is not None and baseline not in BASELINES:
+        raise UsageError(f"--baseline {baseline}: must be {', '.join(BASELINES)}")
+    if options.onto and baseline == "frames":
+        raise UsageError("--onto: the baseline frames has no atlas to share")
+
+
+def _check_folder(folder: Path, source: Path) -> None:
+    """Refuse to write among the clip's frames, or over an atlas."""
+    with explained(folder):
+        if folder.resolve() == source.resolve():
+            raise UsageError(f"{folder} is the clip itself: choose another -o DIR")
+        if folder.name == f"{source.stem}.atlas" or (folder / ATLAS).exists():
+            raise UsageError(f"{folder} is for an atlas: choose another -o DIR")
+
+
+def _working_size(picture: Picture, short: int, progress: Progress) -> tuple[int, int]:
+    """Height and width of the working picture; that of a long panorama is held in bounds."""
+    aspect = max(picture.height, picture.width) / min(picture.height, picture.width)
+    bounded = max(MIN_SIZE, min(short, int(short * (_MAX_AREA_ASPECT / aspect) ** 0.5)))
+    if bounded < short:
+        progress.message(f"a panorama: trained at a short side of {bounded} px, not {short}")
+    if bounded * aspect > MAX_LONG_SIDE:
+        raise UsageError(
+            f"{picture.path}: {picture.width}×{picture.height} is too long a strip to edit;"
+            " cut it into parts"
+        )
+    scale = bounded / min(picture.height, picture.width)
+    return round(scale * picture.height), round(scale * picture.width)
+
+
+def _training_facts(
+    options: ImageOptions | VideoOptions, settings: EditSettings, size: tuple[int, int]
+) -> dict[str, Any]:
+    device = likely_device(options.device)
+    if options.preset is not None:
+        why = "asked for"
+    else:
+        why = "there is no GPU here" if device == "cpu" else "there is a GPU"
+    steps = f"{settings.steps} steps"
+    if options.minutes is not None:
+        steps = f"as many steps as fit into {options.minutes:g} minutes"
+    return {
+        "preset": f"{settings.preset} ({why}), on {device}",
+        "training": f"{steps} at {size[1]}×{size[0]}, {settings.views} views, seed {settings.seed}",
+        "encoder": _encoder_words(options.clip, options.clip_weights),
+    }
+
+
+def _encoder_words(name: str, file: Path | str | None) -> str:
+    if file is not None:
+        return f"{name}, from {file}"
+    if name == weights.SWATCH:
+        return f"{name}, in the package"
+    return f"{name}, {'here' if weights.cached(name) else 'to be fetched'}"
+
+
+def _cost_facts(folder: Path, files: list[str], need: int | None, room: int) -> dict[str, str]:
+    memory = "not known for this encoder" if need is None else f"{need / 2**30:.1f} GiB at the most"
+    return {
+        "result": f"{folder}/: {', '.join(files)}",
+        "memory": memory,
+        "disk": f"{room / _GB:.2f} GB at the most",
+    }
