@@ -517,11 +517,11 @@ def test_a_region_holds_the_layer_of_the_atlas(painted: Painted) -> None:
     faint = nn.Sequential(Copy(), _Faint())
     layers = {
         name: atlas_layer(faint, working, working, 0.02, 0.3, **maps).rgba[..., 3]
-        for name, maps in {"free": {}, "limit": {"limit": half}, "cut": {"outside": half}}.items()
+        for name, maps in {"free": {}, "matte": {"matte": half}, "cut": {"outside": half}}.items()
     }
     there = half[0, 0].numpy() > 0
     assert (layers["free"] > 0).all()
-    assert np.array_equal(layers["limit"] > 0, there)
+    assert np.array_equal(layers["matte"] > 0, there)
     assert np.array_equal(layers["cut"] > 0, ~there)
     assert np.array_equal(layers["cut"][~there], layers["free"][~there])
 

@@ -145,12 +145,16 @@ def test_outside_of_a_text_s_region_faint_alpha_is_cut_and_clear_alpha_is_not() 
     picture, mask = disc_picture()
     found = region_from_text(picture, blurred(mask) / blurred(mask).max())
     sure = with_outside(found, picture)
-    assert found.outside is None and sure.outside is not None and sure.matte is None
+    assert found.outside is None and sure.outside is not None and sure.matte is not None
     away = cv2.distanceTransform((~mask).astype(np.uint8), cv2.DIST_L2, 5)
     np.testing.assert_allclose(sure.outside[away > 10], sure.certainty, atol=1e-6)
     assert sure.outside[blurred(~mask, 3) == 0].max() == 0
     hold = sure.hold.at(np.s_[40:80])
-    assert hold.matte is None and np.array_equal(hold.outside, sure.outside[40:80])
+    assert np.array_equal(hold.outside, sure.outside[40:80])
+    assert (sure.matte[away < 0.035 * SIZE[0]] == 1).all()
+    assert (sure.matte[away > 0.13 * SIZE[0]] == 0).all()
+    unsure = with_outside(found._replace(certainty=0.3), picture)
+    assert unsure.matte is None and unsure.outside is not None and unsure.outside.max() <= 0.3
     outside = torch.from_numpy(sure.outside)
     for alpha, is_kept in ((0.2, False), (0.5, True)):
         layer = snap_alpha(torch.full(SIZE, alpha), 0.06, 0.3, outside).numpy()

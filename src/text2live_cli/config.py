@@ -138,7 +138,7 @@ class EditSettings:
     steps: int = 1000
     seed: int = 0
     alpha_cut: float = 2 / 255  # a delivered alpha under this is 0, over 1 − this it is 1
-    outside_cut: float = 0.3  # the former, where it is sure that a text's region is not
+    outside_cut: float = 0.4  # the former, where it is sure that a text's region is not
     weights: LossWeights = LossWeights()
     text_distance: str = "spherical"  # paper: cosine
     internal_dataset: bool = True

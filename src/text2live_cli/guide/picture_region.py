@@ -162,7 +162,8 @@ def write_region(view: Path, mask: Path, picture: NDArray[np.uint8], region: Reg
 
     That is the matte of a region with a limit, and else its target.
     """
-    extent = region.target if region.matte is None else region.matte
+    extent = region.target if region.limit is None else region.matte
+    assert extent is not None, "a limit has a matte"
     write_picture(view, dimmed(picture, extent))
     write_picture(mask, to_uint(extent, 255))
 

@@ -41,6 +41,7 @@ _AROUND = 0.5  # of a box's sides: what is looked at around it
 _INSETS = (0.0, 0.06, 0.12)  # of a box's sides, to see how sure its cut-out is
 _DISC = 0.025  # of the short side: around a point, its radius
 _GROWTH = 0.02  # of the short side: so far may an edit pass the region that it was shown
+_REACH = 0.08  # the same of a text's region, of what is delivered: it ends at 1.5 times that
 _SPECK, _HOLE = 5 / _SHORT, 9 / _SHORT  # of the short side: what is cleaned away, and filled
 
 
@@ -84,7 +85,8 @@ class Region(NamedTuple):
     limit: Map | None
     """In [0, 1]: what the alpha may not pass in the training, or None."""
     matte: Map | None
-    """The same with the picture's own edges: what the delivered alpha is multiplied by."""
+    """The same with the picture's own edges; of a text's region, how far from it an edit may be.
+    The delivered alpha is multiplied by it."""
     origin: str
     """Where it comes from: "text", "box", "2 points", "mask", …"""
     certainty: float
@@ -140,13 +142,15 @@ def region_from_text(picture: NDArray[np.uint8], relevancy: Map) -> Region:
 def with_outside(region: Region, picture: NDArray[np.uint8]) -> Region:
     """A text's region in `picture` (H, W, 3), with what is surely outside of it.
 
-    By the cut-out's matte and certainty; where the text's plain map serves, nothing is sure. A
-    region with a limit stays as it is.
+    By the rim of the cut-out, matted, and by its certainty; where that is low, it has no end, and
+    where the text's plain map serves, nothing is sure. A region with a limit stays as it is.
     """
     if region.limit is not None or not region.certainty:
         return region
-    matte = matted((region.target > 0.5).astype(np.float32), picture)
-    return region._replace(outside=region.certainty * (1 - matte))
+    mask = region.target > 0.5
+    rim = matted(mask.astype(np.float32), picture)
+    reach = None if region.certainty < _UNSURE else grown(mask, _REACH * min(mask.shape))
+    return region._replace(matte=reach, outside=region.certainty * (1 - rim))
 
 
 def region_from_hints(picture: NDArray[np.uint8], hints: Hints, relevancy: Map | None) -> Region:

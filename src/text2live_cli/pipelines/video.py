@@ -196,6 +196,7 @@ def edit_video(
             # Without a pull, a text's region would change nothing (the paper's backgrounds).
             rule = settings.region if settings.weights.bootstrap else "paper"
             scene, shown = find_atlas_region(scene, guide, prompts, pointed, rule, progress)
+            told += shown.record["notes"] if shown else []
         checkpoint = Checkpoint.read(run.work / CHECKPOINT) if resume_edit else None
         settings = session.with_layout(settings, device, precision, checkpoint, progress)
         trainer = session.make_trainer(

@@ -249,24 +249,24 @@ def atlas_layer(
     delivered: WorkingAtlas,
     alpha_cut: float,
     outside_cut: float = 0.0,
-    limit: Tensor | None = None,
+    matte: Tensor | None = None,
     outside: Tensor | None = None,
 ) -> AtlasPicture:
     """The edit of the whole atlas as it is saved: 8 bits, straight alpha that reaches 0 and 1.
 
     `delivered` is `working` or the same `finer`; `render.Layer.of(result, delivered.scale)` brings
-    it to the frames. `limit` and `outside` (1, 1, h, w), of the size of `working`, are what the
-    alpha may not pass, and where its cut rises (`snap_alpha`). To be called in the training's
+    it to the frames. `matte` and `outside` (1, 1, h, w), of the size of `working`, are what the
+    alpha is multiplied by, and where its cut rises (`snap_alpha`). To be called in the training's
     autocast.
     """
     layer = render_at(generator, delivered.color, working.color)
-    limit, outside = (
+    matte, outside = (
         None if x is None else F.interpolate(x, layer.alpha.shape[2:], mode="bilinear")
-        for x in (limit, outside)
+        for x in (matte, outside)
     )
     alpha = snap_alpha(layer.alpha, alpha_cut, outside_cut, outside)
-    if limit is not None:
-        alpha = alpha * limit
+    if matte is not None:
+        alpha = alpha * matte
     rgba = torch.cat([layer.color, alpha], dim=1)
     values = rgba[0].permute(1, 2, 0).float().cpu().numpy()
     return AtlasPicture(to_uint(values, 255), delivered.left, delivered.top)

@@ -98,7 +98,8 @@ def _with_maps(scene: AtlasScene, maps: Tensor, region: Region) -> AtlasScene:
         )
     limit = None if region.limit is None else matte
     example = Example(scene.working.color, limit, target, keep)
-    return replace(scene, region=example, outside=outside if limit is None else None)
+    scene = replace(scene, region=example, matte=None if region.matte is None else matte)
+    return replace(scene, outside=None if region.outside is None else outside)
 
 
 def fitted_frame(atlas: Atlas, hints: FrameHints) -> int:

@@ -53,6 +53,8 @@ class AtlasScene:
     """The paper's baseline "atlas": it is trained on as if it were a photo (§5)."""
     region: Example | None = None
     """The working atlas with the region of the edit, unless that is looked for in every example."""
+    matte: Tensor | None = None
+    """(1, 1, H, W) in [0, 1] of the working atlas: what the delivered alpha is multiplied by."""
     outside: Tensor | None = None
     """(1, 1, H, W) in [0, 1] of the working atlas: where faint alpha is not delivered."""
 
@@ -82,11 +84,10 @@ class AtlasScene:
             generator, precision = trainer.generator_on(device)
             working = self.working.on(device)
             source = working.finer(self.picture)
-            limit = None if self.region is None else self.region.limit
-            limit, outside = (None if x is None else x.to(device) for x in (limit, self.outside))
+            held = (None if x is None else x.to(device) for x in (self.matte, self.outside))
             cuts = trainer.settings.alpha_cut, trainer.settings.outside_cut
             with precision.autocast(device):
-                return source, atlas_layer(generator, working, source, *cuts, limit, outside)
+                return source, atlas_layer(generator, working, source, *cuts, *held)
 
         source, made = here_or_on_cpu(painted_on, trainer.device, progress or Silent())
         height, width = made.rgba.shape[:2]
