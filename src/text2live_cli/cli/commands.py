@@ -1,11 +1,11 @@
-"""The commands: they parse, call one function of the engine, and print. Nothing else."""
+"""The commands: they parse, call one pipeline, and print. Nothing else."""
 
 from __future__ import annotations
 
 import json
 import logging
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any
@@ -14,9 +14,17 @@ import typer
 
 from ..endings import Stopped, signals_raise
 from ..errors import Text2LiveError, UnexpectedError, UsageError
+from ..pipelines.options import (
+    FitOptions,
+    ImageOptions,
+    RegionOptions,
+    VideoOptions,
+)
+from ..progress import Progress
 from ..runs.keeping import as_known
-from ..texts import check_texts, require_text, visible
+from ..texts import visible
 from .console import ConsoleProgress, print_result
+from .options import Debug, DryRun, Json, Overwrite, Quiet, taking_options
 
 app = typer.Typer(
     name="text2live",
@@ -29,150 +37,6 @@ app = typer.Typer(
 )
 weights_app = typer.Typer(no_args_is_help=True, help="The CLIP weights on this machine.")
 app.add_typer(weights_app, name="weights")
-
-_PRESETS = "paper (512 px, 1000 steps), standard (320 px, 400) or draft (192 px, 60-120)"
-_VIDEO_PRESETS = "paper (432 px, 3000 steps), standard (320 px, 600) or draft (192 px, 120)"
-_CLIP = (
-    "Text-image encoder: open_clip's MODEL/TAG, or `swatch`, the small one in the package, which"
-    " works offline: some 60-100 concepts (objects, materials, colours, effects), learned from"
-    " painted scenes. For photos and free text use a ViT-B/32."
-)
-
-Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Only warnings and errors.")]
-Json = Annotated[
-    bool, typer.Option("--json", help="Print the result record, and only it, to stdout.")
-]
-Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")]
-Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace an existing result.")]
-Weight = typer.Option(
-    metavar="λ", rich_help_panel="Method", help="Weight of this term; 0 leaves it out."
-)
-Lambda = Annotated[float | None, Weight]
-_ABLATION: dict[str, Any] = {"rich_help_panel": "Method", "help": "Ablation: without this."}
-Prompt = Annotated[str, typer.Argument(help='What to make of it: "oreo cake".')]
-Roi = Annotated[
-    str | None,
-    typer.Option(help='What is in the picture now: "cake". Default: taken from PROMPT.'),
-]
-ScreenText = Annotated[
-    str | None, typer.Option(help='The edit by itself, for effects: "fire". Default: PROMPT.')
-]
-Also = Annotated[
-    list[str] | None, typer.Option(help="Another PROMPT for the same edit; repeatable.")
-]
-Keep = Annotated[list[str] | None, typer.Option(help="What must stay as it is; repeatable.")]
-OutputFolder = Annotated[Path | None, typer.Option("-o", "--output", help="Folder of the result.")]
-Resume = Annotated[bool, typer.Option("--resume", help="Go on with a stopped run.")]
-ClipName = Annotated[str, typer.Option(help=_CLIP)]
-ClipWeights = Annotated[
-    Path | None, typer.Option(help="CLIP weights from a file: .safetensors or .pt.")
-]
-Size = Annotated[int | None, typer.Option(help="Short side of the training, pixels.")]
-Steps = Annotated[int | None, typer.Option(help="Steps of the training.")]
-Minutes = Annotated[
-    float | None, typer.Option(help="As many steps as fit into this time, instead of --steps.")
-]
-ViewCount = Annotated[int | None, typer.Option(help="Views that CLIP sees of each picture.")]
-Seed = Annotated[int | None, typer.Option(help="Same seed, same result. Default: 0.")]
-Device = Annotated[str | None, typer.Option(help="auto, cuda, mps or cpu.")]
-PrecisionName = Annotated[str | None, typer.Option(help="auto, fp32, bf16 or fp16.")]
-CheckpointEvery = Annotated[
-    float | None,
-    typer.Option(
-        metavar="SECONDS",
-        help="Write a checkpoint this often. Default: every minute or 5 % of the run.",
-    ),
-]
-Layout = Annotated[
-    str | None,
-    typer.Option(
-        help="Of the generator in memory: plain, channels-last, or auto, the faster one here.",
-        rich_help_panel="Method",
-    ),
-]
-SaveEvery = Annotated[int | None, typer.Option(help="Keep a preview of every so many steps.")]
-TextDistance = Annotated[
-    str | None,
-    typer.Option(help="spherical (default) or cosine, as printed.", rich_help_panel="Method"),
-]
-RegionRule = Annotated[
-    str | None,
-    typer.Option(
-        help="auto (found once from the text, cut out along edges) or paper (looked for in every"
-        " training example). Default: auto, in the preset paper paper."
-    ),
-]
-Points = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--point", metavar="X,Y", help="A place on it, in pixels or per cent (40%,25%); repeatable."
-    ),
-]
-NotPoints = Annotated[
-    list[str] | None,
-    typer.Option("--not", metavar="X,Y", help="A place beside it, not to be edited; repeatable."),
-]
-PictureBox = Annotated[
-    str | None,
-    typer.Option(metavar="X,Y,W,H", help="A box around what is edited, in pixels or per cent."),
-]
-PictureMask = Annotated[
-    Path | None,
-    typer.Option(help="A picture of the same size: white may be edited, grey partly."),
-]
-FrameBox = Annotated[
-    str | None,
-    typer.Option(
-        metavar="X,Y,W,H[@FRAME]", help="A box around what is edited in one frame, pixels or %."
-    ),
-]
-FramePoints = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--point", metavar="X,Y[@FRAME]", help="A place on what is edited, pixels or %; repeatable."
-    ),
-]
-FrameNotPoints = Annotated[
-    list[str] | None,
-    typer.Option("--not", metavar="X,Y[@FRAME]", help="A place beside it; repeatable."),
-]
-FrameMask = Annotated[
-    Path | None,
-    typer.Option(
-        metavar="FILE[@FRAME]",
-        help="A picture of the frame's size: white may be edited.",
-    ),
-]
-Masks = Annotated[
-    Path | None,
-    typer.Option(help="Rough masks of the foreground, white: a folder of pictures or a video."),
-]
-Box = Annotated[
-    str | None,
-    typer.Option(
-        metavar="X,Y,W,H[@FRAME]", help="A box around the foreground in one frame, pixels or %."
-    ),
-]
-FitPoints = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--point", metavar="X,Y[@FRAME]", help="A place on the foreground, pixels or %; repeatable."
-    ),
-]
-FitNotPoints = Annotated[
-    list[str] | None,
-    typer.Option("--not", metavar="X,Y[@FRAME]", help="A place beside it; repeatable."),
-]
-
-
-# Options that `edit-image` and `edit-video` hand on as they are.
-_SHARED = (
-    *("roi", "screen", "preset", "clip", "clip_weights", "output", "overwrite", "resume"),
-    *("region", "size", "steps", "minutes", "views", "seed", "device", "precision", "layout"),
-    *("save_every", "checkpoint_every", "text_distance"),
-    *("lambda_composition", "lambda_screen", "lambda_structure", "lambda_form"),
-    *("lambda_sparsity", "lambda_bootstrap", "lambda_direction", "lambda_keep"),
-)
 
 
 def _version(wish: bool) -> None:
@@ -193,52 +57,10 @@ def root(
 
 
 @app.command("edit-image")
+@taking_options(ImageOptions)
 def edit_image_command(
-    source: Annotated[Path, typer.Argument(help="The picture: JPEG, PNG, WebP, TIFF, GIF, BMP.")],
-    prompt: Prompt,
-    roi: Roi = None,
-    screen: ScreenText = None,
-    also: Also = None,
-    keep: Keep = None,
-    box: PictureBox = None,
-    point: Points = None,
-    not_point: NotPoints = None,
-    mask: PictureMask = None,
-    region: RegionRule = None,
-    output: OutputFolder = None,
-    overwrite: Overwrite = False,
-    resume: Resume = False,
-    preset: Annotated[
-        str | None, typer.Option(help=f"{_PRESETS}. Default: paper on a GPU, else draft.")
-    ] = None,
-    clip: ClipName = "ViT-B-32-quickgelu/openai",
-    clip_weights: ClipWeights = None,
-    size: Size = None,
-    steps: Steps = None,
-    minutes: Minutes = None,
-    views: ViewCount = None,
-    seed: Seed = None,
-    device: Device = None,
-    precision: PrecisionName = None,
-    layout: Layout = None,
-    save_every: SaveEvery = None,
-    checkpoint_every: CheckpointEvery = None,
-    text_distance: TextDistance = None,
-    lambda_composition: Lambda = None,
-    lambda_screen: Lambda = None,
-    lambda_structure: Lambda = None,
-    lambda_form: Lambda = None,
-    lambda_sparsity: Lambda = None,
-    lambda_bootstrap: Lambda = None,
-    lambda_direction: Lambda = None,
-    lambda_keep: Lambda = None,
-    no_structure: Annotated[bool, typer.Option("--no-structure", **_ABLATION)] = False,
-    no_sparsity: Annotated[bool, typer.Option("--no-sparsity", **_ABLATION)] = False,
-    no_screen: Annotated[bool, typer.Option("--no-screen", **_ABLATION)] = False,
-    no_bootstrap: Annotated[bool, typer.Option("--no-bootstrap", **_ABLATION)] = False,
-    no_internal_dataset: Annotated[
-        bool, typer.Option("--no-internal-dataset", **_ABLATION)
-    ] = False,
+    options: Callable[[Progress], ImageOptions],
+    dry_run: DryRun = False,
     quiet: Quiet = False,
     as_json: Json = False,
     debug: Debug = False,
@@ -247,41 +69,35 @@ def edit_image_command(
 
     Example: text2live edit-image cake.jpg "oreo cake"
     """
-    options = _edit_options(locals())
     with _reporting(quiet or as_json, debug, as_json) as progress:
-        check_texts(prompt, roi, screen, also or (), keep or ())
-        from ..pipelines.image import edit_image
+        made = options(progress)
+        if dry_run:
+            from ..pipelines.plans import likely_device, plan_image, require_free
 
-        result = edit_image(
-            source,
-            prompt,
-            mask=mask,
-            box=box,
-            points=point or (),
-            not_points=not_point or (),
-            progress=progress,
-            **options,
-        )
-        _report_edit(result, progress, as_json)
+            plan = plan_image(made, likely_device(made.device), progress)
+            require_free(plan)
+            _print_plan(plan.facts(), as_json)
+            return
+        from ..pipelines.image import run_edit_image
+
+        result = run_edit_image(made)
+        if as_json:
+            _print_json(result.record)
+        share = result.record["unchanged_share"]
+        same = f"{share:.0%} of the pixels are the source's, bit for bit"
+        progress.message(f"{result.composite}: {same}")
+        progress.message(f"{result.layer}: the edit layer, RGBA")
+        _tell_interrupted(result, progress)
 
 
 @app.command("region")
+@taking_options(RegionOptions)
 def region_command(
-    source: Annotated[Path, typer.Argument(help="The picture.")],
-    text: Annotated[
-        str | None, typer.Argument(help='What is looked for: "cake". Not needed with --box.')
-    ] = None,
-    box: PictureBox = None,
-    point: Points = None,
-    not_point: NotPoints = None,
-    mask: PictureMask = None,
+    options: Callable[[Progress], RegionOptions],
     output: Annotated[
         Path, typer.Option("-o", "--output", help="The picture of it; mask.png goes beside it.")
     ] = Path("region.png"),
     overwrite: Overwrite = False,
-    clip: ClipName = "ViT-B-32-quickgelu/openai",
-    clip_weights: ClipWeights = None,
-    device: Device = None,
     quiet: Quiet = False,
     as_json: Json = False,
     debug: Debug = False,
@@ -290,96 +106,21 @@ def region_command(
 
     Example: text2live region cake.jpg "cake" --point 50%,60%
     """
-    with _reporting(quiet or as_json, debug) as progress:
-        require_text("TEXT", text)
+    with _reporting(quiet or as_json, debug, as_json) as progress:
+        made = options(progress)
         from ..pipelines.region import show_region
 
-        files = show_region(
-            source,
-            text,
-            output,
-            box=box,
-            points=point or (),
-            not_points=not_point or (),
-            mask=mask,
-            overwrite=overwrite,
-            clip=clip,
-            clip_weights=clip_weights,
-            device=device or "auto",
-            progress=progress,
-        )
+        files = show_region(made, output, overwrite)
         if as_json:
             _print_json(files.record)
         progress.message(f"{output}: the region; {files.mask}: to be painted over, for --mask")
 
 
 @app.command("edit-video")
+@taking_options(VideoOptions)
 def edit_video_command(
-    source: Annotated[Path, typer.Argument(help="A video, an animated GIF, a folder of frames.")],
-    prompt: Prompt,
-    atlas: Annotated[str, typer.Option(help="The layer to edit: fg or bg.")] = "fg",
-    atlas_dir: Annotated[
-        Path | None, typer.Option(help="Result of fit-atlas. Default: CLIP.atlas, or fitted now.")
-    ] = None,
-    masks: Masks = None,
-    foreground: Annotated[
-        str | None,
-        typer.Option(help='For the fit: what the foreground is, "car". Default with fg: the ROI.'),
-    ] = None,
-    box: FrameBox = None,
-    point: FramePoints = None,
-    not_point: FrameNotPoints = None,
-    mask: FrameMask = None,
-    region: RegionRule = None,
-    onto: Annotated[
-        Path | None, typer.Option(help="Earlier result on the same clip, to be rendered below.")
-    ] = None,
-    layer_format: Annotated[
-        list[str] | None,
-        typer.Option(help="Edit layer as mov (ProRes 4444, default), webm, png, or none."),
-    ] = None,
-    baseline: Annotated[
-        str | None,
-        typer.Option(help="The paper's: atlas or frames.", rich_help_panel="Method"),
-    ] = None,
-    roi: Roi = None,
-    screen: ScreenText = None,
-    also: Also = None,
-    keep: Keep = None,
-    output: OutputFolder = None,
-    overwrite: Overwrite = False,
-    resume: Resume = False,
-    preset: Annotated[
-        str | None, typer.Option(help=f"{_VIDEO_PRESETS}. Default: paper on a GPU, else draft.")
-    ] = None,
-    clip: ClipName = "ViT-B-32-quickgelu/openai",
-    clip_weights: ClipWeights = None,
-    size: Size = None,
-    steps: Steps = None,
-    minutes: Minutes = None,
-    views: ViewCount = None,
-    seed: Seed = None,
-    device: Device = None,
-    precision: PrecisionName = None,
-    layout: Layout = None,
-    save_every: SaveEvery = None,
-    checkpoint_every: CheckpointEvery = None,
-    text_distance: TextDistance = None,
-    lambda_composition: Lambda = None,
-    lambda_screen: Lambda = None,
-    lambda_structure: Lambda = None,
-    lambda_form: Lambda = None,
-    lambda_sparsity: Lambda = None,
-    lambda_bootstrap: Lambda = None,
-    lambda_direction: Lambda = None,
-    lambda_keep: Lambda = None,
-    no_structure: Annotated[bool, typer.Option("--no-structure", **_ABLATION)] = False,
-    no_sparsity: Annotated[bool, typer.Option("--no-sparsity", **_ABLATION)] = False,
-    no_screen: Annotated[bool, typer.Option("--no-screen", **_ABLATION)] = False,
-    no_bootstrap: Annotated[bool, typer.Option("--no-bootstrap", **_ABLATION)] = False,
-    no_internal_dataset: Annotated[
-        bool, typer.Option("--no-internal-dataset", **_ABLATION)
-    ] = False,
+    options: Callable[[Progress], VideoOptions],
+    dry_run: DryRun = False,
     quiet: Quiet = False,
     as_json: Json = False,
     debug: Debug = False,
@@ -388,52 +129,22 @@ def edit_video_command(
 
     Example: text2live edit-video clip.mp4 --atlas fg "rusty car"
     """
-    options = _edit_options(locals())
     with _reporting(quiet or as_json, debug, as_json) as progress:
-        check_texts(prompt, roi, screen, also or (), keep or ())
-        from ..pipelines.video import edit_video
+        made = options(progress)
+        if dry_run:
+            from ..pipelines.plans import likely_device, plan_video, require_free
 
-        result = edit_video(
-            source,
-            prompt,
-            atlas=atlas,
-            atlas_dir=atlas_dir,
-            masks=masks,
-            foreground=foreground,
-            mask=mask,
-            box=box,
-            points=point or (),
-            not_points=not_point or (),
-            onto=onto,
-            layer_formats=layer_format or ("mov",),
-            baseline=baseline,
-            progress=progress,
-            **options,
-        )
+            plan = plan_video(made, likely_device(made.device), progress)
+            require_free(plan)
+            _print_plan(plan.facts(), as_json)
+            return
+        from ..pipelines.video import run_edit_video
+
+        result = run_edit_video(made)
         if as_json:
             _print_json(result.record)
         progress.message(f"{result.composite}: the edited clip; report.html beside it")
         _tell_interrupted(result, progress)
-
-
-def _edit_options(arguments: dict[str, Any]) -> dict[str, Any]:
-    """The options that both edits share, as the engine calls them; `arguments` by names here."""
-    options = {name: arguments[name] for name in _SHARED}
-    options.update(also=arguments["also"] or (), keep=arguments["keep"] or ())
-    for term in ("screen", "structure", "sparsity", "bootstrap"):
-        if arguments[f"no_{term}"]:
-            options[f"lambda_{term}"] = 0.0
-    options["internal_dataset"] = False if arguments["no_internal_dataset"] else None
-    return options
-
-
-def _report_edit(result: Any, progress: ConsoleProgress, as_json: bool) -> None:
-    if as_json:
-        _print_json(result.record)
-    share = result.record["unchanged_share"]
-    progress.message(f"{result.composite}: {share:.0%} of the pixels are the source's, bit for bit")
-    progress.message(f"{result.layer}: the edit layer, RGBA")
-    _tell_interrupted(result, progress)
 
 
 def _tell_interrupted(result: Any, progress: ConsoleProgress) -> None:
@@ -447,53 +158,10 @@ def _tell_interrupted(result: Any, progress: ConsoleProgress) -> None:
 
 
 @app.command("fit-atlas")
+@taking_options(FitOptions)
 def fit_atlas_command(
-    source: Annotated[Path, typer.Argument(help="A video, an animated GIF, a folder of frames.")],
-    output: Annotated[
-        Path | None,
-        typer.Option("-o", "--output", help="Folder of the result; default CLIP.atlas."),
-    ] = None,
-    masks: Masks = None,
-    box: Box = None,
-    point: FitPoints = None,
-    not_point: FitNotPoints = None,
-    foreground: Annotated[
-        str | None, typer.Option(help='What the foreground is: "car". Default: what moves.')
-    ] = None,
-    frames: Annotated[
-        str | None, typer.Option(metavar="A:B", help="Frames to fit, from 0, B not included.")
-    ] = None,
-    every: Annotated[
-        int, typer.Option(help="Fit only every n-th frame; those between are interpolated.")
-    ] = 1,
-    size: Annotated[
-        int | None, typer.Option(help="Short side of the fit, pixels. Default: 240, GPU 432.")
-    ] = None,
-    model: Annotated[
-        str, typer.Option(help="grid (fast) or nla (the published networks: hours).")
-    ] = "grid",
-    import_nla: Annotated[
-        Path | None, typer.Option("--import", help="Read a published checkpoint; no fit.")
-    ] = None,
-    export_nla: Annotated[
-        Path | None, typer.Option(help="Also write a published checkpoint (--model nla).")
-    ] = None,
-    flow: Annotated[
-        str, typer.Option(help="dis (built in) or raft (torchvision's weights).")
-    ] = "dis",
-    flow_dir: Annotated[
-        Path | None, typer.Option(help="Folder of .flo or .npy flow to use instead.")
-    ] = None,
-    clip: Annotated[
-        str, typer.Option(help=f"For --foreground. {_CLIP}")
-    ] = "ViT-B-32-quickgelu/openai",
-    clip_weights: ClipWeights = None,
-    steps: Annotated[int | None, typer.Option(help="Steps of the fit.")] = None,
-    seed: Annotated[int, typer.Option(help="Same seed, same result.")] = 0,
-    device: Annotated[str, typer.Option(help="auto, cuda, mps or cpu.")] = "auto",
-    overwrite: Overwrite = False,
-    resume: Annotated[bool, typer.Option("--resume", help="Go on with a stopped fit.")] = False,
-    checkpoint_every: CheckpointEvery = None,
+    options: Callable[[Progress], FitOptions],
+    dry_run: DryRun = False,
     quiet: Quiet = False,
     as_json: Json = False,
     debug: Debug = False,
@@ -503,34 +171,16 @@ def fit_atlas_command(
     Example: text2live fit-atlas clip.mp4
     """
     with _reporting(quiet or as_json, debug, as_json) as progress:
-        from ..pipelines.fit import fit_atlas
+        made = options(progress)
+        if dry_run:
+            from ..pipelines.plans import likely_device, plan_fit
 
-        result = fit_atlas(
-            source,
-            output=output,
-            overwrite=overwrite,
-            resume=resume,
-            checkpoint_every=checkpoint_every,
-            progress=progress,
-            frames=frames,
-            every=every,
-            size=size,
-            masks=masks,
-            box=box,
-            points=point or (),
-            not_points=not_point or (),
-            foreground=foreground,
-            clip=clip,
-            clip_weights=clip_weights,
-            flow=flow,
-            flow_dir=flow_dir,
-            model=model,
-            import_nla=import_nla,
-            export_nla=export_nla,
-            steps=steps,
-            seed=seed,
-            device=device,
-        )
+            plan = plan_fit(made, likely_device(made.device), progress)
+            _print_plan(plan.facts(), as_json)
+            return
+        from ..pipelines.fit import run_fit_atlas
+
+        result = run_fit_atlas(made)
         if as_json:
             _print_json(result.record)
         progress.message(f"{result.folder}: look at report.html")
@@ -689,6 +339,14 @@ def weights_verify(name: WeightsName, quiet: Quiet = False, debug: Debug = False
 
 def _print_json(value: object) -> None:
     print_result(json.dumps(value, indent=2))
+
+
+def _print_plan(facts: dict[str, str], as_json: bool) -> None:
+    if as_json:
+        _print_json({"plan": facts})
+        return
+    for name, text in facts.items():
+        print_result(visible(f"{name + ':':10} {text}"))
 
 
 @contextmanager

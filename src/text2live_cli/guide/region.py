@@ -65,8 +65,8 @@ class TextScore(NamedTuple):
 class Hold(NamedTuple):
     """What a delivered alpha is held by, of a region."""
 
-    matte: Map | None = None
-    outside: Map | None = None
+    matte: NDArray[np.floating[Any]] | None = None
+    outside: NDArray[np.floating[Any]] | None = None
 
     def at(self, index: Any) -> Hold:
         """That part of it, as NumPy indexes."""

@@ -19,7 +19,6 @@ from ..errors import UsageError
 from ..media.clips import Clip
 from ..media.files import sha256_of
 from ..progress import Progress
-from ..runs.atlas_folder import default_folder, find_atlas
 from ..runs.folder import CHECKPOINT
 from ..runs.preflight import fit_bytes
 from ..video.result import result_layers
@@ -39,16 +38,6 @@ class ClipAtlas:
     named: bool
     resumes: bool
     fitted: Atlas | None = None
-
-    @classmethod
-    def locate(
-        cls, clip: Clip, atlas_dir: Path | str | None, may_resume: bool, progress: Progress
-    ) -> ClipAtlas:
-        """The atlas in `atlas_dir`, or where `fit_atlas` puts it."""
-        found = Path(atlas_dir) if atlas_dir else find_atlas(clip.path)
-        folder = found or default_folder(clip.path, progress)
-        stopped = (folder / CHECKPOINT).exists()
-        return cls(clip, folder, bool(atlas_dir), may_resume and stopped)
 
     def read(self) -> None:
         """Read the atlas, if it is there and done.
@@ -89,7 +78,7 @@ class ClipAtlas:
         """Room that a fit on `device` may still take on the disk."""
         if self.fitted is not None:
             return 0
-        height, width = working_size(self.clip, FitSettings(), device)
+        height, width = working_size(self.clip, FitSettings(), device.type)
         return fit_bytes(self.clip.count * height * width)
 
     def complete(

@@ -8,50 +8,23 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 
 from ..atlas import ATLAS
-from ..atlas.discretise import discretise
-from ..atlas.fit.fitting import (
-    Fitter,
-    Problem,
-    require_checkpoint,
-    require_job,
-)
+from ..atlas.fit.fitting import FORMAT, Fitter, Problem
 from ..atlas.fit.grid_fit import GridProblem
 from ..atlas.fit.inputs import FLOW, Material, read_material, read_words, require_flow
-from ..atlas.fit.measure import Quality, measure, verdict
-from ..atlas.fit.nla_files import (
-    MIN_PSNR,
-    check_import,
-    read_published,
-    write_published,
-)
+from ..atlas.fit.nla_files import MIN_PSNR, check_import, read_published, write_published
 from ..atlas.fit.nla_losses import NlaProblem
-from ..atlas.fit.settings import (
-    FILE_OPTIONS,
-    FitSettings,
-    GridSettings,
-    Span,
-    choose_span,
-    fit_hints,
-    working_size,
-)
-from ..atlas.layers import SIDES, AtlasModel
+from ..atlas.fit.settings import FILE_OPTIONS, FitSettings, GridSettings
+from ..atlas.layers import AtlasModel
 from ..atlas.nla import NlaModel
-from ..atlas.store import AtlasFacts, read_atlas, write_atlas
-from ..device import (
-    IN_FIT,
-    choose_device,
-    explain_out_of_memory,
-    prepare,
-)
-from ..endings import catch_signals
+from ..atlas.store import read_atlas
+from ..device import IN_FIT, choose_device, explain_out_of_memory, prepare
+from ..endings import Stop, catch_signals
 from ..errors import Text2LiveError, UsageError
-from ..media.clip_writing import require_encoders
-from ..media.clips import Clip, open_clip
 from ..media.files import sha256_of, sweep
 from ..media.outside import (
     RECORD_ERRORS,
@@ -61,25 +34,14 @@ from ..media.outside import (
     whole_number,
 )
 from ..progress import Progress, Silent
-from ..report.atlas_films import (
-    REPORT,
-    write_pictures,
-    write_report,
-    write_videos,
-)
-from ..runs import record
-from ..runs.atlas_folder import default_folder
+from ..runs.checkpoint import Checkpoint, Saver, require_job
 from ..runs.clock import CheckpointClock
-from ..runs.folder import (
-    CHECKPOINT,
-    FIT_ATLAS,
-    RECORD,
-    claim_folder,
-)
+from ..runs.folder import CHECKPOINT, FIT_ATLAS, RECORD, RunFolder, claim_folder
 from ..runs.keeping import keeping
-from ..runs.memory import fit_need, require_memory
-from ..runs.preflight import fit_bytes, require_file_place, require_room
-from ..texts import shown_path
+from ..runs.memory import require_memory
+from .fit_result import Fit, deliver_fit
+from .options import FitOptions, taking
+from .plans import FitPlan, plan_fit
 from .self_test import fit_step
 
 
@@ -94,96 +56,117 @@ class AtlasResult:
 
 
 @explain_out_of_memory(IN_FIT)
-def fit_atlas(
-    source: Path | str,
-    *,
-    output: Path | str | None = None,
-    overwrite: bool = False,
-    resume: bool = False,
-    checkpoint_every: float | None = None,
-    progress: Progress | None = None,
-    **options: Any,
-) -> AtlasResult:
+def run_fit_atlas(options: FitOptions) -> AtlasResult:
     """Unwrap the clip `source` into two atlases; results go to `<clip>.atlas/` or `output`.
 
-    `options` are the fields of `FitSettings`. A finished fit with the same options is left as it
-    is. Ctrl-C, SIGTERM and SIGHUP end the fit after the step at hand; its result is written, and
-    `resume=True` goes on. `checkpoint_every` is as in `edit_image`.
+    The options are the fields of `FitOptions`, which says what each means. A finished fit with the
+    same options is left as it is. Ctrl-C, SIGTERM and SIGHUP end the fit after the step at hand;
+    its result is written, and `resume=True` goes on.
 
     Raises UsageError for what cannot be asked for, Text2LiveError for what goes wrong.
     """
     begin = time.monotonic()
-    progress = progress or Silent()
-    settings = FitSettings(**options)
-    clock = CheckpointClock(checkpoint_every)
-    if overwrite and resume:
-        raise UsageError("--overwrite and --resume: choose one")
-    clip = open_clip(Path(source))
-    for note in clip.notes:
-        progress.message(note)
-    span = choose_span(settings, clip)
-    device = choose_device(settings.device, fit_step, progress)
-    size = working_size(clip, settings, device)
-    folder = Path(output) if output else default_folder(clip.path, progress)
-    if folder.resolve() == clip.path.resolve():
-        raise UsageError(f"{folder} is the clip itself: choose another -o DIR")
-    _check_first(clip, span, settings, size, device, folder, progress)
-    job = _describe_job(clip, span, size, settings, device)
-    used = [clip.path, settings.masks, settings.flow_dir, settings.import_nla]
-    used.append(settings.clip_weights)
-    _check_export(settings.export_nla, folder, used, overwrite or resume)
+    progress = options.progress or Silent()
+    device = choose_device(options.device, fit_step, progress)
+    plan = plan_fit(options, device.type, progress)
+    _check_first(plan, device, progress)
+    job = _describe_job(plan, device)
     with (
-        claim_folder(folder, FIT_ATLAS, used) as run,
+        claim_folder(plan.folder, FIT_ATLAS, plan.inputs) as run,
         keeping(run),
         explain_out_of_memory(IN_FIT),
     ):
-        former = None if overwrite or resume else _former(folder, job)
+        former = None if options.overwrite or options.resume else _former(plan.folder, job)
         if former is not None:
-            progress.message(f"{folder}: already done")
-            if settings.export_nla is not None:
-                _export_again(settings.export_nla, folder, former)
-            return AtlasResult(folder, False, True, former)
-        run.open(overwrite, resume)
-        if resume:
-            require_checkpoint(run.work / CHECKPOINT, job)
-        else:
-            run.begin(progress, keep=(FLOW,))
-        prepare(device)
-        shown = f"{len(span.numbers)} frames of {size[1]}×{size[0]}"
-        progress.message(f"{shown}, model {settings.model}, on {device.type}")
-        material = read_material(clip, span, settings, size, run.work, device, progress)
-        ready = time.monotonic()
-        fit = _fit(material, settings, device, run.work, job, resume, clock, progress)
-        model, interrupted = fit.model, fit.interrupted
-        fitted = time.monotonic()
-        quality = measure(model, material.frames, material.foreground.masks, progress)
-        words = verdict(quality, span.numbers, settings.masks is not None)
-        seconds = {"preparation": ready - begin, **material.seconds, "fit": fitted - ready}
-        made = _record(clip, span, size, settings, device, job, material, quality, words, fit.steps)
-        made.update(interrupted=interrupted, stopped_by=fit.stopped_by)
-        _write_result(
-            run.work, model, clip, span, settings, material, quality, words, seconds, progress
-        )
-        made["seconds"] = {**seconds, "result": time.monotonic() - fitted}
-        made["output"] = shown_path(folder)
-        record.write_record(run.work, made)
-        if not interrupted:
-            (run.work / CHECKPOINT).unlink(missing_ok=True)
-        delivered = run.deliver(not interrupted, progress)
-    if interrupted and fit.unsaved is not None:
-        fit.unsaved.kept = f"the result in {delivered} is written, and cannot be resumed"
-        raise fit.unsaved
-    for line in (*words[0], *words[1]):
+            return _already_done(plan, former, progress)
+        fit = _fit_in(run, plan, job, device, begin, progress)
+        facts = deliver_fit(fit, plan, job, device, run, progress)
+        folder = run.deliver(not fit.interrupted, progress)
+    if fit.interrupted and fit.saver is not None:
+        fit.saver.require_saved(folder)
+    for line in (*facts["verdict"], *facts["advice"]):
         progress.message(line)
-    return AtlasResult(delivered, interrupted, False, made)
+    return AtlasResult(folder, fit.interrupted, False, facts)
+
+
+fit_atlas = taking(FitOptions)(run_fit_atlas)
+
+
+def _fit_in(
+    run: RunFolder,
+    plan: FitPlan,
+    job: dict[str, Any],
+    device: torch.device,
+    begin: float,
+    progress: Progress,
+) -> Fit:
+    """Fit in a claimed folder, from its checkpoint on if the plan says so."""
+    options, settings = plan.options, plan.settings
+    run.open(options.overwrite, options.resume)
+    checkpoint = None
+    if options.resume:
+        checkpoint = Checkpoint.read(run.work / CHECKPOINT, FORMAT)
+        checkpoint.require_job(job)
+    else:
+        run.begin(progress, keep=(FLOW,))
+    prepare(device)
+    height, width = plan.size
+    frames = f"{len(plan.span.numbers)} frames of {width}×{height}"
+    progress.message(f"{frames}, model {settings.model}, on {device.type}")
+    clip, span, size = plan.clip, plan.span, plan.size
+    material = read_material(clip, span, settings, size, run.work, device, progress)
+    ready = time.monotonic()
+    if settings.import_nla is not None:
+        fit = Fit(_imported(Path(settings.import_nla), material), material, 0)
+    else:
+        problem = _problem(material, settings, device)
+        fitter = Fitter(problem, settings.resolved().steps, settings.seed, device)
+        clock = CheckpointClock(options.checkpoint_every)
+        saver = Saver(run.work / CHECKPOINT, fitter, job, clock, progress)
+        stop = _run(fitter, checkpoint, saver, progress)
+        if settings.export_nla is not None and isinstance(problem.model, NlaModel):
+            write_published(Path(settings.export_nla), problem.model, fitter.done)
+        interrupted = fitter.done < fitter.steps
+        by = stop.name if interrupted else None
+        fit = Fit(problem.model, material, fitter.done, interrupted, by, saver)
+    seconds = {"preparation": ready - begin, **material.seconds, "fit": time.monotonic() - ready}
+    return dataclasses.replace(fit, seconds=seconds)
+
+
+def _run(fitter: Fitter, checkpoint: Checkpoint | None, saver: Saver, progress: Progress) -> Stop:
+    """Fit to the end or to a signal, whatever of it came."""
+    with catch_signals() as stopped:
+        if checkpoint is not None:
+            checkpoint.restore(fitter)
+            progress.message(f"going on after step {fitter.done}")
+        else:
+            fitter.problem.prepare(progress, stopped)
+        saver.begin()
+        fitter.run(progress, stopped, saver)
+        saver.save()
+        if stopped.hurried:
+            stopped.end()
+    return stopped
+
+
+def _check_first(plan: FitPlan, device: torch.device, progress: Progress) -> None:
+    """Refuse before the work what would fail after it."""
+    options, settings = plan.options, plan.settings
+    if settings.export_nla is not None:
+        replace = options.overwrite or options.resume
+        _check_export(Path(settings.export_nla), plan.folder, plan.inputs, replace)
+    if device.type == "cpu":
+        instead = "choose fewer with --frames A:B or --every N, or lower --size"
+        require_memory(plan.need, instead)
+    require_flow(settings, plan.folder, progress)
+    if settings.foreground is not None:
+        read_words(settings, device, Silent())  # told when it is read for the work
 
 
 def _check_export(
-    path: Path | None, folder: Path, inputs: Sequence[Path | None], replace: bool
+    path: Path, folder: Path, inputs: Sequence[Path | str | None], replace: bool
 ) -> None:
     """Raise UsageError where `--export-nla` names an input, a part of the result, or any file."""
-    if path is None:
-        return
     require_regular(path, "--export-nla")
     sweep(path.parent)
     refuse_own_inputs([path], inputs)
@@ -191,30 +174,6 @@ def _check_export(
         raise UsageError(f"--export-nla {path}: choose another name for the checkpoint")
     if path.exists() and not replace:
         raise UsageError(f"--export-nla {path} exists: add --overwrite, or choose another name")
-
-
-def _check_first(
-    clip: Clip,
-    span: Span,
-    settings: FitSettings,
-    size: tuple[int, int],
-    device: torch.device,
-    folder: Path,
-    progress: Progress,
-) -> None:
-    """Refuse before the work what would fail after it."""
-    fit_hints(settings, span, clip)
-    if settings.export_nla is not None:
-        require_file_place("--export-nla", settings.export_nla)
-    require_encoders(())
-    count = len(span.numbers)
-    require_room(folder, fit_bytes(count * size[0] * size[1]))
-    if device.type == "cpu":
-        instead = "choose fewer with --frames A:B or --every N, or lower --size"
-        require_memory(fit_need(count, size), instead)
-    require_flow(settings, folder, progress)
-    if settings.foreground is not None:
-        read_words(settings, device, Silent())  # told when it is read for the work
 
 
 def begun_with(folder: Path) -> dict[str, Any] | None:
@@ -233,11 +192,10 @@ def begun_with(folder: Path) -> dict[str, Any] | None:
     return values
 
 
-def _describe_job(
-    clip: Clip, span: Span, size: tuple[int, int], settings: FitSettings, device: torch.device
-) -> dict[str, Any]:
+def _describe_job(plan: FitPlan, device: torch.device) -> dict[str, Any]:
     """What two fits must share for one to be the other, with the names users know."""
-    job: dict[str, Any] = {"input": clip.sha256, "frames": f"{span.first}:{span.end}"}
+    span, size, settings = plan.span, plan.size, plan.settings
+    job: dict[str, Any] = {"input": plan.clip.sha256, "frames": f"{span.first}:{span.end}"}
     for field in dataclasses.fields(settings):
         value = getattr(settings, field.name)
         if field.name not in ("frames", "export_nla"):
@@ -283,54 +241,19 @@ def _former(folder: Path, job: dict[str, Any]) -> dict[str, Any] | None:
     return former
 
 
+def _already_done(plan: FitPlan, former: dict[str, Any], progress: Progress) -> AtlasResult:
+    """A finished fit of the same job, its networks exported again where that is asked for."""
+    progress.message(f"{plan.folder}: already done")
+    if plan.settings.export_nla is not None:
+        _export_again(Path(plan.settings.export_nla), plan.folder, former)
+    return AtlasResult(plan.folder, False, True, former)
+
+
 def _export_again(path: Path, folder: Path, former: dict[str, Any]) -> None:
     """Write the networks of a finished fit as a published checkpoint."""
     model = read_atlas(folder).model
     assert isinstance(model, NlaModel), "of the same job, so of the same model"
     write_published(path, model, int(former.get("steps_done", 0)))
-
-
-class Fit(NamedTuple):
-    """What a fit came to."""
-
-    model: AtlasModel
-    steps: int
-    interrupted: bool = False
-    stopped_by: str | None = None
-    """The signal that ended it early."""
-    unsaved: Text2LiveError | None = None
-    """Why its checkpoint could not be written."""
-
-
-def _fit(
-    material: Material,
-    settings: FitSettings,
-    device: torch.device,
-    folder: Path,
-    job: dict[str, Any],
-    resume: bool,
-    clock: CheckpointClock,
-    progress: Progress,
-) -> Fit:
-    if settings.import_nla is not None:
-        return Fit(_imported(settings.import_nla, material), 0)
-    problem = _problem(material, settings, device)
-    fitter = Fitter(problem, settings.resolved().steps, settings.seed, device)
-    path = folder / CHECKPOINT
-    with catch_signals() as stopped:
-        if resume:
-            fitter.restore(path, job)
-            progress.message(f"going on after step {fitter.done}")
-        else:
-            problem.prepare(progress, stopped)
-        unsaved = fitter.run(path, job, clock, progress, stopped)
-        if stopped.hurried:
-            stopped.end()
-    if settings.export_nla is not None and isinstance(problem.model, NlaModel):
-        write_published(settings.export_nla, problem.model, fitter.done)
-    interrupted = fitter.done < fitter.steps
-    by = stopped.name if interrupted else None
-    return Fit(problem.model, fitter.done, interrupted, by, unsaved)
 
 
 def _problem(material: Material, settings: FitSettings, device: torch.device) -> Problem:
@@ -352,88 +275,3 @@ def _imported(path: Path, material: Material) -> AtlasModel:
             f" or to other frames: name those with --frames A:B (now {count} frames)"
         )
     return model
-
-
-def _write_result(
-    folder: Path,
-    model: AtlasModel,
-    clip: Clip,
-    span: Span,
-    settings: FitSettings,
-    material: Material,
-    quality: Quality,
-    words: tuple[list[str], list[str]],
-    seconds: dict[str, float],
-    progress: Progress,
-) -> None:
-    sides = SIDES if material.foreground.masks.any() else SIDES[1:]
-    pictures = {}
-    for side in sides:
-        picture = discretise(model, side)
-        if picture is not None:
-            pictures[side] = picture
-    write_pictures(folder, pictures)
-    rate = clip.rate / span.every
-    clips, checkerboard = write_videos(folder, model, material.frames, rate, progress)
-    facts = AtlasFacts(
-        model=settings.model,
-        size=model.size,
-        frames=model.frames,
-        first=span.first,
-        every=span.every,
-        rate=str(clip.rate),
-        source=clip.sha256,
-        source_size=(clip.height, clip.width),
-        canvases={side: model.canvas(side) for side in SIDES},
-        corners={side: (picture.left, picture.top) for side, picture in pictures.items()},
-        settings=_settings_json(settings),
-    )
-    figures = {
-        "frames": f"{span.first}:{span.end}, every {span.every}",
-        "size": f"{model.size[1]}×{model.size[0]} of {clip.width}×{clip.height}",
-        "foreground from": material.foreground.source,
-        **{f"seconds, {name}": f"{value:.0f}" for name, value in seconds.items()},
-    }
-    write_report(
-        folder, f"{clip.path.name}: atlases", quality, words, span.numbers, pictures,
-        clips, checkerboard, figures, _settings_json(settings),
-    )  # fmt: skip
-    write_atlas(folder, model, facts)
-
-
-def _settings_json(settings: FitSettings) -> dict[str, Any]:
-    values = {n: shown_path(v) if isinstance(v, Path) else v for n, v in vars(settings).items()}
-    return {**values, settings.model: dataclasses.asdict(settings.resolved())}
-
-
-def _record(
-    clip: Clip,
-    span: Span,
-    size: tuple[int, int],
-    settings: FitSettings,
-    device: torch.device,
-    job: dict[str, Any],
-    material: Material,
-    quality: Quality,
-    words: tuple[list[str], list[str]],
-    done: int,
-) -> dict[str, Any]:
-    return {
-        "command": "fit-atlas",
-        "input": record.describe_clip(clip),
-        "frames": span.numbers,
-        "size": list(size),
-        "settings": _settings_json(settings),
-        "steps_done": done,
-        "foreground": {"source": material.foreground.source, "notes": material.foreground.notes},
-        "quality": {
-            "psnr_mean": quality.mean,
-            "psnr_worst": quality.worst,
-            **dataclasses.asdict(quality),
-        },
-        "verdict": words[0],
-        "advice": words[1],
-        "report": REPORT,
-        **record.describe_machine(device),
-        "job": job,
-    }

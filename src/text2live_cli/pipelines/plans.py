@@ -9,7 +9,7 @@ import platform
 import shutil
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ..atlas import ATLAS
 from ..atlas.fit.settings import (
@@ -39,16 +39,27 @@ from ..media.pictures import Picture, read_mask, read_picture
 from ..progress import Progress
 from ..runs.atlas_folder import default_folder, find_atlas
 from ..runs.clock import CheckpointClock
-from ..runs.folder import CHECKPOINT, EDIT_IMAGE, EDIT_VIDEO, FIT_ATLAS, Outputs, RunFolder, explained
+from ..runs.folder import (
+    CHECKPOINT,
+    EDIT_IMAGE,
+    EDIT_VIDEO,
+    FIT_ATLAS,
+    Outputs,
+    RunFolder,
+    explained,
+)
 from ..runs.memory import clip_need, fit_need, training_need
 from ..runs.preflight import fit_bytes, picture_bytes, require_file_place, require_room, video_bytes
 from ..texts import slug
 from ..video.frames import FrameHints, read_frame_hints, training_size
 from .options import EditOptions, FitOptions, ImageOptions, VideoOptions
 
+if TYPE_CHECKING:
+    from ..atlas.layers import Side
+
 LAYER_FORMATS = ("mov", "webm", "png", "none")
 BASELINES = ("atlas", "frames")
-SIDES = {"fg": "foreground", "bg": "background"}
+SIDES: dict[str, Side] = {"fg": "foreground", "bg": "background"}
 _MAX_AREA_ASPECT = 4.0  # a longer picture is trained smaller, so that its area stays that of 4:1
 _GB = 1e9
 

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Protocol, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
 
 import numpy as np
 import torch
@@ -63,16 +63,21 @@ class Plan(Protocol):
 
 
 AnyPlan = TypeVar("AnyPlan", bound=Plan)
+Scene = TypeVar("Scene")
 
 
 @dataclass
-class Prepared:
+class Prepared(Generic[Scene]):
     """An edit before its first step."""
 
     trainer: Trainer
     prompts: Prompts
+    scene: Scene
+    """What it is trained on, and delivered on."""
     inputs: dict[str, Any]
     """What a run must share with the one that it resumes, besides settings and prompts."""
+    facts: dict[str, Any]
+    """What a record says of it, and of no other kind of edit."""
     preview: Callable[[], np.ndarray]
     """The edit as it is, (H, W, 3) uint8."""
     delivery_seconds: Callable[[], float]
@@ -82,16 +87,25 @@ class Prepared:
 
 
 @dataclass(frozen=True)
-class Trained:
+class Trained(Generic[Scene]):
     """An edit after its last step, or after a signal."""
 
-    trainer: Trainer
-    prompts: Prompts
+    edit: Prepared[Scene]
     guide: ClipGuide
     job: dict[str, Any]
     saver: Saver
     seconds: dict[str, float]
     """Of the preparation, of the training, and of a step."""
+
+    @property
+    def trainer(self) -> Trainer:
+        """The generator, its settings and its history."""
+        return self.edit.trainer
+
+    @property
+    def prompts(self) -> Prompts:
+        """The texts, as they were used."""
+        return self.edit.prompts
 
     @property
     def interrupted(self) -> bool:
@@ -156,10 +170,10 @@ class Session:
     def train(
         self,
         plan: AnyPlan,
-        prepare_edit: Callable[[AnyPlan, Session, EditSettings], Prepared],
+        prepare_edit: Callable[[AnyPlan, Session, EditSettings], Prepared[Scene]],
         run: RunFolder,
         begin: float,
-    ) -> Trained:
+    ) -> Trained[Scene]:
         """Train what `prepare_edit` makes of a plan, in `run`, to the end or to a signal.
 
         A checkpoint is written by the clock and at the end. `begin` is when the command began, by
@@ -187,7 +201,7 @@ class Session:
         pace = _resume_or_begin(checkpoint, saver, edit.trainer, limit, progress)
         seconds = {"preparation": ready - begin, "training": time.monotonic() - ready}
         seconds["per_step"] = pace
-        return Trained(edit.trainer, edit.prompts, self.guide, job, saver, seconds)
+        return Trained(edit, self.guide, job, saver, seconds)
 
     def _tell(self, plan: Plan) -> None:
         reason = ""

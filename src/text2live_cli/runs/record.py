@@ -8,7 +8,7 @@ import math
 import platform
 from importlib import metadata
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 import torch
@@ -32,26 +32,49 @@ _SWATCH_NOTE = (
 )
 
 
+class Trained(Protocol):
+    """An edit after its training, as a record tells of it (`pipelines.session.Trained`)."""
+
+    @property
+    def trainer(self) -> Trainer:
+        """The generator, its settings and its history."""
+
+    @property
+    def prompts(self) -> Prompts:
+        """The texts, as they were used."""
+
+    @property
+    def guide(self) -> ClipGuide:
+        """The encoder."""
+
+    @property
+    def job(self) -> dict[str, Any]:
+        """What a run must share with the one that it resumes."""
+
+    @property
+    def interrupted(self) -> bool:
+        """Whether steps are left."""
+
+
 def make_record(
     command: str,
     source: dict[str, Any],
-    trainer: Trainer,
-    guide: ClipGuide,
-    prompts: Prompts,
+    edit: Trained,
     folder: Path,
-    timings: dict[str, float],
+    seconds: dict[str, float],
     unchanged: float | None,
-    job: dict[str, Any],
 ) -> dict[str, Any]:
     """The record of a run: settings as resolved, versions, hashes, losses, seconds and MiB."""
+    trainer, guide = edit.trainer, edit.guide
     settings = dataclasses.asdict(trainer.settings)
+    settings["weights"] = dataclasses.asdict(trainer.objective.weights)  # as they were used
     return {
         "command": command,
         "output": shown_path(folder),
-        "interrupted": trainer.done < trainer.settings.steps,
+        "interrupted": edit.interrupted,
         "stopped_by": trainer.stopped_by,
         "input": source,
-        "prompts": dataclasses.asdict(prompts),
+        "prompts": dataclasses.asdict(edit.prompts),
         "settings": settings,
         "seed": trainer.settings.seed,
         "steps_done": trainer.done,
@@ -64,9 +87,9 @@ def make_record(
         },
         "precision": trainer.precision.name,
         "unchanged_share": unchanged,
-        "seconds": {name: round(value, 4) for name, value in timings.items()},
+        "seconds": {name: round(value, 4) for name, value in seconds.items()},
         **describe_machine(trainer.device),
-        "job": job,
+        "job": edit.job,
         "history": _history_json(trainer.history),
     }
 

@@ -1,4 +1,4 @@
-"""The frames of a clip before any is read: their size in training, and what is pointed at in one."""
+"""The frames of a clip before one is read: their size in training, what is pointed at in one."""
 
 from __future__ import annotations
 

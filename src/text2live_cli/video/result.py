@@ -36,7 +36,6 @@ from ..report.video import VideoReport, video_report_html
 from ..runs.folder import RECORD
 
 REPORT = "report.html"
-LAYER_FORMATS = ("mov", "webm", "png", "none")
 _REPORT_SIDE = 640  # longest side of its videos, pixels
 _REPORT_FILMS = 3
 _TRIED_FRAMES = 8

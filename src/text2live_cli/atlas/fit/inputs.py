@@ -97,7 +97,7 @@ def _find_flow(
 ) -> Flow:
     size = (frames.shape[1], frames.shape[2])
     if settings.flow_dir is not None:
-        return read_flow_dir(settings.flow_dir, span.numbers, size)
+        return read_flow_dir(Path(settings.flow_dir), span.numbers, size)
     of = f"{clip.sha256} {span} {size} {settings.flow}"
     path = folder / FLOW
     kept = load_flow(path, of)
@@ -120,7 +120,7 @@ def _given_masks(
     if settings.masks is None:
         return None
     names = [clip.pictures[i].stem for i in span.numbers] if clip.pictures else None
-    return masks_from_files(settings.masks, names, len(span.numbers), size, span.numbers)
+    return masks_from_files(Path(settings.masks), names, len(span.numbers), size, span.numbers)
 
 
 def _find_foreground(
@@ -162,7 +162,8 @@ def read_words(
     from ...guide.clip import load_guide
     from ...guide.prompts import check_text
 
-    guide = load_guide(settings.clip, settings.clip_weights, progress)
+    weights = None if settings.clip_weights is None else Path(settings.clip_weights)
+    guide = load_guide(settings.clip, weights, progress)
     guide.to(device)
     wanted = settings.foreground or settings.foreground_hint or ""
     return guide, check_text("--foreground", wanted, guide, progress)

@@ -22,7 +22,6 @@ from ...config import (
 from ...errors import UsageError
 from ...guide.hints import Hints, parse_hints
 from ...guide.weights import DEFAULT_CLIP
-from ...media.clips import Clip
 from ...texts import require_text
 
 if TYPE_CHECKING:
