@@ -55,13 +55,16 @@ def measure(picture: Path, size: int, views: int, precision: str, device: str, s
         peak_memory_mib,
         prepare,
     )
+    from text2live_cli.engine.internal_dataset import InternalDataset
     from text2live_cli.engine.steps import step_rng
+    from text2live_cli.engine.training import make_trainer
     from text2live_cli.guide import views as view_module
     from text2live_cli.guide.clip import ClipGuide, build_model
     from text2live_cli.guide.prompts import Prompts
     from text2live_cli.guide.relevancy import relevancy_map
-    from text2live_cli.media.pictures import read_picture
-    from text2live_cli.pipelines import image
+    from text2live_cli.pipelines.image_scene import prepare_scene
+    from text2live_cli.pipelines.options import ImageOptions
+    from text2live_cli.pipelines.plans import plan_image
     from text2live_cli.progress import Silent
 
     torch.manual_seed(0)
@@ -71,9 +74,12 @@ def measure(picture: Path, size: int, views: int, precision: str, device: str, s
     model = build_model("ViT-B-32-quickgelu")
     guide = ClipGuide(model, open_clip.get_tokenizer("ViT-B-32-quickgelu"), "random").to(where)
     settings = resolve_settings("paper", "random", size=size, views=views, precision=precision)
-    scene = image.prepare_scene(read_picture(picture), settings, where, Silent())
+    options = ImageOptions(picture, "golden cup", preset="paper", size=size)
+    plan = plan_image(options, where.type, Silent())
+    scene = prepare_scene(plan.picture, plan.working, where)
     prompts = Prompts("golden cup", "cup", "golden cup")
-    trainer = image.make_trainer(guide, prompts, scene, settings, where, how)
+    source = InternalDataset(scene.example, settings.dataset, settings.internal_dataset)
+    trainer = make_trainer(guide, prompts, source, settings, where, how)
     objective, generator, dataset = trainer.objective, trainer.generator, trainer.renderer
     text = [objective.texts.roi_query]
     spent = dict.fromkeys(PARTS, 0.0)

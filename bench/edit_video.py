@@ -33,11 +33,12 @@ from safetensors.torch import save_file
 from text2live_cli.atlas.store import read_atlas
 from text2live_cli.config import PRESET_NAMES, resolve_video_settings
 from text2live_cli.device import choose_device, choose_precision, prepare
-from text2live_cli.engine.training import Trainer
+from text2live_cli.engine.training import Trainer, make_trainer
 from text2live_cli.guide.clip import build_model, load_guide
 from text2live_cli.guide.prompts import Prompts
 from text2live_cli.media.clips import open_clip
-from text2live_cli.pipelines import session, video
+from text2live_cli.pipelines import video
+from text2live_cli.pipelines.plans import SIDES
 from text2live_cli.progress import Silent
 from text2live_cli.video.scene import AtlasScene, prepare_atlas_scene
 
@@ -65,7 +66,7 @@ class Bench(NamedTuple):
         """A fresh trainer for "fg" or "bg", as `edit_video` makes it."""
         device = choose_device(self.device)
         prepare(device)
-        side = video.SIDES[layer]
+        side = SIDES[layer]
         settings = resolve_video_settings(
             self.preset, self.encoder, side == "foreground", device=self.device
         )
@@ -73,7 +74,7 @@ class Bench(NamedTuple):
             open_clip(self.clip), read_atlas(self.atlas_dir), side, settings, device, Silent()
         )
         guide = load_guide(self.encoder, self.weights, Silent()).to(device)
-        trainer = session.make_trainer(
+        trainer = make_trainer(
             guide,
             PROMPTS[layer],
             scene.renderer(settings),

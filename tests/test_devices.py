@@ -275,7 +275,7 @@ def test_a_result_that_finds_no_memory_blames_no_setting_and_can_be_made_later(
 ) -> None:
     whole = edit_image(cup, "golden cup", output="whole", steps=2, **QUICK)
     with monkeypatch.context() as patched:
-        patched.setattr("text2live_cli.pipelines.image.render_rows", exhausted)
+        patched.setattr("text2live_cli.pipelines.image_scene.render_rows", exhausted)
         with pytest.raises(Text2LiveError, match="out of memory: the training is done") as told:
             edit_image(cup, "golden cup", output="parts", steps=2, **QUICK)
     assert "--resume" in str(told.value)

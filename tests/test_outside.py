@@ -40,6 +40,7 @@ from text2live_cli.atlas import ATLAS
 from text2live_cli.atlas.fit.settings import GridSettings
 from text2live_cli.atlas.store import read_atlas
 from text2live_cli.cli.console import ConsoleProgress
+from text2live_cli.engine.training import FORMAT
 from text2live_cli.media import heif_pictures, pictures
 from text2live_cli.media.file_kinds import kind_of
 from text2live_cli.media.outside import read_record, whole_number
@@ -404,7 +405,7 @@ def test_a_former_checkpoint_without_a_checksum_is_read(cup: Path) -> None:
     path = stopped_edit(cup)
     tensors, texts = read_tensors(path, "1")
     save_file({n: t.clone() for n, t in tensors.items()}, path, {"texts": json.dumps(texts)})
-    assert Checkpoint.read(path).done == 2
+    assert Checkpoint.read(path, FORMAT).texts["done"] == "2"
 
 
 @pytest.mark.parametrize(

@@ -10,11 +10,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 from swatch_training.painter import paint_scene
 
+from tests.commands import passed, run
 from text2live_cli.config import (
+    PICTURE,
     PRESETS,
+    SWATCH,
     VIDEO_WEIGHTS,
+    VIT,
     EditSettings,
     LossWeights,
+    presets_in_words,
     resolve_settings,
     resolve_video_settings,
 )
@@ -87,7 +92,7 @@ def test_the_roi_is_what_the_picture_shows(swatch: ClipGuide) -> None:
 
 
 def test_presets_are_the_published_ones() -> None:
-    paper = PRESETS["paper"]
+    paper = PRESETS[PICTURE, "paper", VIT]
     assert (paper.size, paper.channels, paper.views, paper.steps) == (512, 128, 16, 1000)
     assert paper.weights == LossWeights()
     assert resolve_settings("draft", weights.DEFAULT_CLIP).steps == 60
@@ -115,7 +120,7 @@ def test_overrides_win_and_unknown_ones_are_refused() -> None:
     settings = resolve_settings("draft", "swatch", steps=7, lambda_screen=0.0, views=None)
     assert settings.steps == 7
     assert settings.weights.screen == 0
-    assert settings.views == PRESETS["draft"].views
+    assert settings.views == PRESETS[PICTURE, "draft", SWATCH].views
     with pytest.raises(UsageError, match="did you mean lambda_screen"):
         resolve_settings("draft", "swatch", lambda_scren=1.0)
     with pytest.raises(UsageError, match="--preset"):
@@ -144,3 +149,12 @@ def test_a_panorama_is_seen_through_windows(tiny: ClipGuide) -> None:
         similarity = tiny.self_similarity(long)
     assert len(similarity) > 1
     assert min(tiny.view_size(40, 200)) >= 2 * tiny.patch
+
+
+def test_the_help_says_the_presets_numbers() -> None:
+    assert presets_in_words(PICTURE) == (
+        "paper (512 px, 1000 steps), standard (320 px, 400 steps) or"
+        " draft (192 px, 60 steps, with swatch 120)"
+    )
+    help_text = passed(run("edit-video", "--help")).output
+    assert "240" in help_text and "3000" in help_text

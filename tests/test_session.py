@@ -1,0 +1,137 @@
+"""Session, plans and options: what every command is made of."""
+
+from __future__ import annotations
+
+import dataclasses
+import inspect
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from swatch_training.painter import paint_scene
+
+from tests.commands import one_line, passed, run
+from text2live_cli import UsageError, edit_image, edit_video, find_region, fit_atlas
+from text2live_cli.config import LossWeights
+from text2live_cli.media.pictures import write_picture
+from text2live_cli.pipelines import session as session_module
+from text2live_cli.pipelines.image import deliver_image, prepare_image
+from text2live_cli.pipelines.options import ImageOptions, VideoOptions
+from text2live_cli.pipelines.plans import plan_image
+from text2live_cli.pipelines.session import Session, claimed
+from text2live_cli.progress import Silent
+
+QUICK = {"clip": "swatch", "steps": 2, "views": 2, "device": "cpu"}
+
+
+@pytest.fixture
+def cup(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A painted cup, and a folder of frames called clip, in the current folder."""
+    monkeypatch.chdir(tmp_path)
+    rgb, _ = paint_scene([("cup", "red")], "wooden table", 3, (200, 260))
+    write_picture(tmp_path / "cup.png", rgb)
+    Path("clip").mkdir()
+    for number in range(3):
+        write_picture(Path("clip", f"{number}.png"), rgb)
+    return Path("cup.png")
+
+
+def test_two_edits_in_one_session_load_the_encoder_once(
+    cup: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loads = []
+    load = session_module.load_guide
+
+    def counted(*given: object) -> object:
+        loads.append(given)
+        return load(*given)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(session_module, "load_guide", counted)
+    session = Session("swatch", device="cpu")
+    layers = []
+    for prompt in ("golden cup", "blue cup"):
+        plan = plan_image(ImageOptions(cup, prompt, **QUICK), "cpu", Silent())
+        with claimed(plan) as folder:
+            trained = session.train(plan, prepare_image, folder, 0.0)
+            layers.append(deliver_image(trained, plan, folder, Silent()).layer.read_bytes())
+    assert len(loads) == 1
+    alone = edit_image(cup, "blue cup", output="alone", **QUICK)
+    assert layers[1] == alone.layer.read_bytes() != layers[0]
+
+
+def test_a_session_refuses_an_edit_with_another_encoder(cup: Path) -> None:
+    plan = plan_image(ImageOptions(cup, "golden cup"), "cpu", Silent())
+    with claimed(plan) as folder, pytest.raises(UsageError, match="--clip ViT-B-32"):
+        Session("swatch", device="cpu").train(plan, prepare_image, folder, 0.0)
+
+
+@pytest.mark.parametrize(
+    ("function", "options"), [(edit_image, ImageOptions), (edit_video, VideoOptions)]
+)
+def test_the_signature_is_that_of_the_options(function: object, options: type) -> None:
+    parameters = inspect.signature(function).parameters  # type: ignore[arg-type]
+    assert list(parameters) == [field.name for field in dataclasses.fields(options)]
+    assert [n for n, p in parameters.items() if p.kind is not p.KEYWORD_ONLY] == [
+        "source",
+        "prompt",
+    ]
+
+
+@pytest.mark.parametrize("function", [edit_image, edit_video, fit_atlas, find_region])
+def test_a_slip_in_a_keyword_is_an_error(function: object) -> None:
+    with pytest.raises(TypeError, match="stepz"):
+        function("a.png", stepz=3)  # type: ignore[operator]
+
+
+def test_every_weight_has_an_option() -> None:
+    names = {field.name for field in dataclasses.fields(ImageOptions)}
+    assert {"lambda_" + term.name for term in dataclasses.fields(LossWeights)} <= names
+    options = ImageOptions("a.png", "cup", lambda_sparsity_l1=0.5, no_screen=True)
+    assert options.overrides()["lambda_sparsity_l1"] == 0.5
+    assert options.overrides()["lambda_screen"] == 0.0
+
+
+def test_the_record_tells_the_weights_that_were_used(cup: Path) -> None:
+    result = edit_image(cup, "cup", roi="cup", output="same", **QUICK)
+    assert result.record["settings"]["weights"]["direction"] == 0.0  # there is no direction
+    assert result.record["job"]["lambda-direction"] == 1.0  # what was asked for
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("edit-image", "cup.png", "golden cup"),
+        ("edit-video", "clip", "golden cup", "--layer-format", "png"),
+        ("fit-atlas", "clip"),
+    ],
+)
+def test_a_dry_run_tells_all_and_does_nothing(
+    cup: Path, tmp_path: Path, arguments: tuple[str, ...]
+) -> None:
+    before = sorted(tmp_path.rglob("*"))
+    facts = json.loads(passed(run(*arguments, "--dry-run", "--json")).output)["plan"]
+    assert {"input", "result", "memory", "disk"} <= facts.keys()
+    assert "run.json" in facts["result"] and "GiB" in facts["memory"]
+    if arguments[0] != "fit-atlas":
+        assert "to be fetched" in facts["encoder"] and "no GPU here" in facts["preset"]
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_a_dry_run_imports_no_torch(cup: Path) -> None:
+    code = (
+        "import sys; from text2live_cli.cli.commands import app;"
+        f"app(['edit-image', {str(cup)!r}, 'golden cup', '--dry-run'], standalone_mode=False);"
+        "sys.exit('torch' in sys.modules)"
+    )
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True).returncode == 0
+
+
+def test_a_dry_run_refuses_what_the_run_would(cup: Path) -> None:
+    Path("out").mkdir()
+    Path("out", "run.json").write_text("{}")
+    result = run("edit-image", cup, "golden cup", "-o", "out", "--dry-run")
+    assert result.exit_code == 2 and "holds a result already" in one_line(result)
+    result = run("edit-image", cup, "golden cup", "--steps", 0, "--dry-run")
+    assert result.exit_code == 2 and "--steps 0" in one_line(result)
