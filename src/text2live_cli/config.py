@@ -51,8 +51,8 @@ def _require(holds: bool, complaint: str) -> None:
 def require_whole(flag: str, value: object, low: int, high: int) -> None:
     """Raise UsageError, naming the flag, where `value` is no whole number from `low` to `high`."""
     fits = isinstance(value, int) and low <= value <= high
-    told = f"{value}"[:_TOLD_DIGITS] if isinstance(value, int) else f"{value}"
-    _require(fits, f"{flag} {told}: must be a whole number from {low} to {high}")
+    digits = f"{value}"[:_TOLD_DIGITS] if isinstance(value, int) else f"{value}"
+    _require(fits, f"{flag} {digits}: must be a whole number from {low} to {high}")
 
 
 def require_one_of(flag: str, value: str, allowed: tuple[str, ...]) -> None:
@@ -262,12 +262,12 @@ def _preset(medium: str, preset: str, clip: str) -> EditSettings:
 
 
 def _overridden(settings: EditSettings, overrides: dict[str, Any]) -> EditSettings:
-    given = {name: value for name, value in overrides.items() if value is not None}
+    changes = {name: value for name, value in overrides.items() if value is not None}
     names = [field.name for field in dataclasses.fields(EditSettings)]
     lambdas = {LAMBDA + field.name: field.name for field in dataclasses.fields(LossWeights)}
-    for name in given:
+    for name in changes:
         require_one_of("setting", name, (*names, *lambdas))
-    changed = {lambdas[name]: value for name, value in given.items() if name in lambdas}
+    changed = {lambdas[name]: value for name, value in changes.items() if name in lambdas}
     weights = replace(settings.weights, **changed)
-    rest = {name: value for name, value in given.items() if name not in lambdas}
+    rest = {name: value for name, value in changes.items() if name not in lambdas}
     return replace(settings, weights=weights, **rest)

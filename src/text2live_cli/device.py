@@ -102,9 +102,9 @@ def choose_precision(
 
 def cpu_has_bf16() -> bool:
     """Whether PyTorch finds instructions for bf16 in this processor; True where it cannot tell."""
-    asked = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")
-    known = [getattr(torch.cpu, name) for name in asked if hasattr(torch.cpu, name)]
-    return any(supported() for supported in known) or len(known) < len(asked)
+    queries = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")
+    supports = [getattr(torch.cpu, name) for name in queries if hasattr(torch.cpu, name)]
+    return any(supported() for supported in supports) or len(supports) < len(queries)
 
 
 def prepare(device: torch.device) -> None:

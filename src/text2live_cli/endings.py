@@ -110,8 +110,8 @@ def _others() -> tuple[signal.Signals, ...]:
 
     Windows has no SIGHUP.
     """
-    found = (getattr(signal, name, None) for name in ("SIGTERM", "SIGHUP"))
-    return tuple(s for s in found if s is not None and signal.getsignal(s) != signal.SIG_IGN)
+    signals = (getattr(signal, name, None) for name in ("SIGTERM", "SIGHUP"))
+    return tuple(s for s in signals if s is not None and signal.getsignal(s) != signal.SIG_IGN)
 
 
 @contextlib.contextmanager

@@ -11,8 +11,8 @@ class Text2LiveError(Exception):
     """What is left of the work, and how to go on with it; empty where nothing is."""
 
     def __str__(self) -> str:
-        told = super().__str__()
-        return f"{told}; {self.kept}" if self.kept else told
+        text = super().__str__()
+        return f"{text}; {self.kept}" if self.kept else text
 
 
 class UsageError(Text2LiveError):

@@ -59,7 +59,7 @@ def root(
 @app.command("edit-image")
 @taking_options(ImageOptions)
 def edit_image_command(
-    options: Callable[[Progress], ImageOptions],
+    make_options: Callable[[Progress], ImageOptions],
     dry_run: DryRun = False,
     quiet: Quiet = False,
     as_json: Json = False,
@@ -70,17 +70,17 @@ def edit_image_command(
     Example: text2live edit-image cake.jpg "oreo cake"
     """
     with _reporting(quiet or as_json, debug, as_json) as progress:
-        made = options(progress)
+        options = make_options(progress)
         if dry_run:
             from ..pipelines.plans import likely_device, plan_image, require_free
 
-            plan = plan_image(made, likely_device(made.device), progress)
+            plan = plan_image(options, likely_device(options.device), progress)
             require_free(plan)
             _print_plan(plan.facts(), as_json)
             return
         from ..pipelines.image import run_edit_image
 
-        result = run_edit_image(made)
+        result = run_edit_image(options)
         if as_json:
             _print_json(result.record)
         share = result.record["unchanged_share"]
@@ -93,7 +93,7 @@ def edit_image_command(
 @app.command("region")
 @taking_options(RegionOptions)
 def region_command(
-    options: Callable[[Progress], RegionOptions],
+    make_options: Callable[[Progress], RegionOptions],
     output: Annotated[
         Path, typer.Option("-o", "--output", help="The picture of it; mask.png goes beside it.")
     ] = Path("region.png"),
@@ -107,10 +107,10 @@ def region_command(
     Example: text2live region cake.jpg "cake" --point 50%,60%
     """
     with _reporting(quiet or as_json, debug, as_json) as progress:
-        made = options(progress)
+        options = make_options(progress)
         from ..pipelines.region import show_region
 
-        files = show_region(made, output, overwrite)
+        files = show_region(options, output, overwrite)
         if as_json:
             _print_json(files.record)
         progress.message(f"{output}: the region; {files.mask}: to be painted over, for --mask")
@@ -119,7 +119,7 @@ def region_command(
 @app.command("edit-video")
 @taking_options(VideoOptions)
 def edit_video_command(
-    options: Callable[[Progress], VideoOptions],
+    make_options: Callable[[Progress], VideoOptions],
     dry_run: DryRun = False,
     quiet: Quiet = False,
     as_json: Json = False,
@@ -130,17 +130,17 @@ def edit_video_command(
     Example: text2live edit-video clip.mp4 --atlas fg "rusty car"
     """
     with _reporting(quiet or as_json, debug, as_json) as progress:
-        made = options(progress)
+        options = make_options(progress)
         if dry_run:
             from ..pipelines.plans import likely_device, plan_video, require_free
 
-            plan = plan_video(made, likely_device(made.device), progress)
+            plan = plan_video(options, likely_device(options.device), progress)
             require_free(plan)
             _print_plan(plan.facts(), as_json)
             return
         from ..pipelines.video import run_edit_video
 
-        result = run_edit_video(made)
+        result = run_edit_video(options)
         if as_json:
             _print_json(result.record)
         progress.message(f"{result.composite}: the edited clip; report.html beside it")
@@ -160,7 +160,7 @@ def _tell_interrupted(result: Any, progress: ConsoleProgress) -> None:
 @app.command("fit-atlas")
 @taking_options(FitOptions)
 def fit_atlas_command(
-    options: Callable[[Progress], FitOptions],
+    make_options: Callable[[Progress], FitOptions],
     dry_run: DryRun = False,
     quiet: Quiet = False,
     as_json: Json = False,
@@ -171,16 +171,16 @@ def fit_atlas_command(
     Example: text2live fit-atlas clip.mp4
     """
     with _reporting(quiet or as_json, debug, as_json) as progress:
-        made = options(progress)
+        options = make_options(progress)
         if dry_run:
             from ..pipelines.plans import likely_device, plan_fit
 
-            plan = plan_fit(made, likely_device(made.device), progress)
+            plan = plan_fit(options, likely_device(options.device), progress)
             _print_plan(plan.facts(), as_json)
             return
         from ..pipelines.fit import run_fit_atlas
 
-        result = run_fit_atlas(made)
+        result = run_fit_atlas(options)
         if as_json:
             _print_json(result.record)
         progress.message(f"{result.folder}: look at report.html")

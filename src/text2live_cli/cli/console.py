@@ -132,8 +132,8 @@ class ConsoleProgress:
         pace = (now - self._begin) / max(done - self._from, 1)
         figures = "  ".join(f"{name} {value:.3g}" for name, value in (values or {}).items())
         if self._bars is not None:
-            shown = f"{pace:.2f} s/step  {figures}" if values else figures
-            self._bars.update(self._task, completed=done, values=visible(shown))
+            text_values = f"{pace:.2f} s/step  {figures}" if values else figures
+            self._bars.update(self._task, completed=done, values=visible(text_values))
         elif not self.quiet and (now - self._told > _PLAIN_SECONDS or done == self._total):
             self._told = now
             text = f"{self.stage_name} {done}/{self._total or '?'}"

@@ -43,9 +43,9 @@ def taking_options(
         @functools.wraps(command)
         def call(**given: Any) -> None:
             values = {name: given.pop(name) for name in names}
-            known = {n: tuple(v) if isinstance(v, list) else v for n, v in values.items()}
-            known = {n: v for n, v in known.items() if v is not None}  # else the field's default
-            command(lambda progress: options(**known, progress=progress), **given)
+            values = {n: tuple(v) if isinstance(v, list) else v for n, v in values.items()}
+            values = {n: v for n, v in values.items() if v is not None}  # the fields' defaults
+            command(lambda progress: options(**values, progress=progress), **given)
 
         own = list(inspect.signature(command, eval_str=True).parameters.values())[1:]
         parameters = [*fields, *(p.replace(kind=p.KEYWORD_ONLY) for p in own)]
@@ -59,21 +59,21 @@ def taking_options(
 def _parameter(options: Any, field: dataclasses.Field[Any]) -> inspect.Parameter | None:
     """Typer's parameter for a field; None where it is not for the command line."""
     hint = get_type_hints(options, include_extras=True)[field.name]
-    told = next((one for one in get_args(hint)[1:] if isinstance(one, Help)), None)
-    if told is None:
+    about = next((one for one in get_args(hint)[1:] if isinstance(one, Help)), None)
+    if about is None:
         return None
     kind, default = _plain(get_args(hint)[0]), field.default
     if isinstance(default, tuple):
         default = None
     required = default is dataclasses.MISSING
     if required or not field.kw_only:
-        info = typer.Argument(help=told.text)
+        info = typer.Argument(help=about.text)
     else:
         info = typer.Option(
-            *(_flags(field.name, told)),
-            help=_with_default(told.text, default),
-            metavar=told.metavar,
-            rich_help_panel=told.panel,
+            *(_flags(field.name, about)),
+            help=_with_default(about.text, default),
+            metavar=about.metavar,
+            rich_help_panel=about.panel,
             show_default=False,
         )
     return inspect.Parameter(
@@ -84,9 +84,9 @@ def _parameter(options: Any, field: dataclasses.Field[Any]) -> inspect.Parameter
     )
 
 
-def _flags(name: str, told: Help) -> list[str]:
-    if told.flag is not None:
-        return told.flag.split("/")
+def _flags(name: str, about: Help) -> list[str]:
+    if about.flag is not None:
+        return about.flag.split("/")
     return ["--" + name.replace("_", "-")]
 
 

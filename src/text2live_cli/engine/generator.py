@@ -131,8 +131,8 @@ def conv3(inputs: int, outputs: int, stride: int = 1) -> nn.Conv2d:
 
 def conv(inputs: int, outputs: int, side: int = 1, **options: Any) -> nn.Conv2d:
     """A convolution whose weights the generator is to draw."""
-    made: nn.Conv2d = nn.utils.skip_init(nn.Conv2d, inputs, outputs, side, **options)
-    return made
+    convolution: nn.Conv2d = nn.utils.skip_init(nn.Conv2d, inputs, outputs, side, **options)
+    return convolution
 
 
 def activate(x: Tensor) -> Tensor:

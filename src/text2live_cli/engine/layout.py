@@ -43,9 +43,9 @@ def choose_layout(
     path = cache_folder() / "layout.json"
     key = f"{machine(device)}, torch {torch.__version__}, {channels} channels, {precision.name}"
     with _measuring:
-        kept = _read(path).get(key)
-        if kept in (PLAIN, CHANNELS_LAST):
-            return str(kept)
+        former = _read(path).get(key)
+        if former in (PLAIN, CHANNELS_LAST):
+            return str(former)
         if not _can_keep(path):
             progress.warning(f"{path.parent} cannot be written: memory layout {CHANNELS_LAST}")
             return CHANNELS_LAST
@@ -55,13 +55,13 @@ def choose_layout(
             for name in (CHANNELS_LAST, PLAIN)
         }
         faster = seconds[PLAIN] < _CLEARLY * seconds[CHANNELS_LAST]
-        chosen = _read(path).get(key)  # of another process that was quicker
-        if chosen not in (PLAIN, CHANNELS_LAST):
-            chosen = PLAIN if faster else CHANNELS_LAST
-            write_json_atomic(path, {**_read(path), key: chosen})
+        layout = _read(path).get(key)  # of another process that was quicker
+        if layout not in (PLAIN, CHANNELS_LAST):
+            layout = PLAIN if faster else CHANNELS_LAST
+            write_json_atomic(path, {**_read(path), key: layout})
     times = ", ".join(f"{name} {1000 * value:.0f} ms" for name, value in seconds.items())
-    progress.message(f"memory layout {chosen} (a small step: {times}; kept in {path.name})")
-    return str(chosen)
+    progress.message(f"memory layout {layout} (a small step: {times}; kept in {path.name})")
+    return str(layout)
 
 
 def seconds_per_step(name: str, device: torch.device, channels: int, precision: Precision) -> float:

@@ -70,9 +70,9 @@ def form_loss(source: Tensor, composite: Tensor) -> Tensor:
     side = 2 * round(_FORM_WINDOW * min(source.shape[2:]) / 2) + 1
     before, after = (luminance(x) - _window_mean(luminance(x), side) for x in (source, composite))
     energy = _window_mean(before**2, side)
-    kept = _window_mean(before * after, side) / (energy + _FORM_NOISE)
+    gain = _window_mean(before * after, side) / (energy + _FORM_NOISE)
     full = energy / (energy + _FORM_NOISE)
-    return (energy * (full - kept).clamp_min(0) ** 2).sum() / energy.sum().clamp_min(1e-12)
+    return (energy * (full - gain).clamp_min(0) ** 2).sum() / energy.sum().clamp_min(1e-12)
 
 
 def alpha_l1(alpha: Tensor) -> Tensor:

@@ -165,11 +165,11 @@ class Objective:
         """L_init (Eq. 8) and negative relevancy, by the region, or by each picture's relevancy."""
         bootstrap, keep = [], []
         for picture in pictures:
-            target, kept = self._region(picture, bootstrap_weight > 0)
+            target, stays = self._region(picture, bootstrap_weight > 0)
             if target is not None and bootstrap_weight:
                 bootstrap.append(losses.bootstrap_loss(picture.alpha, target))
-            if kept is not None:
-                keep.append(losses.keep_loss(picture.alpha, kept))
+            if stays is not None:
+                keep.append(losses.keep_loss(picture.alpha, stays))
         terms = {"bootstrap": bootstrap, "keep": keep}
         return {name: _mean(values) for name, values in terms.items() if values}
 
@@ -198,6 +198,6 @@ def _draw_shares(count: int, rng: torch.Generator) -> Tensor:
 
     A weighting of all texts is the same average as a list of draws, at a fixed size.
     """
-    drawn = int(torch.randint(1, count + 1, (1,), generator=rng))
-    indices = torch.randint(count, (drawn,), generator=rng)
-    return torch.bincount(indices, minlength=count).float() / drawn
+    number = int(torch.randint(1, count + 1, (1,), generator=rng))
+    indices = torch.randint(count, (number,), generator=rng)
+    return torch.bincount(indices, minlength=count).float() / number

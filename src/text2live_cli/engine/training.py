@@ -156,9 +156,9 @@ class Trainer:
         terms = self.objective(pictures, self.settings.weights.bootstrap * share, rng)
         (terms.total * self.precision.loss_scale).backward()
         rate = schedule.learning_rate_at(self.done, steps)
-        taken = self.optimizer.step(rate, self.precision.loss_scale)
+        finite = self.optimizer.step(rate, self.precision.loss_scale)
         values = torch.stack([value.detach() for value in terms.values.values()])
-        self._unread.append((values, taken, terms.weights))
+        self._unread.append((values, finite, terms.weights))
         self.done += 1
 
     @property
@@ -209,16 +209,16 @@ class Trainer:
 
     def read(self) -> None:
         """Fetch the figures of the steps since the last look into the history."""
-        rows = [torch.cat([values, taken[None]]) for values, taken, _ in self._unread]
+        rows = [torch.cat([values, finite[None]]) for values, finite, _ in self._unread]
         flat = torch.cat(rows).tolist() if rows else []  # one look at the device for all
         for _, _, weights in self._unread:
-            *figures, taken = flat[: len(weights) + 1]
+            *figures, finite = flat[: len(weights) + 1]
             del flat[: len(weights) + 1]
             row = dict(zip(weights, figures, strict=True))
             self.history.terms.append(row)
             self.history.weighted.append({k: weights[k] * v for k, v in row.items()})
-            self.history.skipped += not bool(taken)
-            self._skipped_in_a_row = 0 if taken else self._skipped_in_a_row + 1
+            self.history.skipped += not bool(finite)
+            self._skipped_in_a_row = 0 if finite else self._skipped_in_a_row + 1
         self._unread.clear()
 
     def _judge_skipped(self, progress: Progress) -> None:

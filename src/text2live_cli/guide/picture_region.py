@@ -58,8 +58,8 @@ def describe_region(*regions: Region) -> dict[str, Any]:
 
 def _mean(values: Sequence[float | None]) -> float | None:
     """Of those that are known, to four digits; None where none is."""
-    known = [value for value in values if value is not None]
-    return round(float(np.mean(known)), 4) if known else None
+    numbers = [value for value in values if value is not None]
+    return round(float(np.mean(numbers)), 4) if numbers else None
 
 
 def resolve_region(

@@ -147,7 +147,7 @@ def choose_roi(guide: ClipGuide, picture: Tensor, prompt: str) -> str:
     parts = trailing_parts(prompt)
     if guide.name == "swatch":
         parts = [part for part in parts if _known_to_swatch(part)] or parts
-    seen = F.normalize(guide.encode_views(guide.structure_views(picture)), dim=-1).mean(0)
+    embedding = F.normalize(guide.encode_views(guide.structure_views(picture)), dim=-1).mean(0)
     texts = F.normalize(guide.encode_text(fill(TEMPLATES, tuple(parts))), dim=-1)
-    scores = (texts @ seen).view(len(parts), len(TEMPLATES)).mean(1)
+    scores = (texts @ embedding).view(len(parts), len(TEMPLATES)).mean(1)
     return parts[int(scores.argmax())]

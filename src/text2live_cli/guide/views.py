@@ -292,9 +292,9 @@ def _draw_jitter(count: int, settings: ViewSettings, rng: torch.Generator) -> Te
 
 def jitter_factors(count: int, strength: float, happens: Tensor, rng: torch.Generator) -> Tensor:
     """Brightness, contrast and saturation factors near 1 and a hue shift near 0: (count, 4)."""
-    drawn = _uniform(4 * count, -strength, strength, rng).view(count, 4).float()
+    shares = _uniform(4 * count, -strength, strength, rng).view(count, 4).float()
     neutral = torch.tensor([1.0, 1.0, 1.0, 0.0])
-    return neutral + drawn * happens.float()[:, None]
+    return neutral + shares * happens.float()[:, None]
 
 
 def color_jitter(batch: Tensor, factors: Tensor) -> Tensor:

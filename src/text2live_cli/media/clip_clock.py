@@ -87,15 +87,15 @@ def read_clock(
             notes = (f"{path.name}: {_wrong_stamps(wrong)} mended",) if wrong else ()
             break
     else:
-        known = [stamp.pts for stamp in stamps if stamp.pts is not None]
-        start = known[0] * base if known else Fraction(0)
+        stamp_at = [stamp.pts for stamp in stamps if stamp.pts is not None]
+        start = stamp_at[0] * base if stamp_at else Fraction(0)
         rate = next((rate for rate in declared if rate <= MAX_RATE), DEFAULT_RATE)
         times = tuple(index / rate for index in range(len(stamps)))
         notes = (f"{path.name}: no usable timestamps; {float(rate):g} frames a second assumed",)
     durations = [stamp.duration * base for stamp in stamps]
     rate, variable = nominal_rate(times, declared, durations[-1], base)
-    told = _told_end(container, stream) - start if is_whole else Fraction(0)
-    hold = told - times[-1] if told > times[-1] else _last_duration(times, durations)
+    length = _told_end(container, stream) - start if is_whole else Fraction(0)
+    hold = length - times[-1] if length > times[-1] else _last_duration(times, durations)
     if hold <= 0 or abs(hold - 1 / rate) <= JITTER:
         hold = 1 / rate
     end = times[-1] + hold
@@ -139,18 +139,18 @@ def mend_stamps(stamps: Sequence[int | None]) -> tuple[list[Fraction], int] | No
 
     Kept are the most that increase; the others are put at even distances between those.
     """
-    known = _longest_increase(stamps)
-    if 2 * len(known) <= len(stamps) and len(known) < len(stamps):
+    stamp_at = _longest_increase(stamps)
+    if 2 * len(stamp_at) <= len(stamps) and len(stamp_at) < len(stamps):
         return None
-    kept = list(known)
-    steps = sorted((known[b] - known[a]) / (b - a) for a, b in itertools.pairwise(kept))
+    places = list(stamp_at)
+    steps = sorted((stamp_at[b] - stamp_at[a]) / (b - a) for a, b in itertools.pairwise(places))
     usual = steps[len(steps) // 2] if steps else Fraction(1)
-    mended = [known[kept[0]] + (index - kept[0]) * usual for index in range(kept[0])]
-    for a, b in itertools.pairwise(kept):
-        step = (known[b] - known[a]) / (b - a)
-        mended += [known[a] + index * step for index in range(b - a)]
-    mended += [known[kept[-1]] + index * usual for index in range(len(stamps) - kept[-1])]
-    return mended, len(stamps) - len(kept)
+    mended = [stamp_at[places[0]] + (index - places[0]) * usual for index in range(places[0])]
+    for a, b in itertools.pairwise(places):
+        step = (stamp_at[b] - stamp_at[a]) / (b - a)
+        mended += [stamp_at[a] + index * step for index in range(b - a)]
+    mended += [stamp_at[places[-1]] + index * usual for index in range(len(stamps) - places[-1])]
+    return mended, len(stamps) - len(places)
 
 
 def _longest_increase(stamps: Sequence[int | None]) -> dict[int, Fraction]:
@@ -164,12 +164,12 @@ def _longest_increase(stamps: Sequence[int | None]) -> dict[int, Fraction]:
                 levels.append([])
             tails[length : length + 1] = [stamp]
             levels[length].append((index, stamp))
-    chosen: list[tuple[int, int]] = []
+    picks: list[tuple[int, int]] = []
     for level in reversed(levels):
-        after = chosen[-1] if chosen else (len(stamps), tails[-1] + 1)
+        after = picks[-1] if picks else (len(stamps), tails[-1] + 1)
         fitting = (one for one in level if one[0] < after[0] and one[1] < after[1])
-        chosen.append(next(fitting) if chosen else level[0])
-    return {index: Fraction(stamp) for index, stamp in reversed(chosen)}
+        picks.append(next(fitting) if picks else level[0])
+    return {index: Fraction(stamp) for index, stamp in reversed(picks)}
 
 
 def declared_rates(stream: Any) -> list[Fraction]:
@@ -373,7 +373,7 @@ class _Track:
         self, forward_too: bool, slips: dict[tuple[int, int], Fraction], places: list[int]
     ) -> list[_Jump]:
         """Where the stamps go back for good (or far ahead); single wrong ones go into `slips`."""
-        found: list[_Jump] = []
+        jumps: list[_Jump] = []
         far, back = _FAR / self._base, _BACK / self._base
         at, stamps = 1, self._stamps
         while at < len(stamps):
@@ -387,9 +387,9 @@ class _Track:
             elif stamp < before - back or (forward_too and stamp > due + far):
                 number = self._numbers[at]
                 shift = (due - stamp) * self._base
-                found.append(_Jump(places[number], self.index, number, stamp * self._base, shift))
+                jumps.append(_Jump(places[number], self.index, number, stamp * self._base, shift))
             at += length + 1
-        return found
+        return jumps
 
     def _slip(self, at: int, before: int, far: Fraction) -> int:
         """How many stamps from `at` on are wrong before they go on as they did; 0 for a jump."""

@@ -168,9 +168,9 @@ def _alpha_decoder(stream: Any) -> Any:
         decoder: Any = av.CodecContext.create(_ALPHA_DECODERS[stream.codec_context.name], "r")
     except (ValueError, av.FFmpegError):
         return None
-    known = stream.codec_context  # by the container, not in the bitstream
-    decoder.color_primaries, decoder.color_trc = known.color_primaries, known.color_trc
-    decoder.colorspace, decoder.color_range = known.colorspace, known.color_range
+    codec = stream.codec_context  # by the container, not in the bitstream
+    decoder.color_primaries, decoder.color_trc = codec.color_primaries, codec.color_trc
+    decoder.colorspace, decoder.color_range = codec.colorspace, codec.color_range
     return decoder
 
 

@@ -70,8 +70,8 @@ class Scan:
 
     def _add_first(self, frame: Any, size: tuple[int, int]) -> None:
         check_size(self.path, frame.width, frame.height)
-        known = frame.colorspace in MATRICES or frame.colorspace in _NO_MATRIX
-        if not (known or _is_rgb(frame)):
+        is_known = frame.colorspace in MATRICES or frame.colorspace in _NO_MATRIX
+        if not (is_known or _is_rgb(frame)):
             raise Refused(
                 f"its colour matrix (H.273 code {frame.colorspace}) is not supported; convert it "
                 "to BT.709"

@@ -204,14 +204,14 @@ class CarriedStreams:
 
     def _carry_facts(self, video: Any, pictures: Any) -> None:
         """Tags, timecode and chapters."""
-        told = _lower(self._container.metadata)
+        metadata = _lower(self._container.metadata)
         for name, keys in _TAGS.items():
-            value = next((told[key] for key in keys if told.get(key)), None)
+            value = next((metadata[key] for key in keys if metadata.get(key)), None)
             if value and (name != "creation_time" or _DATE.fullmatch(value)):
                 self._output.metadata[name] = value
         video.metadata.update(self._track_tags(pictures))
         streams = [pictures, *self._container.streams]
-        tags = [_lower(stream.metadata) for stream in streams] + [told]
+        tags = [_lower(stream.metadata) for stream in streams] + [metadata]
         code = next((tag["timecode"] for tag in tags if tag.get("timecode")), None)
         if code and _fits(code, self._clip):
             video.metadata["timecode"] = code
@@ -229,8 +229,8 @@ class CarriedStreams:
         language, title = tags.get("language"), tags.get("title") or tags.get("name")
         if language and self._kind.format == "mov":
             language = _MOV_LANGUAGES.get(language, language)
-        kept = {"language": language, "title": title}
-        return {name: value for name, value in kept.items() if value}
+        values = {"language": language, "title": title}
+        return {name: value for name, value in values.items() if value}
 
 
 def _lower(tags: dict[str, str]) -> dict[str, str]:
@@ -290,6 +290,7 @@ class _Copied:
         self._last: int | None = None
 
     def take(self, packet: Any) -> Iterator[Any]:
+        """What is written of a packet of the source; of None, what is left at its end."""
         if packet is None:
             return
         # Muxers refuse to go back in time. What is due within the packet before is put behind it.
@@ -316,6 +317,7 @@ class _Encoded:
         self._of: tuple[Any, ...] = ()
 
     def take(self, packet: Any) -> Iterator[Any]:
+        """What is written of a packet of the source; of None, what is left at its end."""
         if packet is None:
             packets = [None]
             yield from self._encoded(self._decoded(packets))
@@ -374,6 +376,7 @@ class _Text:
         self._last = -1
 
     def take(self, packet: Any) -> Iterator[Any]:
+        """What is written of a packet of the source; of None, what is left at its end."""
         if packet is None or not packet.size:
             return
         begin = round(packet.pts * packet.time_base / _TICK)
@@ -384,11 +387,11 @@ class _Text:
         if not text:
             return
         data = len(text).to_bytes(2, "big") + text if self._counts_bytes else text
-        made = av.Packet(data)
-        made.time_base, made.stream = _TICK, self.stream
-        made.pts = made.dts = self._last = max(begin, self._last + 1, 0)
-        made.duration = max(end - made.pts, 1)
-        yield made
+        sample = av.Packet(data)
+        sample.time_base, sample.stream = _TICK, self.stream
+        sample.pts = sample.dts = self._last = max(begin, self._last + 1, 0)
+        sample.duration = max(end - sample.pts, 1)
+        yield sample
 
     def _lines(self, packet: Any) -> Iterator[bytes]:
         with contextlib.suppress(*DECODER_ERRORS):

@@ -125,20 +125,20 @@ class Clip:
         """
         if step < 1:
             raise ValueError("step must be at least 1")
-        wanted = range(self.count)[start:stop:step]
-        for frame in self._stored(wanted):
+        numbers = range(self.count)[start:stop:step]
+        for frame in self._stored(numbers):
             if frame.shape[:2] != (self.height, self.width):
                 raise _changed(self)
             frame = _with_alpha(frame) if alpha else _flat(frame)
             yield frame if size is None else _resized(frame, size)
 
-    def _stored(self, wanted: range) -> Iterator[np.ndarray]:
+    def _stored(self, numbers: range) -> Iterator[np.ndarray]:
         """RGB or straight RGBA, upright."""
         if self.pictures:
-            return (_eight_bits(read_picture(self.pictures[index])) for index in wanted)
+            return (_eight_bits(read_picture(self.pictures[index])) for index in numbers)
         if self.animation:
-            return _picked(self, animation_frames(self.path, self.animation), wanted)
-        return _video_frames(self, wanted)
+            return _picked(self, animation_frames(self.path, self.animation), numbers)
+        return _video_frames(self, numbers)
 
 
 def open_clip(path: Path, rate: Fraction | None = None) -> Clip:
@@ -177,7 +177,7 @@ def _open_folder(path: Path, rate: Fraction) -> Clip:
     if rate <= 0:
         raise UsageError(f"{path}: a frame rate of {rate} makes no clip; use one over 0")
     pictures = _picture_paths(path)
-    named = path.resolve()  # the name of "."
+    place = path.resolve()  # the name of "."
     digest, notes = hashlib.sha256(), dict[str, None]()
     size: tuple[int, int] | None = None
     transparent = False
@@ -191,11 +191,11 @@ def _open_folder(path: Path, rate: Fraction) -> Clip:
                 f" {size[0]}×{size[1]}; the frames of a clip have one size"
             )
         digest.update(f"{picture_path.name}\0{picture.sha256}\n".encode("utf-8", "surrogateescape"))
-        notes.update(dict.fromkeys(f"{named.name}: {note}" for note in picture.notes))
+        notes.update(dict.fromkeys(f"{place.name}: {note}" for note in picture.notes))
         if picture.alpha is not None and picture.alpha.min() < picture.max_value:
             transparent = True
     if transparent:
-        notes[transparency_note(named)] = None
+        notes[transparency_note(place)] = None
     assert size is not None
     times = tuple(index / rate for index in range(len(pictures)))
     refuse_absurd(path, times, len(pictures) / rate, rate)
@@ -328,19 +328,19 @@ def _clip_of(
 
 def _open_animation(path: Path, kind: str) -> Clip:
     digest = _file_digest(path)
-    known = read_animation(path, kind)
-    *times, end = itertools.accumulate(known.durations, initial=Fraction(0))
-    rate, variable = nominal_rate(times, [1 / known.durations[0]], known.durations[0])
+    animation = read_animation(path, kind)
+    *times, end = itertools.accumulate(animation.durations, initial=Fraction(0))
+    rate, variable = nominal_rate(times, [1 / animation.durations[0]], animation.durations[0])
     refuse_absurd(path, times, end, rate)
     notes = []
-    if not known.is_whole:
+    if not animation.is_whole:
         notes.append(f"{path.name}: {len(times)} frames decode, the rest is damaged")
-    if known.is_transparent:
+    if animation.is_transparent:
         notes.append(transparency_note(path))
     return Clip(
         path=path,
-        width=known.width,
-        height=known.height,
+        width=animation.width,
+        height=animation.height,
         count=len(times),
         times=tuple(times),
         end=end,
@@ -352,7 +352,7 @@ def _open_animation(path: Path, kind: str) -> Clip:
         colors=None,
         pixel_aspect=Fraction(1),
         start=Fraction(0),
-        transparent=known.is_transparent,
+        transparent=animation.is_transparent,
         animation=kind,
     )
 
@@ -372,7 +372,7 @@ def _file_digest(path: Path) -> str:
     return digest.hexdigest()
 
 
-def _video_frames(clip: Clip, wanted: range) -> Iterator[np.ndarray]:
+def _video_frames(clip: Clip, numbers: range) -> Iterator[np.ndarray]:
     reformatter = VideoReformatter()
     with open_container(clip.path) as container, decoder_errors(clip.path):
         stream = video_stream(clip.path, container)
@@ -380,18 +380,18 @@ def _video_frames(clip: Clip, wanted: range) -> Iterator[np.ndarray]:
         sound: Iterator[Any] = (frame for frame in frames if frame is not None)
         if clip.interlacing:
             sound = deinterlaced(sound, None if clip.interlacing == MARKED else clip.interlacing)
-        for frame in _picked(clip, sound, wanted):
+        for frame in _picked(clip, sound, numbers):
             yield upright(frame, reformatter)
 
 
-def _picked(clip: Clip, frames: Iterator[Any], wanted: range) -> Iterator[Any]:
+def _picked(clip: Clip, frames: Iterator[Any], numbers: range) -> Iterator[Any]:
     """Those of a file's frames that are wanted."""
-    if not wanted:
+    if not numbers:
         return
     for index, frame in enumerate(frames):
-        if index in wanted:
+        if index in numbers:
             yield frame
-        if index == wanted[-1]:
+        if index == numbers[-1]:
             return
     raise _changed(clip)
 

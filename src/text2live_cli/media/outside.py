@@ -69,10 +69,10 @@ def read_record(path: Path) -> dict[str, Any]:
         data = file.read(MAX_RECORD_BYTES + 1)
     if len(data) > MAX_RECORD_BYTES:
         raise ValueError("too large for a record")
-    told = json.loads(data.decode("utf-8"))
-    if not isinstance(told, dict):
+    record = json.loads(data.decode("utf-8"))
+    if not isinstance(record, dict):
         raise ValueError("no JSON object")
-    return told
+    return record
 
 
 def whole_number(value: object, low: int, high: int) -> int:
@@ -94,18 +94,18 @@ def refuse_own_inputs(outputs: Iterable[Path], inputs: Iterable[Path | str | Non
 
     Links are followed; of an input that is a folder, its files are inputs as well.
     """
-    known = {met for path in inputs if path for met in _identities(Path(path))}
+    own = {identity for path in inputs if path for identity in _identities(Path(path))}
     for output in outputs:
-        if _identity(output) in known:
+        if _identity(output) in own:
             raise UsageError(f"{output} would be overwritten by the result: choose another -o")
 
 
 def _identities(path: Path) -> Iterator[Identity]:
     with contextlib.suppress(OSError, ValueError):  # what is not there is not written over
         inner = [entry for entry in path.iterdir() if entry.is_file()] if path.is_dir() else []
-        for met in map(_identity, [path, *inner]):
-            if met is not None:
-                yield met
+        for identity in map(_identity, [path, *inner]):
+            if identity is not None:
+                yield identity
 
 
 def _identity(path: Path) -> Identity | None:

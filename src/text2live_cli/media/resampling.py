@@ -75,8 +75,8 @@ class _RowSums:
         for tap in range(self._taps):
             row = self._first[begin:end] + tap
             weight = self._weight(begin, end, row) * ((row >= rows.start) & (row < rows.stop))
-            shown = (row - rows.start).clamp(0, narrow.shape[2] - 1)
-            total += weight[:, None] * narrow[:, :, shown]
+            column = (row - rows.start).clamp(0, narrow.shape[2] - 1)
+            total += weight[:, None] * narrow[:, :, column]
 
     @property
     def result(self) -> Tensor:

@@ -38,12 +38,12 @@ def write_tensors(path: Path, tensors: Mapping[str, Tensor], texts: Mapping[str,
     Raises Text2LiveError where the file cannot be written.
     """
     plain = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
-    told = {**texts, _CHECKSUM: _checksum(plain, texts)}
+    about = {**texts, _CHECKSUM: _checksum(plain, texts)}
     with atomic_path(path) as temporary:
         temporary.touch()
         mode = temporary.stat().st_mode
         try:
-            save_file(plain, temporary, {_TEXTS: json.dumps(told)})
+            save_file(plain, temporary, {_TEXTS: json.dumps(about)})
             temporary.chmod(mode)  # safetensors makes files that only their owner can read
         except SafetensorError as error:  # its way to report a full disk
             raise OSError(str(error)) from error
@@ -69,11 +69,11 @@ def parse_tensors(data: bytes, form: str) -> tuple[dict[str, Tensor], dict[str, 
     """As `read_tensors`, of a file that was read already."""
     tensors = load(data)
     length = int.from_bytes(data[:8], "little")
-    told = json.loads(json.loads(data[8 : 8 + length])["__metadata__"][_TEXTS])
-    texts = {name: value for name, value in told.items() if name != _CHECKSUM}
+    about = json.loads(json.loads(data[8 : 8 + length])["__metadata__"][_TEXTS])
+    texts = {name: value for name, value in about.items() if name != _CHECKSUM}
     if texts.get("format") != form or not all(isinstance(v, str) for v in texts.values()):
         raise ValueError("another format")
-    if _CHECKSUM in told and told[_CHECKSUM] != _checksum(tensors, texts):  # older ones have none
+    if _CHECKSUM in about and about[_CHECKSUM] != _checksum(tensors, texts):  # older ones have none
         raise ValueError("another checksum")
     return tensors, texts
 

@@ -115,10 +115,10 @@ class ClipAtlas:
         return read_atlas(self.folder)
 
     def _tell_of_the_fit(self, options: dict[str, Any], progress: Progress) -> None:
-        given = [f"--{name}" for name, value in options.items() if value]
-        if given:
+        flags = [f"--{name}" for name, value in options.items() if value]
+        if flags:
             progress.warning(
-                f"{given[0]} is for fitting: the atlas in {self.folder} is used as it is"
+                f"{flags[0]} is for fitting: the atlas in {self.folder} is used as it is"
             )
         if (self.folder / CHECKPOINT).exists():
             progress.warning(

@@ -147,16 +147,16 @@ def composite_clip(
     if not is_folder:
         require_writable(output)
         require_file_place("-o", output)
-    found = Path(atlas_dir) if atlas_dir is not None else find_atlas(source)
+    atlas_folder = Path(atlas_dir) if atlas_dir is not None else find_atlas(source)
     painted_frames = [text.partition(":")[2] for text in frame_edits]
-    inputs = [source, found, fg_layer, bg_layer, *painted_frames, *results]
+    inputs = [source, atlas_folder, fg_layer, bg_layer, *painted_frames, *results]
     if output.exists() and source.exists() and output.samefile(source):
         raise UsageError(f"{output} is the clip itself: choose another -o OUT")
     check_output(output, inputs, overwrite, "folder" if is_folder else "file")
     clip = open_clip(source)
-    if found is None:
+    if atlas_folder is None:
         raise UsageError(f"{source}: no atlas of it; run text2live fit-atlas, or give --atlas-dir")
-    folder = found
+    folder = atlas_folder
     atlas = read_atlas(folder)
     atlas.require_clip(clip, folder)
     alpha = clip.transparent and (is_folder or keeps_alpha(output))
@@ -166,10 +166,10 @@ def composite_clip(
         if not (alpha and note == transparency_note(clip.path)):
             progress.message(note)
     files: dict[Side, Path | str | None] = {"foreground": fg_layer, "background": bg_layer}
-    painted = {s: painted_layer(Path(p), s, atlas, folder, progress) for s, p in files.items() if p}
+    layers = {s: painted_layer(Path(p), s, atlas, folder, progress) for s, p in files.items() if p}
     edited = result_layers([Path(result) for result in results], clip, atlas.digest)
     stack = list(stacked(edited))
-    stack.append({side: layer for side, layer in painted.items() if layer is not None})
+    stack.append({side: layer for side, layer in layers.items() if layer is not None})
     stack += [read_frame_edit(text, clip, atlas, progress) for text in frame_edits]
     faded = [{side: _faded(layer, opacity) for side, layer in on.items()} for on in stack if on]
     frames = composited(clip, atlas, faded, progress, alpha)

@@ -182,10 +182,10 @@ def begun_with(folder: Path) -> dict[str, Any] | None:
     None where its record was not written yet.
     """
     try:
-        told = read_record(folder / RECORD)["settings"]
+        settings = read_record(folder / RECORD)["settings"]
         names = [field.name for field in dataclasses.fields(FitSettings)]
         # Paths are not taken from a record, which may have come from elsewhere.
-        values: dict[str, Any] = {n: None if n in FILE_OPTIONS else told[n] for n in names}
+        values: dict[str, Any] = {n: None if n in FILE_OPTIONS else settings[n] for n in names}
         FitSettings(**values)
     except (*RECORD_ERRORS, Text2LiveError):
         return None
@@ -230,12 +230,12 @@ def _former(folder: Path, job: dict[str, Any]) -> dict[str, Any] | None:
         former = read_record(folder / RECORD)
         finished = (folder / ATLAS).exists() and former["interrupted"] is False
         whole_number(former["steps_done"], 0, 2**40)
-        known = dict(former["job"])
+        former_job = dict(former["job"])
     except RECORD_ERRORS as error:
         raise UsageError(
             f"{folder} holds an unfinished fit: add --resume to go on, or --overwrite"
         ) from error
-    require_job(known, job, f"{folder} holds another fit")
+    require_job(former_job, job, f"{folder} holds another fit")
     if not finished:
         raise UsageError(f"{folder} holds an unfinished fit: add --resume to go on, or --overwrite")
     return former
@@ -258,10 +258,10 @@ def _export_again(path: Path, folder: Path, former: dict[str, Any]) -> None:
 
 def _problem(material: Material, settings: FitSettings, device: torch.device) -> Problem:
     frames, masks, flow = material.frames, material.foreground.masks, material.flow
-    chosen = settings.resolved()
-    if isinstance(chosen, GridSettings):
-        return GridProblem(frames, masks, flow, chosen, device)
-    return NlaProblem(frames, masks, flow, chosen, settings.seed, device)
+    model_settings = settings.resolved()
+    if isinstance(model_settings, GridSettings):
+        return GridProblem(frames, masks, flow, model_settings, device)
+    return NlaProblem(frames, masks, flow, model_settings, settings.seed, device)
 
 
 def _imported(path: Path, material: Material) -> AtlasModel:

@@ -68,14 +68,14 @@ def with_region(
 ) -> tuple[Scene, Region | None]:
     """The scene with its text's map, and the region unless that is looked for in every example."""
     colors = seen_colors(scene.picture)
-    pointed = hints.given or mask is not None
-    if settings.region == "paper" and not pointed:
+    by_hand = hints.given or mask is not None
+    if settings.region == "paper" and not by_hand:
         # What the examples are looked at with, on the picture without their disturbances.
-        seen = relevancy_map(guide, scene.working, [make_query(guide, prompts.roi)])[0, 0]
-        return dataclasses.replace(scene, relevancy=seen.float().cpu().numpy()), None
+        relevancy = relevancy_map(guide, scene.working, [make_query(guide, prompts.roi)])[0, 0]
+        return dataclasses.replace(scene, relevancy=relevancy.float().cpu().numpy()), None
     where = text_map(guide, colors, prompts.roi)
     scene = dataclasses.replace(scene, relevancy=where.values)
-    usable = where if knows(guide, prompts.roi) or not pointed else None
+    usable = where if knows(guide, prompts.roi) or not by_hand else None
     region = with_outside(resolve_region(colors, usable, hints, mask, progress), colors)
     keep = None
     if settings.region == "auto" and prompts.keep:
@@ -102,8 +102,8 @@ def write_sight(scene: Scene, region: Region | None, folder: Path) -> None:
     """Write relevancy.png, and what is known of the region, so that it can be seen at once."""
     assert scene.relevancy is not None
     size = scene.picture.height, scene.picture.width
-    found = torch.from_numpy(scene.relevancy)[None, None]
-    parts = (_to_array(enlarged_rows(found, size, rows))[..., 0] for rows in strips(size))
+    small = torch.from_numpy(scene.relevancy)[None, None]
+    parts = (_to_array(enlarged_rows(small, size, rows))[..., 0] for rows in strips(size))
     write_picture(folder / "relevancy.png", np.concatenate([to_uint(x, 255) for x in parts]))
     if region is not None:
         colors = seen_colors(scene.picture)

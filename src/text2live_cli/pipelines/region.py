@@ -54,12 +54,12 @@ find_region = taking(RegionOptions)(run_find_region)
 
 
 def _where(
-    options: RegionOptions, text: str, rgb: NDArray[np.uint8], pointed: bool, progress: Progress
+    options: RegionOptions, text: str, rgb: NDArray[np.uint8], by_hand: bool, progress: Progress
 ) -> TextMap | None:
     """Where in `rgb` (H, W, 3) the text is; None where the encoder has no word for it."""
     file = Path(options.clip_weights) if options.clip_weights else None
     guide = load_guide(options.clip, file, progress).to(choose_device(options.device))
-    if not knows(guide, text) and pointed:
+    if not knows(guide, text) and by_hand:
         progress.message(f'{guide.name} has no word for "{text}": found without it')
         return None
     small = torch.from_numpy(small_copy(rgb)).to(guide.device).permute(2, 0, 1)[None] / 255

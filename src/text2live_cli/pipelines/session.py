@@ -172,14 +172,16 @@ class Session:
         plan: AnyPlan,
         prepare_edit: Callable[[AnyPlan, Session, EditSettings], Prepared[Scene]],
         run: RunFolder,
-        begin: float,
+        begin: float | None = None,
     ) -> Trained[Scene]:
         """Train what `prepare_edit` makes of a plan, in `run`, to the end or to a signal.
 
         A checkpoint is written by the clock and at the end. `begin` is when the command began, by
-        `time.monotonic`. Raises `Stopped` where a second signal leaves no time for a result.
+        `time.monotonic`; default: now. Raises `Stopped` where a second signal leaves no time for a
+        result.
         """
         options, progress = plan.options, self.progress
+        begin = time.monotonic() if begin is None else begin
         self.require(options)
         self._tell(plan)
         checkpoint = Checkpoint.read(run.work / CHECKPOINT, FORMAT) if plan.resumes else None

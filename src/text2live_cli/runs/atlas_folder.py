@@ -23,6 +23,6 @@ def default_folder(source: Path, progress: Progress) -> Path:
 
 def find_atlas(source: Path) -> Path | None:
     """Where `fit_atlas` put its result: beside the clip, or else in the current folder."""
-    named = source.resolve() if source.name in ("", "..") else source
-    beside = named.with_name(f"{named.stem}.atlas")
+    place = source.resolve() if source.name in ("", "..") else source
+    beside = place.with_name(f"{place.stem}.atlas")
     return next((f for f in (beside, Path(beside.name)) if (f / ATLAS).is_file()), None)

@@ -61,8 +61,8 @@ class Checkpoint:
 
     def require_job(self, job: dict[str, Any], ignore: tuple[str, ...] = ()) -> None:
         """Refuse to go on with a run of other settings, naming the first that differs."""
-        wanted = {name: value for name, value in job.items() if name not in ignore}
-        require_job(self.job, wanted, "cannot resume")
+        matters = {name: value for name, value in job.items() if name not in ignore}
+        require_job(self.job, matters, "cannot resume")
 
     def restore(self, run: Resumable) -> None:
         """Put `run` where the checkpoint was made; Text2LiveError where it does not fit."""

@@ -162,8 +162,8 @@ class RunFolder:
     def finish_delivery(self) -> None:
         """Do what delivery.json says, if there is one: also after a run that was killed there."""
         try:
-            told = read_record(self.work / _DELIVERY)
-            files, stale = ([str(name) for name in told[part]] for part in ("files", "stale"))
+            delivery = read_record(self.work / _DELIVERY)
+            files, stale = ([str(name) for name in delivery[part]] for part in ("files", "stale"))
         except RECORD_ERRORS:
             return
         with explained(self.folder):
@@ -278,8 +278,8 @@ def beside(folder: Path, kind: str) -> Path:
         name = hashlib.sha256(os.fsencode(name)).hexdigest()[:32]
     if not name or os.path.ismount(place) or not os.access(place.parent, os.W_OK):
         return folder / f".text2live.{kind}"
-    shown = folder if folder.name and folder.absolute() == place else place
-    return shown.with_name(f".{name}.{kind}")
+    place_name = folder if folder.name and folder.absolute() == place else place
+    return place_name.with_name(f".{name}.{kind}")
 
 
 def _is_ours(folder: Path) -> bool:

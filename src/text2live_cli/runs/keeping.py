@@ -23,12 +23,12 @@ def keeping(run: RunFolder) -> Iterator[None]:
         stopped.kept = stopped.kept or _kept_by(run)
         raise stopped from None
     except Exception as error:
-        known = as_known(error)
-        if not isinstance(known, UsageError) and not known.kept:
-            known.kept = _kept_by(run)
-        if known is error:
+        failure = as_known(error)
+        if not isinstance(failure, UsageError) and not failure.kept:
+            failure.kept = _kept_by(run)
+        if failure is error:
             raise
-        raise known from error
+        raise failure from error
 
 
 def as_known(error: Exception) -> Text2LiveError:
@@ -42,12 +42,12 @@ def as_known(error: Exception) -> Text2LiveError:
             try:
                 with explain_out_of_memory():
                     raise error
-            except Text2LiveError as known:
-                return known
+            except Text2LiveError as failure:
+                return failure
     if isinstance(error, OSError):
         return Text2LiveError(_os_line(error))
-    told = " ".join(str(error).split())[:300]
-    return UnexpectedError(f"{type(error).__name__}" + (f": {told}" if told else ""))
+    text = " ".join(str(error).split())[:300]
+    return UnexpectedError(f"{type(error).__name__}" + (f": {text}" if text else ""))
 
 
 def _os_line(error: OSError) -> str:

@@ -57,10 +57,10 @@ def fit_need(frames: int, size: tuple[int, int]) -> int:
 
 def require_memory(need: int, instead: str) -> None:
     """Raise UsageError where the machine has less than `need` bytes; `instead` says what helps."""
-    there = available()
-    if there is not None and need > there:
+    free = available()
+    if free is not None and need > free:
         raise UsageError(
-            f"this needs about {need / 2**30:.1f} GiB of memory, and {there / 2**30:.1f} are free:"
+            f"this needs about {need / 2**30:.1f} GiB of memory, and {free / 2**30:.1f} are free:"
             f" {instead}"
         )
 
@@ -68,8 +68,8 @@ def require_memory(need: int, instead: str) -> None:
 def available() -> int | None:
     """Bytes that the process can still take; None where the system does not say."""
     free = [_free(), _left_of_limit()]
-    known = [value for value in free if value is not None]
-    return min(known) if known else None
+    amounts = [value for value in free if value is not None]
+    return min(amounts) if amounts else None
 
 
 def _free() -> int | None:

@@ -37,8 +37,8 @@ def fit_bytes(pixels: int) -> int:
 def require_room(folder: Path, need: int) -> None:
     """Raise Text2LiveError where the disk of `folder`, which may not exist yet, has less."""
     with contextlib.suppress(OSError):  # a name or a disk of which nothing is known
-        there = next(path for path in (folder, *folder.absolute().parents) if path.exists())
-        disk = shutil.disk_usage(there)
+        place = next(path for path in (folder, *folder.absolute().parents) if path.exists())
+        disk = shutil.disk_usage(place)
         if disk.total and disk.free < need:
             raise Text2LiveError(
                 f"{folder}: the result may take {need / 1e9:.2f} GB, and"

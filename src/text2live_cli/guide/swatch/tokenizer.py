@@ -51,5 +51,5 @@ class SwatchTokenizer:
         shared = [piece for piece in self._rows if piece in other._rows]
         common = [PADDING, _UNKNOWN, _START]
         here = [*common, *(self._rows[piece] for piece in shared), self.end_row]
-        there = [*common, *(other._rows[piece] for piece in shared), other.end_row]
-        return here, there
+        rows = [*common, *(other._rows[piece] for piece in shared), other.end_row]
+        return here, rows

@@ -154,12 +154,12 @@ def kin_and_others(text: str) -> tuple[list[str], list[str]]:
 
     A text that names no object and no place has no kin.
     """
-    named = set(canonical(text).split())
-    objects = [word for word in OBJECTS if word not in named]
-    places = [word for word in PLACES if word not in named]
-    if named & set(OBJECTS):
+    words = set(canonical(text).split())
+    objects = [word for word in OBJECTS if word not in words]
+    places = [word for word in PLACES if word not in words]
+    if words & set(OBJECTS):
         return objects, places
-    return ([], objects + places) if not named & set(PLACES) else (places, objects)
+    return ([], objects + places) if not words & set(PLACES) else (places, objects)
 
 
 def nearest_words(word: str, n: int = 3) -> list[str]:
