@@ -572,11 +572,10 @@ def test_clips_whose_names_are_no_utf8_work(clip: Path, monkeypatch: pytest.Monk
 @pytest.mark.parametrize("terminal", [True, False])
 def test_nothing_from_outside_commands_the_terminal(terminal: bool) -> None:
     buffer = io.StringIO()
-    progress = ConsoleProgress()
+    progress = ConsoleProgress(style="bar" if terminal else "plain")
     progress.console = Console(
         file=buffer, force_terminal=terminal, color_system=None, width=200, highlight=False
     )
-    progress._live = terminal
     hostile = "a\x1b]0;title\x07 :fire: [red]b[/red] [/] \r\x9b2J \u202e"
     with progress:
         progress.stage(hostile, 3)

@@ -24,13 +24,14 @@ from ..progress import Progress
 from ..runs.keeping import as_known
 from ..texts import visible
 from .console import ConsoleProgress, print_result
-from .options import Debug, DryRun, Json, Overwrite, Quiet, taking_options
+from .options import Debug, Flags, Json, Overwrite, Quiet, RunFlags, taking_options
 
 app = typer.Typer(
     name="text2live",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
     rich_markup_mode="rich",
     help="Edit real photos and clips from a sentence (Text2LIVE): a small generator is trained on"
     " your one input, guided by CLIP, and delivers an RGBA edit layer over the untouched original.",
@@ -57,31 +58,25 @@ def root(
 
 
 @app.command("edit-image")
-@taking_options(ImageOptions)
-def edit_image_command(
-    make_options: Callable[[Progress], ImageOptions],
-    dry_run: DryRun = False,
-    quiet: Quiet = False,
-    as_json: Json = False,
-    debug: Debug = False,
-) -> None:
+@taking_options(ImageOptions, RunFlags)
+def edit_image_command(make_options: Callable[[Progress], ImageOptions], flags: RunFlags) -> None:
     """Edit one picture so that it fits PROMPT.
 
     Example: text2live edit-image cake.jpg "oreo cake"
     """
-    with _reporting(quiet or as_json, debug, as_json) as progress:
+    with _reporting(flags) as progress:
         options = make_options(progress)
-        if dry_run:
+        if flags.dry_run:
             from ..pipelines.plans import likely_device, plan_image, require_free
 
             plan = plan_image(options, likely_device(options.device), progress)
             require_free(plan)
-            _print_plan(plan.facts(), as_json)
+            _print_plan(plan.facts(), flags.as_json)
             return
         from ..pipelines.image import run_edit_image
 
         result = run_edit_image(options)
-        if as_json:
+        if flags.as_json:
             _print_json(result.record)
         share = result.record["unchanged_share"]
         same = f"{share:.0%} of the pixels are the source's, bit for bit"
@@ -91,57 +86,49 @@ def edit_image_command(
 
 
 @app.command("region")
-@taking_options(RegionOptions)
+@taking_options(RegionOptions, Flags)
 def region_command(
     make_options: Callable[[Progress], RegionOptions],
+    flags: Flags,
     output: Annotated[
         Path, typer.Option("-o", "--output", help="The picture of it; mask.png goes beside it.")
     ] = Path("region.png"),
     overwrite: Overwrite = False,
-    quiet: Quiet = False,
-    as_json: Json = False,
-    debug: Debug = False,
 ) -> None:
     """Show where an edit would be, before it costs anything.
 
     Example: text2live region cake.jpg "cake" --point 50%,60%
     """
-    with _reporting(quiet or as_json, debug, as_json) as progress:
+    with _reporting(flags) as progress:
         options = make_options(progress)
         from ..pipelines.region import show_region
 
         files = show_region(options, output, overwrite)
-        if as_json:
+        if flags.as_json:
             _print_json(files.record)
         progress.message(f"{output}: the region; {files.mask}: to be painted over, for --mask")
 
 
 @app.command("edit-video")
-@taking_options(VideoOptions)
-def edit_video_command(
-    make_options: Callable[[Progress], VideoOptions],
-    dry_run: DryRun = False,
-    quiet: Quiet = False,
-    as_json: Json = False,
-    debug: Debug = False,
-) -> None:
+@taking_options(VideoOptions, RunFlags)
+def edit_video_command(make_options: Callable[[Progress], VideoOptions], flags: RunFlags) -> None:
     """Edit one layer of a clip so that it fits PROMPT, in all frames alike.
 
     Example: text2live edit-video clip.mp4 --atlas fg "rusty car"
     """
-    with _reporting(quiet or as_json, debug, as_json) as progress:
+    with _reporting(flags) as progress:
         options = make_options(progress)
-        if dry_run:
+        if flags.dry_run:
             from ..pipelines.plans import likely_device, plan_video, require_free
 
             plan = plan_video(options, likely_device(options.device), progress)
             require_free(plan)
-            _print_plan(plan.facts(), as_json)
+            _print_plan(plan.facts(), flags.as_json)
             return
         from ..pipelines.video import run_edit_video
 
         result = run_edit_video(options)
-        if as_json:
+        if flags.as_json:
             _print_json(result.record)
         progress.message(f"{result.composite}: the edited clip; report.html beside it")
         _tell_interrupted(result, progress)
@@ -158,30 +145,24 @@ def _tell_interrupted(result: Any, progress: ConsoleProgress) -> None:
 
 
 @app.command("fit-atlas")
-@taking_options(FitOptions)
-def fit_atlas_command(
-    make_options: Callable[[Progress], FitOptions],
-    dry_run: DryRun = False,
-    quiet: Quiet = False,
-    as_json: Json = False,
-    debug: Debug = False,
-) -> None:
+@taking_options(FitOptions, RunFlags)
+def fit_atlas_command(make_options: Callable[[Progress], FitOptions], flags: RunFlags) -> None:
     """Unwrap a clip into one foreground and one background picture.
 
     Example: text2live fit-atlas clip.mp4
     """
-    with _reporting(quiet or as_json, debug, as_json) as progress:
+    with _reporting(flags) as progress:
         options = make_options(progress)
-        if dry_run:
+        if flags.dry_run:
             from ..pipelines.plans import likely_device, plan_fit
 
             plan = plan_fit(options, likely_device(options.device), progress)
-            _print_plan(plan.facts(), as_json)
+            _print_plan(plan.facts(), flags.as_json)
             return
         from ..pipelines.fit import run_fit_atlas
 
         result = run_fit_atlas(options)
-        if as_json:
+        if flags.as_json:
             _print_json(result.record)
         progress.message(f"{result.folder}: look at report.html")
         if result.interrupted:
@@ -224,7 +205,7 @@ def composite(
 
     A picture may also be a larger or re-graded version of the one that was edited.
     """
-    with _reporting(quiet, debug) as progress:
+    with _reporting(Flags(quiet=quiet, debug=debug)) as progress:
         if output is None:
             raise UsageError("-o OUT: name the file to write")
         edits = [path for path in layers or () if (path / "atlas-layer.png").exists()]
@@ -266,7 +247,7 @@ WeightsName = Annotated[str, typer.Argument(metavar="NAME", help="open_clip's MO
 @weights_app.command("list")
 def weights_list(as_json: Json = False, debug: Debug = False) -> None:
     """Encoders to choose from, which of them are on this machine, and the words of `swatch`."""
-    with _reporting(False, debug, as_json):
+    with _reporting(Flags(as_json=as_json, debug=debug)):
         from ..guide.swatch import vocabulary
         from ..guide.weights import listing
 
@@ -297,7 +278,7 @@ def weights_fetch(
     debug: Debug = False,
 ) -> None:
     """Download the weights of NAME ahead of time."""
-    with _reporting(quiet, debug) as progress:
+    with _reporting(Flags(quiet=quiet, debug=debug)) as progress:
         from ..guide.weights import fetch
 
         weights = fetch(name, progress, force)
@@ -310,7 +291,7 @@ def weights_path(
     debug: Debug = False,
 ) -> None:
     """Print where the weights of NAME are, or the cache folder."""
-    with _reporting(False, debug):
+    with _reporting(Flags(debug=debug)):
         from ..guide.weights import cache_folder, cached
 
         if name is None:
@@ -325,7 +306,7 @@ def weights_path(
 @weights_app.command("verify")
 def weights_verify(name: WeightsName, quiet: Quiet = False, debug: Debug = False) -> None:
     """Hash the file of NAME and compare it with what the hub published."""
-    with _reporting(quiet, debug) as progress:
+    with _reporting(Flags(quiet=quiet, debug=debug)) as progress:
         from ..guide.weights import verify
 
         report = verify(name)
@@ -350,10 +331,11 @@ def _print_plan(facts: dict[str, str], as_json: bool) -> None:
 
 
 @contextmanager
-def _reporting(quiet: bool, debug: bool, as_json: bool = False) -> Iterator[ConsoleProgress]:
+def _reporting(flags: Flags) -> Iterator[ConsoleProgress]:
     """Errors become one line and an exit code; this is the only place where they do."""
     logging.getLogger("huggingface_hub").setLevel(logging.ERROR)
-    with ConsoleProgress(quiet) as progress, signals_raise():
+    quiet = flags.quiet or (flags.as_json and flags.style == "auto")
+    with _console(flags, quiet) as progress, signals_raise():
         try:
             yield progress
         except typer.Exit:
@@ -363,7 +345,7 @@ def _reporting(quiet: bool, debug: bool, as_json: bool = False) -> Iterator[Cons
             progress.error("; ".join(text for text in ("stopped", end.kept) if text))
             raise typer.Exit(end.exit_code) from None
         except Exception as error:
-            if debug:
+            if flags.debug:
                 raise
             failure = as_known(error)
             line = " ".join(str(failure).split())
@@ -371,10 +353,19 @@ def _reporting(quiet: bool, debug: bool, as_json: bool = False) -> Iterator[Cons
                 at = f" in “{progress.stage_name}”" if progress.stage_name else ""
                 line = f"a fault of text2live{at}: {line} (--debug shows where)"
             progress.error(line)
-            if as_json:
+            if flags.as_json:
                 cause = error.__cause__ if isinstance(error, UnexpectedError) else error
                 _print_error(line, type(cause).__name__)
             raise typer.Exit(failure.exit_code) from error
+
+
+def _console(flags: Flags, quiet: bool) -> ConsoleProgress:
+    """The progress that was asked for; one that there is not is refused as every option is."""
+    try:
+        return ConsoleProgress(quiet, flags.style, flags.verbose)
+    except UsageError as error:
+        ConsoleProgress().error(str(error))
+        raise typer.Exit(error.exit_code) from error
 
 
 def _print_error(line: str, kind: str) -> None:

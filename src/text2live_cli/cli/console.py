@@ -1,4 +1,4 @@
-"""What the user sees: progress bars on a terminal, plain lines elsewhere; all of it on stderr.
+"""What the user sees: a line of progress on a terminal, plain lines elsewhere; all on stderr.
 
 Texts may come from anywhere (file names, prompts, answers of a server): `visible` makes them
 harmless before rich sees them, and rich takes none of them for markup or emoji.
@@ -7,6 +7,7 @@ harmless before rich sees them, and rich takes none of them for markup or emoji.
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import sys
 import time
@@ -15,21 +16,16 @@ from types import TracebackType
 from typing import IO, Any, cast
 
 from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    DownloadColumn,
-    MofNCompleteColumn,
-    TaskID,
-    TextColumn,
-    TimeElapsedColumn,
-    TimeRemainingColumn,
-)
-from rich.progress import Progress as Bars
+from rich.live import Live
 from rich.text import Text
 
+from ..config import require_one_of
 from ..texts import visible
+from .progress_line import Progress
 
-_PLAIN_SECONDS = 10.0
+STYLES = ("auto", "bar", "plain", "json", "none")
+_PLAIN_SECONDS, _PLAIN_SHARE = 10.0, 0.05  # of plain lines: so far apart, or so much of a stage
+_SOON = 1.0  # seconds between two of them at the least
 
 
 class EnduringStream:
@@ -74,20 +70,29 @@ def print_result(text: str) -> None:
 
 
 class ConsoleProgress:
-    """A `Progress` for people; as a context manager it leaves the terminal clean."""
+    """A `Progress` for people, or with the style "json" for programs; it leaves the terminal clean.
 
-    def __init__(self, quiet: bool = False) -> None:
+    Styles: "bar" (one line that is drawn anew), "plain" (lines, for logs), "json" (an event a
+    line), "none", and "auto": a bar on a terminal, else plain.
+    """
+
+    def __init__(self, quiet: bool = False, style: str = "auto", verbose: bool = False) -> None:
+        """Raises UsageError for another style."""
+        require_one_of("--progress", style, STYLES)
         # None where stderr was closed before the start: rich then writes nowhere
         stream = sys.stderr and cast("IO[str]", EnduringStream(sys.stderr))
         self.console = Console(stderr=True, file=stream, highlight=False)
-        self.quiet = quiet
-        self._live = self.console.is_terminal and not quiet
-        self._bars: Bars | None = None
-        self._task = TaskID(0)
+        self.quiet, self.verbose = quiet, verbose
+        if style == "auto":
+            style = "bar" if self.console.is_terminal else "plain"
+        self.style = "none" if quiet and style != "json" else style
         self.stage_name = ""
+        self._live: Live | None = None
         self._total: int | None = None
+        self._unit = "step"
         self._from: int | None = None
-        self._begin = self._told = 0.0
+        self._begin = self._last = 0.0
+        self._last_done = 0
 
     def __enter__(self) -> ConsoleProgress:
         return self
@@ -101,66 +106,78 @@ class ConsoleProgress:
         self._close()
 
     def stage(self, name: str, total: int | None = None, unit: str = "step") -> None:
-        """Begin a stage, with a bar of its own on a terminal."""
+        """Begin a stage."""
         self._close()
-        self.stage_name, self._total = name, total
-        self._from = None
-        self._begin = self._told = time.monotonic()
-        if self._live:
-            count = DownloadColumn() if unit == "byte" else MofNCompleteColumn()
-            self._bars = Bars(
-                TextColumn("{task.description}", markup=False),
-                BarColumn(),
-                count,
-                TimeElapsedColumn(),
-                TextColumn("left"),
-                TimeRemainingColumn(),
-                TextColumn("{task.fields[values]}", style="dim", markup=False),
-                console=self.console,
-                transient=True,
-            )
-            self._bars.start()
-            self._task = self._bars.add_task(visible(name), total=total, values="")
-        elif not self.quiet:
+        self.stage_name, self._total, self._unit = name, total, unit
+        self._from, self._last_done = None, 0
+        self._begin = self._last = time.monotonic()
+        if self.style == "json":
+            self._event("stage", of=total, unit=unit)
+        elif self.style == "bar":
+            self._live = Live(console=self.console, transient=True, auto_refresh=False)
+            self._live.start()
+            self._draw(Progress(name, 0, total, unit))
+        elif self.style == "plain":
             self._print(name + ("…" if total is None else f" ({total} {unit}s)"))
 
     def advance(self, done: int, values: Mapping[str, float] | None = None) -> None:
-        """Move the bar; off a terminal, a line now and then."""
+        """Draw the line anew; in logs, add one now and then."""
         now = time.monotonic()
         if self._from is None:  # a resumed run begins in the middle, and its first step is over
             self._from, self._begin = done, now
-        pace = (now - self._begin) / max(done - self._from, 1)
-        figures = "  ".join(f"{name} {value:.3g}" for name, value in (values or {}).items())
-        if self._bars is not None:
-            text_values = f"{pace:.2f} s/step  {figures}" if values else figures
-            self._bars.update(self._task, completed=done, values=visible(text_values))
-        elif not self.quiet and (now - self._told > _PLAIN_SECONDS or done == self._total):
-            self._told = now
-            text = f"{self.stage_name} {done}/{self._total or '?'}"
-            if values:
-                text += f", {pace:.2f} s/step"
-            if self._total:
-                text += f", {pace * (self._total - done):.0f} s left"
-            self._print(f"{text}  {figures}".rstrip())
+        pace = (now - self._begin) / (done - self._from) if done > self._from else None
+        progress = Progress(self.stage_name, done, self._total, self._unit, pace, values)
+        if self.style == "json":
+            loss = sum(values.values()) if values else None
+            self._event("step", step=done, of=self._total, loss=loss, seconds=now - self._begin)
+        elif self.style == "bar":
+            self._draw(progress)
+        elif self.style == "plain" and self._is_due(done, now):
+            self._last, self._last_done = now, done
+            self._print(progress.plain(self.verbose))
 
     def message(self, text: str) -> None:
         """A line for the user, unless quiet."""
-        if not self.quiet:
+        if self.style == "json":
+            self._event("message", text=text)
+        elif not self.quiet:
             self._print(text)
 
     def warning(self, text: str) -> None:
         """A line that is shown even when quiet."""
-        self._print(text, ("warning: ", "yellow"))
+        if self.style == "json":
+            self._event("warning", text=text)
+        else:
+            self._print(text, ("warning: ", "yellow"))
 
     def error(self, text: str) -> None:
         """The line that ends a failed command."""
         self._close()
-        self._print(text, ("error: ", "bold red"))
+        if self.style == "json":
+            self._event("error", text=text)
+        else:
+            self._print(text, ("error: ", "bold red"))
+
+    def _is_due(self, done: int, now: float) -> bool:
+        """Whether a plain line is: each 10 s or twentieth of the stage, and at its end."""
+        past = now - self._last
+        share = done - self._last_done >= _PLAIN_SHARE * (self._total or float("inf"))
+        return past >= _PLAIN_SECONDS or (share and past >= _SOON) or done == self._total
+
+    def _draw(self, progress: Progress) -> None:
+        if self._live is not None:
+            line = visible(progress.line(self.console.width - 1, self.verbose))
+            self._live.update(Text(line, no_wrap=True, overflow="crop"), refresh=True)
+
+    def _event(self, kind: str, **facts: object) -> None:
+        event = {"event": kind, "stage": self.stage_name, **facts}
+        self.console.file.write(json.dumps(event) + "\n")
+        self.console.file.flush()
 
     def _print(self, text: str, *before: tuple[str, str]) -> None:
         self.console.print(Text.assemble(*before, visible(text)), soft_wrap=True)
 
     def _close(self) -> None:
-        if self._bars is not None:
-            self._bars.stop()
-            self._bars = None
+        if self._live is not None:
+            self._live.stop()
+            self._live = None

@@ -7,6 +7,7 @@ import functools
 import inspect
 import types
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, TypeVar, Union, get_args, get_origin, get_type_hints
 
@@ -22,38 +23,75 @@ Json = Annotated[
 ]
 Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace an existing result.")]
-DryRun = Annotated[
-    bool, typer.Option("--dry-run", help="Say what would be done, at what cost, and end.")
-]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Flags:
+    """How a command talks; all of them have these."""
+
+    style: Annotated[
+        str,
+        Help(
+            "Of the progress: bar, plain (lines), json (an event a line, on stderr) or none."
+            " Default: bar on a terminal, else plain.",
+            "--progress",
+        ),
+    ] = "auto"
+    verbose: Annotated[bool, Help("All terms of the objective, not their sum alone.")] = False
+    quiet: Annotated[bool, Help("Only warnings and errors.", "--quiet/-q")] = False
+    as_json: Annotated[bool, Help("Print the result record, and only it, to stdout.", "--json")] = (
+        False
+    )
+    debug: Annotated[bool, Help("Show the traceback of an error.")] = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunFlags(Flags):
+    """Of commands that work long."""
+
+    dry_run: Annotated[bool, Help("Say what would be done, and at what cost, and end.")] = False
 
 
 def taking_options(
-    options: Callable[..., Options],
+    options: Callable[..., Options], flags: type[Flags]
 ) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    """Decorates a command whose first parameter makes its `options`: it then has one parameter for
-    each field with a `Help`, and after them its own others.
+    """Decorates a command of `(make_options, flags, **own)`: it then has a parameter of typer's for
+    each field with a `Help`, before and after its own.
 
-    The first parameter is called with the `Progress` to be told, and raises what `options` raises.
+    `make_options` is called with the `Progress` to be told, and raises what `options` raises.
     """
 
     def decorate(command: Callable[..., None]) -> Callable[..., None]:
-        fields = [p for f in dataclasses.fields(options) if (p := _parameter(options, f))]  # type: ignore[arg-type]
-        names = [parameter.name for parameter in fields]
+        fields, ways = _parameters(options), _parameters(flags)
 
         @functools.wraps(command)
         def call(**given: Any) -> None:
-            values = {name: given.pop(name) for name in names}
-            values = {n: tuple(v) if isinstance(v, list) else v for n, v in values.items()}
-            values = {n: v for n, v in values.items() if v is not None}  # the fields' defaults
-            command(lambda progress: options(**values, progress=progress), **given)
+            values, manner = _taken(given, fields), _taken(given, ways)
+            command(lambda progress: options(**values, progress=progress), flags(**manner), **given)
 
-        own = list(inspect.signature(command, eval_str=True).parameters.values())[1:]
-        parameters = [*fields, *(p.replace(kind=p.KEYWORD_ONLY) for p in own)]
+        own = list(inspect.signature(command, eval_str=True).parameters.values())[2:]
+        own = [parameter.replace(kind=parameter.KEYWORD_ONLY) for parameter in own]
+        parameters = [*fields, *own, *ways]
         call.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
         call.__annotations__ = {p.name: p.annotation for p in parameters}
         return call
 
     return decorate
+
+
+def _parameters(options: Any) -> list[inspect.Parameter]:
+    fields = (_parameter(options, field) for field in dataclasses.fields(options))
+    return [parameter for parameter in fields if parameter is not None]
+
+
+def _taken(given: dict[str, Any], parameters: Sequence[inspect.Parameter]) -> dict[str, Any]:
+    """The values of these parameters, out of `given`; those not named are left to their fields."""
+    values = {one.name: given.pop(one.name) for one in parameters}
+    return {
+        name: tuple(value) if isinstance(value, list) else value
+        for name, value in values.items()
+        if value is not None
+    }
 
 
 def _parameter(options: Any, field: dataclasses.Field[Any]) -> inspect.Parameter | None:

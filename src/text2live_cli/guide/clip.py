@@ -232,28 +232,28 @@ def load_guide(name: str, file: Path | None, progress: Progress) -> ClipGuide:
         )
     import open_clip
 
-    file_of_weights = weights.locate(name, file, progress)
-    state = weights.read_state_dict(file_of_weights)
-    model = build_model(file_of_weights.architecture)
+    source = weights.locate(name, file, progress)
+    state = weights.read_state_dict(source)
+    model = build_model(source.architecture)
     try:
         model.load_state_dict(state)
     except RuntimeError as error:
         reason = str(error).strip().splitlines()[1].strip()
         raise Text2LiveError(
-            f"{file_of_weights.path}: these weights do not fit {file_of_weights.architecture}: {reason[:150]}"
+            f"{source.path}: these weights do not fit {source.architecture}: {reason[:150]}"
             " (name their architecture with --clip MODEL/TAG)"
         ) from error
-    architecture, _, tag = file_of_weights.name.partition("/")
+    architecture, _, tag = source.name.partition("/")
     published = open_clip.get_pretrained_cfg(architecture, tag) or {}
     model.visual.image_mean = published.get("mean", model.visual.image_mean)
     model.visual.image_std = published.get("std", model.visual.image_std)
-    tokenizer = open_clip.get_tokenizer(file_of_weights.architecture)
+    tokenizer = open_clip.get_tokenizer(source.architecture)
     return ClipGuide(
         model,
         tokenizer,
-        file_of_weights.name,
-        file_of_weights.sha256,
-        reload=lambda: weights.read_state_dict(file_of_weights),
+        source.name,
+        source.sha256,
+        reload=lambda: weights.read_state_dict(source),
     )
 
 

@@ -87,8 +87,8 @@ def read_clock(
             notes = (f"{path.name}: {_wrong_stamps(wrong)} mended",) if wrong else ()
             break
     else:
-        stamp_at = [stamp.pts for stamp in stamps if stamp.pts is not None]
-        start = stamp_at[0] * base if stamp_at else Fraction(0)
+        values = [stamp.pts for stamp in stamps if stamp.pts is not None]
+        start = values[0] * base if values else Fraction(0)
         rate = next((rate for rate in declared if rate <= MAX_RATE), DEFAULT_RATE)
         times = tuple(index / rate for index in range(len(stamps)))
         notes = (f"{path.name}: no usable timestamps; {float(rate):g} frames a second assumed",)

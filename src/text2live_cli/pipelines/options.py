@@ -19,6 +19,7 @@ from ..guide.weights import DEFAULT_CLIP
 from ..progress import Progress
 from ..texts import check_texts, require_text
 
+_LAYER_NAMES = {"foreground": "fg", "background": "bg"}
 METHOD = "Method"
 """Heading of the options that only those need who know the paper."""
 ENCODER = (
@@ -161,7 +162,7 @@ class VideoOptions(EditOptions):
     source: Annotated[Path | str, Help("A video, an animated GIF, a folder of frames.")]
     _: KW_ONLY
     preset: Annotated[str | None, Help(f"{presets_in_words(CLIP)}. {_PAPER}")] = None
-    atlas: Annotated[str, Help("The layer to edit: fg or bg.")] = "fg"
+    atlas: Annotated[str, Help("The layer to edit: fg (foreground) or bg (background).")] = "fg"
     atlas_dir: Annotated[
         Path | str | None, Help("Result of fit-atlas. Default: CLIP.atlas, or fitted now.")
     ] = None
@@ -204,6 +205,7 @@ class VideoOptions(EditOptions):
         """Raise UsageError where a text cannot be used."""
         super().__post_init__()
         require_text("--foreground", self.foreground)
+        object.__setattr__(self, "atlas", _LAYER_NAMES.get(self.atlas, self.atlas))
 
 
 @dataclass(frozen=True)
