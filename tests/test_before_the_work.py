@@ -96,7 +96,7 @@ def test_a_clip_that_is_a_long_strip_is_refused_first(here: Path) -> None:
 
 
 def test_room_for_an_inner_fit_is_seen_first(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from text2live_cli import preflight
+    from text2live_cli.runs import preflight
 
     pixels = 4 * 64 * 80
     need = preflight.video_bytes(pixels, ("mov",)) + preflight.fit_bytes(pixels)

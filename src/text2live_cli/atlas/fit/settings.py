@@ -41,6 +41,13 @@ _NUMBER = r"(?:[0-9]{1,9})"  # no frame and no pixel has a longer one
 class FitSettings:
     """The options of `fit-atlas`, as given; None is "by default"."""
 
+    frames: Annotated[str | None, Help("Frames to fit, from 0, B not included.", metavar="A:B")] = (
+        None
+    )
+    every: Annotated[int, Help("Fit only every n-th frame; those between are interpolated.")] = 1
+    size: Annotated[int | None, Help("Short side of the fit, pixels. Default: 240, GPU 432.")] = (
+        None
+    )
     masks: Annotated[
         Path | str | None,
         Help("Rough masks of the foreground, white: a folder of pictures or a video."),
@@ -60,11 +67,14 @@ class FitSettings:
         str | None, Help('What the foreground is: "car". Default: what moves.')
     ] = None
     foreground_hint: str | None = None  # the same, but all that moves where nothing fits it
-    frames: Annotated[str | None, Help("Frames to fit, from 0, B not included.", metavar="A:B")] = (
-        None
-    )
-    every: Annotated[int, Help("Fit only every n-th frame; those between are interpolated.")] = 1
-    size: Annotated[int | None, Help("Short side of the fit, pixels. Default: 240, GPU 432.")] = (
+    clip: Annotated[
+        str, Help("Text-image encoder, for --foreground: open_clip's MODEL/TAG, or swatch.")
+    ] = DEFAULT_CLIP
+    clip_weights: Annotated[
+        Path | str | None, Help("CLIP weights from a file: .safetensors or .pt.")
+    ] = None
+    flow: Annotated[str, Help("dis (built in) or raft (torchvision's weights).")] = "dis"
+    flow_dir: Annotated[Path | str | None, Help("Folder of .flo or .npy flow to use instead.")] = (
         None
     )
     model: Annotated[str, Help("grid (fast) or nla (the published networks: hours).")] = "grid"
@@ -73,16 +83,6 @@ class FitSettings:
     ] = None
     export_nla: Annotated[
         Path | str | None, Help("Also write a published checkpoint (--model nla).")
-    ] = None
-    flow: Annotated[str, Help("dis (built in) or raft (torchvision's weights).")] = "dis"
-    flow_dir: Annotated[Path | str | None, Help("Folder of .flo or .npy flow to use instead.")] = (
-        None
-    )
-    clip: Annotated[
-        str, Help("Text-image encoder, for --foreground: open_clip's MODEL/TAG, or swatch.")
-    ] = DEFAULT_CLIP
-    clip_weights: Annotated[
-        Path | str | None, Help("CLIP weights from a file: .safetensors or .pt.")
     ] = None
     steps: Annotated[int | None, Help("Steps of the fit.")] = None
     seed: Annotated[int, Help("Same seed, same result.")] = 0
