@@ -576,6 +576,16 @@ def test_a_range_without_any_frame_is_refused(painted: Painted, here: Path) -> N
     refused(edit("clip"), 2, "none of its 6 frames was fitted")
 
 
+def test_a_poor_atlas_is_edited_only_when_that_is_asked_for(copied: Painted) -> None:
+    facts = {"verdict": ["poor: edits will not sit well on this clip"], "advice": ["more steps"]}
+    Path("clip.atlas", "run.json").write_text(json.dumps(facts))
+    told = refused(edit("clip", *FORMATS), 1, "clip.atlas: atlas poor", "more steps", "--any-atlas")
+    assert not Path("clip.fg.golden-cup").exists(), told
+    passed(edit("clip", "--any-atlas", *FORMATS))
+    page = Path("clip.fg.golden-cup", "report.html").read_text("utf-8")
+    assert "more steps" in page
+
+
 # Again, over it, and on
 
 

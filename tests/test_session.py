@@ -135,3 +135,28 @@ def test_a_dry_run_refuses_what_the_run_would(cup: Path) -> None:
     assert result.exit_code == 2 and "holds a result already" in one_line(result)
     result = run("edit-image", cup, "golden cup", "--steps", 0, "--dry-run")
     assert result.exit_code == 2 and "--steps 0" in one_line(result)
+
+
+def test_the_same_request_again_is_done_already_and_another_is_refused(cup: Path) -> None:
+    again = ("edit-image", cup, "golden cup", "--clip", "swatch", "--steps", 2, "--views", 2)
+    passed(run(*again, "--mask", cup, "-o", "out"))
+    files = {path: path.read_bytes() for path in Path("out").iterdir()}
+    result = passed(run(*again, "--mask", cup, "-o", "out"))
+    assert "out: done already" in result.stderr and "bit for bit" in result.stderr
+    assert {path: path.read_bytes() for path in Path("out").iterdir()} == files
+    for change in (("--seed", 1), ("--mask", "clip/0.png"), ()):
+        Path("clip/0.png").write_bytes(Path("clip/0.png").read_bytes())
+        result = run(*again, *change, "-o", "out")
+        if change == ("--mask", "clip/0.png"):  # the same picture by another name
+            assert result.exit_code == 0
+        else:
+            assert result.exit_code == 2 and "holds a result already" in one_line(result)
+
+
+def test_a_record_tells_the_command_that_repeats_it(cup: Path) -> None:
+    options = {**QUICK, "keep": ["a table"], "not_points": ("1,1", "9%,9%"), "no_screen": True}
+    result = edit_image(cup, "golden cup", box="10,10,90%,90%", **options)
+    assert result.record["command_line"] == (
+        "text2live edit-image cup.png 'golden cup' --keep 'a table' --clip swatch --steps 2"
+        " --views 2 --device cpu --no-screen --box 10,10,90%,90% --not 1,1 --not 9%,9%"
+    )

@@ -21,6 +21,10 @@ class UsageError(Text2LiveError):
     exit_code = 2
 
 
+class PoorAtlasError(Text2LiveError):
+    """An edit was asked for on an atlas that its own fit called poor."""
+
+
 class UnexpectedError(Text2LiveError):
     """A fault of the program itself, as far as it can tell: exit code 70."""
 

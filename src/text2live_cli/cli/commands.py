@@ -7,13 +7,14 @@ import logging
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from ..endings import Stopped, signals_raise
-from ..errors import Text2LiveError, UnexpectedError, UsageError
+from ..errors import PoorAtlasError, Text2LiveError, UnexpectedError, UsageError
 from ..pipelines.options import (
     FitOptions,
     ImageOptions,
@@ -127,11 +128,24 @@ def edit_video_command(make_options: Callable[[Progress], VideoOptions], flags: 
             return
         from ..pipelines.video import run_edit_video
 
-        result = run_edit_video(options)
+        try:
+            result = run_edit_video(options)
+        except PoorAtlasError as error:
+            if not _agreed(error, flags):
+                raise
+            result = run_edit_video(replace(options, any_atlas=True))
         if flags.as_json:
             _print_json(result.record)
         progress.message(f"{result.composite}: the edited clip; report.html beside it")
         _tell_interrupted(result, progress)
+
+
+def _agreed(error: PoorAtlasError, flags: Flags) -> bool:
+    """Whether whoever sits at the terminal, if anybody, wants to go on."""
+    asks = sys.stdin is not None and sys.stdin.isatty() and sys.stderr is not None
+    if not asks or not sys.stderr.isatty() or flags.quiet or flags.as_json:
+        return False
+    return typer.confirm(f"{visible(str(error))}\nGo on?", err=True)
 
 
 def _tell_interrupted(result: Any, progress: ConsoleProgress) -> None:

@@ -14,6 +14,7 @@ from typing import Annotated, Any, TypeVar, Union, get_args, get_origin, get_typ
 import typer
 
 from ..config import Help
+from ..pipelines.options import flag_of, help_of
 
 Options = TypeVar("Options")
 
@@ -38,7 +39,7 @@ class Flags:
         ),
     ] = "auto"
     verbose: Annotated[bool, Help("All terms of the objective, not their sum alone.")] = False
-    quiet: Annotated[bool, Help("Only warnings and errors.", "--quiet/-q")] = False
+    quiet: Annotated[bool, Help("Only warnings and errors.", "-q/--quiet")] = False
     as_json: Annotated[bool, Help("Print the result record, and only it, to stdout.", "--json")] = (
         False
     )
@@ -96,10 +97,10 @@ def _taken(given: dict[str, Any], parameters: Sequence[inspect.Parameter]) -> di
 
 def _parameter(options: Any, field: dataclasses.Field[Any]) -> inspect.Parameter | None:
     """Typer's parameter for a field; None where it is not for the command line."""
-    hint = get_type_hints(options, include_extras=True)[field.name]
-    about = next((one for one in get_args(hint)[1:] if isinstance(one, Help)), None)
+    about = help_of(options, field.name)
     if about is None:
         return None
+    hint = get_type_hints(options, include_extras=True)[field.name]
     kind, default = _plain(get_args(hint)[0]), field.default
     if isinstance(default, tuple):
         default = None
@@ -123,9 +124,7 @@ def _parameter(options: Any, field: dataclasses.Field[Any]) -> inspect.Parameter
 
 
 def _flags(name: str, about: Help) -> list[str]:
-    if about.flag is not None:
-        return about.flag.split("/")
-    return ["--" + name.replace("_", "-")]
+    return about.flag.split("/") if about.flag else [flag_of(name, about)]
 
 
 def _with_default(text: str, default: object) -> str:

@@ -27,10 +27,11 @@ from ..runs import record
 from ..runs.folder import RunFolder
 from ..runs.memory import require_memory, training_need
 from .image_scene import Scene, prepare_scene, preview, render_layer, with_region, write_sight
-from .options import ImageOptions, taking
+from .options import ImageOptions, command_line, request, taking
 from .plans import ImagePlan, plan_image
-from .session import Prepared, Session, Trained, claimed, resolve_prompts
+from .session import Prepared, Session, Trained, claimed, finished, resolve_prompts
 
+COMMAND = "edit-image"
 _TRIED_PIXELS = 2_000_000  # of the source, by which the delivery is timed
 
 
@@ -65,6 +66,10 @@ def run_edit_image(options: ImageOptions) -> EditResult:
     begin = time.monotonic()
     session = Session.of(options)
     plan = plan_image(options, session.device.type, session.progress)
+    former = finished(plan, COMMAND, plan.picture.sha256)
+    if former is not None:
+        session.progress.message(f"{plan.folder}: done already (--overwrite does it again)")
+        return EditResult(plan.folder, False, former)
     with claimed(plan) as run:
         trained = session.train(plan, prepare_image, run, begin)
         result = deliver_image(trained, plan, run, session.progress)
@@ -115,8 +120,10 @@ def deliver_image(
         unchanged = _write_result(run.work, trained.trainer, trained.edit.scene, progress)
     seconds = {**trained.seconds, "result": time.monotonic() - begin}
     source = record.describe_picture(plan.picture)
-    facts = record.make_record("edit-image", source, trained, plan.folder, seconds, unchanged)
+    facts = record.make_record(COMMAND, source, trained, plan.folder, seconds, unchanged)
     facts.update(trained.edit.facts)
+    facts["request"] = request(plan.options)
+    facts["command_line"] = command_line(COMMAND, plan.options)
     record.write_record(run.work, facts)
     folder = run.deliver(not trained.interrupted, progress)
     return EditResult(folder, trained.interrupted, facts)

@@ -6,18 +6,20 @@ from __future__ import annotations
 
 import functools
 import inspect
+import shlex
 from collections.abc import Callable, Sequence
-from dataclasses import KW_ONLY, dataclass, fields
+from dataclasses import KW_ONLY, Field, dataclass, fields
 from pathlib import Path
-from typing import Annotated, Any, ParamSpec, TypeVar
+from typing import Annotated, Any, ParamSpec, TypeVar, get_args, get_type_hints
 
 from ..atlas.fit.settings import FitSettings
 from ..config import CLIP, LAMBDA, PICTURE, Help, LossWeights, presets_in_words
 from ..errors import UsageError
 from ..guide.swatch.vocabulary import CONCEPTS
 from ..guide.weights import DEFAULT_CLIP
+from ..media.files import sha256_of
 from ..progress import Progress
-from ..texts import check_texts, require_text
+from ..texts import check_texts, require_text, shown_path
 
 _LAYER_NAMES = {"foreground": "fg", "background": "bg"}
 METHOD = "Method"
@@ -192,6 +194,7 @@ class VideoOptions(EditOptions):
         Path | str | None,
         Help("A picture of the frame's size: white may be edited.", metavar="FILE[@FRAME]"),
     ] = None
+    any_atlas: Annotated[bool, Help("Edit also on an atlas that its fit called poor.")] = False
     onto: Annotated[
         Path | str | None, Help("Earlier result on the same clip, to be rendered below.")
     ] = None
@@ -284,3 +287,69 @@ def taking(
         return call
 
     return decorate
+
+
+_NO_MATTER = ("source", "output", "overwrite", "resume", "save_every", "checkpoint_every")
+"""Options that do not change a result."""
+
+
+def request(options: object) -> dict[str, Any]:
+    """What was asked for, as a record keeps it: the options that matter and are not the default.
+
+    Files stand by the SHA-256 of what is in them, so that two requests for the same are equal.
+    """
+    return {
+        option.name: _in_a_record(getattr(options, option.name), _names_a_file(options, option))
+        for option in _asked(options)
+        if option.name not in _NO_MATTER
+    }
+
+
+def _in_a_record(value: Any, is_path: bool) -> Any:
+    if is_path:
+        path = Path(value)
+        return sha256_of(path) if path.is_file() else shown_path(path)
+    return list(value) if isinstance(value, tuple) else value
+
+
+def _names_a_file(options: object, option: Field[Any]) -> bool:
+    return Path in get_args(get_type_hints(type(options))[option.name])
+
+
+def command_line(command: str, options: object) -> str:
+    """The command that asks for the same, for a shell; paths as they were given, or their names."""
+    words = ["text2live", command]
+    for option in _asked(options):
+        value, about = getattr(options, option.name), help_of(type(options), option.name)
+        if option.name in ("overwrite", "resume") or about is None:
+            continue
+        values = value if isinstance(value, (tuple, list)) else [value]
+        is_path = _names_a_file(options, option)
+        texts = [shown_path(Path(one)) if is_path else str(one) for one in values]
+        if not option.kw_only:
+            words += texts
+        elif value is True:
+            words.append(flag_of(option.name, about))
+        else:
+            words += [part for text in texts for part in (flag_of(option.name, about), text)]
+    return shlex.join(words)
+
+
+def help_of(options: type, name: str) -> Help | None:
+    """The `Help` of a field; None where it is not for the command line."""
+    hint = get_type_hints(options, include_extras=True)[name]
+    return next((one for one in get_args(hint)[1:] if isinstance(one, Help)), None)
+
+
+def flag_of(name: str, about: Help) -> str:
+    """The long name of an option on the command line."""
+    return about.flag.split("/")[-1] if about.flag else "--" + name.replace("_", "-")
+
+
+def _asked(options: Any) -> list[Field[Any]]:
+    """The fields for the command line that are not at their default."""
+    return [
+        one
+        for one in fields(options)
+        if help_of(type(options), one.name) and getattr(options, one.name) != one.default
+    ]

@@ -24,13 +24,14 @@ from ..errors import UsageError
 from ..guide.clip import ClipGuide, load_guide
 from ..guide.prompts import Prompts, check_text, choose_roi
 from ..guide.weights import DEFAULT_CLIP
+from ..media.outside import RECORD_ERRORS, read_record
 from ..media.pictures import write_picture
 from ..progress import Progress, Silent
 from ..runs.checkpoint import Checkpoint, Saver
 from ..runs.clock import CheckpointClock
-from ..runs.folder import CHECKPOINT, Outputs, RunFolder, claim_folder, preview_path
+from ..runs.folder import CHECKPOINT, RECORD, Outputs, RunFolder, claim_folder, preview_path
 from ..runs.keeping import keeping
-from .options import EditOptions
+from .options import EditOptions, request
 from .self_test import edit_step
 
 
@@ -223,6 +224,22 @@ class Session:
         else:
             layout = choose_layout(self.device, settings.channels, self.precision, self.progress)
         return dataclasses.replace(settings, layout=layout)
+
+
+def finished(plan: Plan, command: str, source: str) -> dict[str, Any] | None:
+    """The record of a whole result of the same request on the same input (its SHA-256), if it is
+    in the plan's folder already.
+    """
+    options = plan.options
+    if options.overwrite or options.resume:
+        return None
+    try:
+        facts = read_record(plan.folder / RECORD)
+        whole = facts["command"] == command and facts["interrupted"] is False
+        same = facts["input"]["sha256"] == source and facts["request"] == request(options)
+    except RECORD_ERRORS:
+        return None
+    return facts if whole and same else None
 
 
 @contextmanager

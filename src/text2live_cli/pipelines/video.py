@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import time
 from collections.abc import Sequence
@@ -14,6 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ..atlas import ATLAS
 from ..atlas.footage import tell_uncovered
 from ..atlas.layers import Side
 from ..atlas.render import Layer
@@ -25,6 +27,7 @@ from ..guide.picture_region import write_region
 from ..guide.prompts import Prompts
 from ..guide.views import ViewSettings
 from ..media.clips import Clip
+from ..media.files import sha256_of
 from ..progress import Progress
 from ..report.charts import write_loss_chart
 from ..runs import record
@@ -44,10 +47,11 @@ from ..video.result import (
 )
 from ..video.scene import AtlasScene, prepare_atlas_scene
 from .clip_atlas import ClipAtlas
-from .options import VideoOptions, taking
+from .options import VideoOptions, command_line, request, taking
 from .plans import SIDES, VideoPlan, plan_video
-from .session import Prepared, Session, Trained, claimed, resolve_prompts
+from .session import Prepared, Session, Trained, claimed, finished, resolve_prompts
 
+COMMAND = "edit-video"
 VIEWS = ViewSettings(fill=0.0)  # black: where no foreground is, a crop is black too
 
 
@@ -88,6 +92,10 @@ def run_edit_video(options: VideoOptions) -> VideoResult:
     begin = time.monotonic()
     session = Session.of(options)
     plan = plan_video(options, session.device.type, session.progress)
+    former = finished(plan, COMMAND, plan.clip.sha256)
+    if former is not None and _is_of(former, plan):
+        session.progress.message(f"{plan.folder}: done already (--overwrite does it again)")
+        return VideoResult(plan.folder, False, former)
     with claimed(plan) as run:
         trained = session.train(plan, prepare_video, run, begin)
         result = deliver_video(trained, plan, run, session.progress)
@@ -120,8 +128,8 @@ def prepare_video(plan: VideoPlan, session: Session, settings: EditSettings) -> 
         _tell_not_needed(plan.options, progress)
         scene = prepare_frames_scene(clip, settings, session.device, progress)
     else:
-        fitted, uncovered = _complete(plan, atlas, prompts, settings, session)
-        notes += uncovered
+        fitted, lines = _complete(plan, atlas, prompts, settings, session)
+        notes += lines
         scene = _atlas_scene(plan, fitted, settings, session, below)
         # Without a pull, a text's region would change nothing (the paper's backgrounds).
         rule = settings.region if settings.weights.bootstrap else "paper"
@@ -162,8 +170,10 @@ def deliver_video(
     write_loss_chart(run.work / "loss.png", trained.trainer.history)
     seconds = {**trained.seconds, "result": time.monotonic() - begin}
     source, unchanged = record.describe_clip(clip), _unchanged(edit)
-    facts = record.make_record("edit-video", source, trained, plan.folder, seconds, unchanged)
+    facts = record.make_record(COMMAND, source, trained, plan.folder, seconds, unchanged)
     facts.update(trained.edit.facts)
+    facts["request"] = request(plan.options)
+    facts["command_line"] = command_line(COMMAND, plan.options)
     if atlas and isinstance(edit, AtlasEdit):
         layer = write_atlas_layer(run.work, edit)
         facts["layer"] = {"atlas": shown_path(atlas.folder), **layer}
@@ -171,6 +181,15 @@ def deliver_video(
     record.write_record(run.work, facts)
     folder = run.deliver(not trained.interrupted, progress)
     return VideoResult(folder, trained.interrupted, facts)
+
+
+def _is_of(former: dict[str, Any], plan: VideoPlan) -> bool:
+    """Whether a former result was made on the atlas that is there now."""
+    if plan.atlas_folder is None:
+        return True
+    with contextlib.suppress(OSError, LookupError, TypeError):
+        return sha256_of(plan.atlas_folder / ATLAS) == former["job"]["fit"]
+    return False
 
 
 def _located(plan: VideoPlan) -> ClipAtlas | None:
@@ -194,6 +213,8 @@ def _check_atlas(
         require_room(plan.folder, room)
         return []
     atlas.read()
+    if atlas.fitted:
+        atlas.verdict(plan.options.any_atlas)
     if atlas.fitted and plan.hints.given:
         fitted_frame(atlas.fitted, plan.hints)
     require_room(plan.folder, room + atlas.fit_bytes(device))
@@ -204,17 +225,17 @@ def _check_atlas(
 def _complete(
     plan: VideoPlan, atlas: ClipAtlas, prompts: Prompts, settings: EditSettings, session: Session
 ) -> tuple[Atlas, tuple[str, ...]]:
-    """The atlas on the session's device, fitted now if need be, and what to say of its frames."""
+    """The atlas on the session's device, fitted now if need be, and what to say of it."""
     options = plan.options
     hint = prompts.roi if options.atlas == "fg" else None
     fit = {"masks": options.masks, "foreground": options.foreground}
     encoder = {"clip": options.clip, "clip_weights": options.clip_weights}
     how = {"device": settings.device, "checkpoint_every": options.checkpoint_every}
     fitted = atlas.complete(fit, hint, {**encoder, **how}, session.progress).on(session.device)
-    uncovered = tell_uncovered(plan.clip, fitted)
-    for note in uncovered:
+    notes = (*atlas.verdict(options.any_atlas), *tell_uncovered(plan.clip, fitted))
+    for note in notes:
         session.progress.message(note)
-    return fitted, uncovered
+    return fitted, notes
 
 
 def _atlas_scene(

@@ -24,6 +24,8 @@ _STRETCH = 4.0  # times the usual area, or a quarter of it: a stretched map
 _BRIGHTNESS = 6.0  # levels that a trusted flow may be off by, in the mean around a pixel
 _TEXTURE = 2e-3  # least eigenvalue of the structure tensor that a trusted flow needs
 _ENOUGH = 0.01  # of a layer's pixels must have trusted flow for a drift to be told
+POOR = "poor"
+"""How the verdict on an atlas begins that edits will not sit well on."""
 _FAIR_PSNR, _GOOD_PSNR = 26.0, 30.0
 _FAR_BELOW = 4.0  # dB under the median: a frame that falls out
 _MAX_FOLDED, _MAX_DRIFT, _MIN_AGREEMENT = 0.01, 1.0, 0.6
@@ -189,7 +191,7 @@ def verdict(quality: Quality, numbers: list[int], masks_given: bool) -> tuple[li
             " look at opacity.mp4, and give --masks or --box"
         )
     if quality.mean < _FAIR_PSNR:
-        overall = "poor: edits will not sit well on this clip"
+        overall = f"{POOR}: edits will not sit well on this clip"
     elif quality.mean < _GOOD_PSNR or flaws:
         overall = "fair: usable, look at the report first"
     else:
