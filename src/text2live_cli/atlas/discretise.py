@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from ..media.pictures import to_uint
 from .layers import AtlasModel, Side
 
-_OPAQUE = {"foreground": 0.5, "background": 0.5}
+_OPAQUE = 0.5
 """How much of a layer must be seen in a frame for its place in the atlas to count as covered."""
 _HOLE = 4  # atlas pixels that no frame's pixel may meet, though those around are covered
 _SEAM = 2  # atlas pixels around what is covered, for bilinear lookups
@@ -41,13 +41,12 @@ def discretise(model: AtlasModel, side: Side) -> AtlasPicture | None:
 
 def _covered(model: AtlasModel, side: Side) -> NDArray[np.bool_]:
     height, width = model.canvas(side)
-    met = np.zeros((height, width), np.uint8)
+    pixels = np.zeros((height, width), np.uint8)
     for t in range(model.frames):
         maps = model.locate(t)
-        seen = maps.opacity if side == "foreground" else 1 - maps.opacity
-        uv = getattr(maps, side)[seen > _OPAQUE[side]].floor().long().cpu().numpy()
+        uv = maps.uv[side][maps.share[side] > _OPAQUE].floor().long().cpu().numpy()
         u, v = uv[:, 0], uv[:, 1]
         inside = (u >= 0) & (u < width) & (v >= 0) & (v < height)
-        met[v[inside], u[inside]] = 1
+        pixels[v[inside], u[inside]] = 1
     kernel = np.ones((_HOLE + 1, _HOLE + 1), np.uint8)
-    return cv2.morphologyEx(met, cv2.MORPH_CLOSE, kernel).astype(bool)
+    return cv2.morphologyEx(pixels, cv2.MORPH_CLOSE, kernel).astype(bool)

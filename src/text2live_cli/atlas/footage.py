@@ -69,7 +69,7 @@ def on_green(
 def by_itself(
     clip: Clip, atlas: Atlas, side: Side, layer: Layer, progress: Progress
 ) -> Iterator[NDArray[np.uint8]]:
-    """One layer in every frame as straight RGBA (h, w, 4): its alpha times the frame's opacity."""
+    """One layer in every frame as straight RGBA (h, w, 4): its alpha times its share."""
     progress.stage("edit layer", clip.count, "frame")
     nothing = np.zeros((clip.height, clip.width, 4), np.uint8)
     layer = layer.on(atlas.device)
@@ -77,17 +77,16 @@ def by_itself(
         frame = nothing
         if atlas.covers(number):
             maps = atlas.locate(number, (clip.height, clip.width))
-            rgba = layer.at(getattr(maps, side))
-            share = maps.opacity if side == "foreground" else 1 - maps.opacity
+            rgba = layer.at(maps.uv[side])
             color = rgba[..., :3] / rgba[..., 3:].clamp(min=1e-6)
-            alpha = rgba[..., 3] * share
+            alpha = rgba[..., 3] * maps.share[side]
             frame = to_uint(torch.cat([color, alpha[..., None]], dim=-1).cpu().numpy(), 255)
         yield frame
         progress.advance(number + 1)
 
 
 def stacked(layers: Sequence[tuple[Side, Layer]]) -> Stack:
-    """Both sides at once, as long as each is there once; the same side again lies above."""
+    """All sides at once, as long as each is there once; the same side again lies above."""
     stack: list[dict[Side, Layer]] = []
     for side, layer in layers:
         if not stack or side in stack[-1]:

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from ..config import NLA_RESOLUTION, NLA_WIDTH
 from ..engine.initial import draw_weights
 from .coordinates import centres, clip_to_unit
-from .layers import Maps, Side
+from .layers import BACKGROUND, FOREGROUND, LAYERS, Maps, Side
 
 OPACITY_FLOOR, OPACITY_SPAN = 0.001, 0.99
 _CHUNK = 1 << 16  # points at a time through a network, to bound the memory
@@ -45,6 +45,8 @@ PUBLISHED: dict[str, Shape] = {
     "atlas": Shape(2, 3, 8, 10, (4, 7)),
 }
 """The networks of spec §6, by their names in `NlaModel`."""
+_QUADRANTS = (-0.5, 0.5)
+"""Where the atlas network has the quadrant of each layer: its centre, along both axes."""
 
 
 class Imlp(nn.Module):
@@ -151,7 +153,7 @@ class NlaModel(nn.Module):
 
     def mapped(self, side: Side, points: Tensor) -> Tensor:
         """Where points (..., 3) are in the layer's atlas: (..., 2) in (-1, 1)."""
-        mapping = self.foreground if side == "foreground" else self.background
+        mapping: Imlp = getattr(self, LAYERS[side])
         return mapping(points)
 
     def opacity(self, points: Tensor) -> Tensor:
@@ -160,20 +162,19 @@ class NlaModel(nn.Module):
 
     def colour(self, side: Side, mapped: Tensor) -> Tensor:
         """The layer's atlas at `mapped` (..., 2): RGB (..., 3) in [0, 1]."""
-        shift = 0.5 if side == "foreground" else -0.5
-        return (self.atlas(mapped / 2 + shift) + 1) / 2
+        return (self.atlas(mapped / 2 + _QUADRANTS[side]) + 1) / 2
 
     @torch.no_grad()
     def locate(self, t: float, size: tuple[int, int] | None = None) -> Maps:
-        """The maps of all pixels of frame `t`, (h, w, ...); see `AtlasModel`.
+        """The maps of all pixels of frame `t`, (2, h, w, ...); see `AtlasModel`.
 
         The opacity is stretched to reach 0 and 1, which the published α never does: else an edit
         of the background would tint every pixel of the foreground (spec §7).
         """
         points = self._points(t, size)
-        return Maps(
-            self._pixels(in_chunks(self.foreground, points)),
+        return Maps.of_two(
             self._pixels(in_chunks(self.background, points)),
+            self._pixels(in_chunks(self.foreground, points)),
             in_chunks(self._matte, points),
         )
 
@@ -196,8 +197,8 @@ class NlaModel(nn.Module):
 
     def shown(self, points: Tensor) -> Tensor:
         """The clip's colour at points (..., 3): both layers composited, RGB (..., 3)."""
-        front = self.colour("foreground", self.mapped("foreground", points))
-        behind = self.colour("background", self.mapped("background", points))
+        front = self.colour(FOREGROUND, self.mapped(FOREGROUND, points))
+        behind = self.colour(BACKGROUND, self.mapped(BACKGROUND, points))
         return behind + (front - behind) * self.opacity(points)[..., None]
 
     def _matte(self, points: Tensor) -> Tensor:

@@ -24,11 +24,11 @@ from ..media.pictures import (
 )
 from ..progress import Progress
 from .discretise import AtlasPicture, discretise
-from .layers import SIDES, Maps, Side
+from .layers import FRONT_FIRST, LAYERS, Maps, Side
 from .render import Layer
 from .store import PICTURES, Atlas
 
-_OPTIONS: dict[Side, str] = {"foreground": "--fg-layer", "background": "--bg-layer"}
+_OPTIONS = ("--bg-layer", "--fg-layer")  # of the layers, back to front
 _FRAME_EDIT = re.compile(r"([0-9]{1,9}):(.+)", re.DOTALL)
 
 _LEVELS = 2  # of 255: a painted-over copy counts as painted where it differs by more
@@ -54,8 +54,8 @@ def painted_layer(
     """The layer that a picture of an atlas's size is; None where nothing is painted."""
     if side not in atlas.facts.corners:
         raise UsageError(
-            f"{_OPTIONS[side]} {path}: {folder} has no {side} atlas, as the clip is one layer;"
-            f" use {_OPTIONS['background' if side == 'foreground' else 'foreground']}"
+            f"{_OPTIONS[side]} {path}: {folder} has no {LAYERS[side]} atlas, as the clip is one"
+            f" layer; use {' or '.join(_OPTIONS[other] for other in atlas.facts.corners)}"
         )
     drawn = _read(path, progress)
     color, alpha = _eight_bits(drawn)
@@ -70,10 +70,10 @@ def painted_layer(
     else:
         rgba = np.dstack([color, alpha])
     if not rgba[..., 3].any():
-        progress.warning(f"{path}: nothing is painted on the {side}; it changes nothing")
+        progress.warning(f"{path}: nothing is painted on the {LAYERS[side]}; it changes nothing")
         return None
     share = (rgba[..., 3] > 0).mean()
-    progress.message(f"{path}: {share:.1%} of the {side} atlas's picture is painted")
+    progress.message(f"{path}: {share:.1%} of the {LAYERS[side]} atlas's picture is painted")
     rows, columns = _box(rgba[..., 3] > 0)
     part = AtlasPicture(rgba[rows, columns], 0, 0)
     left, top = reference.left + columns.start / scale, reference.top + rows.start / scale
@@ -205,24 +205,24 @@ def read_frame_edit(text: str, clip: Clip, atlas: Atlas, progress: Progress) -> 
     return carry(rgba, maps, reach, tuple(atlas.facts.corners))
 
 
-def carry(rgba: Tensor, maps: Maps, reach: int, sides: Sequence[Side] = SIDES) -> dict[Side, Layer]:
+def carry(
+    rgba: Tensor, maps: Maps, reach: int, sides: Sequence[Side] = FRONT_FIRST
+) -> dict[Side, Layer]:
     """Carry a layer (h, w, 4) in [0, 1], painted on the frame that `maps` belong to, to the atlas.
 
-    What lies on the foreground goes to the foreground's atlas and the rest to the background's.
-    Where the opacity is soft, paint goes to the layer, or both, on which it goes on clearly within
-    `reach` pixels. Among `sides`, those on which nothing is painted are left out.
+    What lies on a layer goes to that layer's atlas. Where the shares are soft, paint goes to the
+    layer, or the layers, on which it goes on clearly within `reach` pixels. Among `sides`, those on
+    which nothing is painted are left out.
     """
     painted = rgba[..., 3] > 0
-    shares = {"foreground": maps.opacity, "background": 1 - maps.opacity}
-    shares = {side: shares[side] for side in sides}
-    takes = {side: _belongs(painted, share, reach) for side, share in shares.items()}
-    left = painted & ~torch.stack(list(takes.values())).any(0)
+    takes = {side: _belongs(painted, maps.share[side], reach) for side in sides}
+    rest = painted & ~torch.stack(list(takes.values())).any(0)
     layers: dict[Side, Layer] = {}
     for side in sides:
-        uv = getattr(maps, side)
-        take = (takes[side] | (left & (shares[side] >= 0.5))) & uv.isfinite().all(-1)
+        uv, share = maps.uv[side], maps.share[side]
+        take = (takes[side] | (rest & (share >= 0.5))) & uv.isfinite().all(-1)
         if take.any():
-            layers[side] = splat(rgba, take, shares[side], uv)
+            layers[side] = splat(rgba, take, share, uv)
     return layers
 
 

@@ -15,7 +15,6 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ..atlas.discretise import AtlasPicture
-from ..atlas.layers import Side
 from ..config import MIN_SIDE, DatasetSettings
 from ..engine.delivery import render_at, snap_alpha
 from ..engine.edit_layer import EditLayer, green_screen
@@ -28,11 +27,11 @@ from ..engine.internal_dataset import (
 from ..engine.objective import Rendered
 from ..guide.views import color_jitter, jitter_factors
 from ..media.pictures import to_uint
-from .footage import _LEVELS, _LOWEST, Box, Footage, WorkingAtlas, _grown
+from .footage import LEVELS, LOWEST, Box, Footage, WorkingAtlas, grown
 
 NEIGHBOUR = 2
 """Frames between the three of a step."""
-_WHOLE_SHARE: dict[Side, float] = {"foreground": 1.0, "background": 1 / 3}  # of the atlas's sides
+_WHOLE_SHARE = (1 / 3, 1.0)  # of the sides of the background's atlas, and of the foreground's
 
 
 class Draw(NamedTuple):
@@ -59,9 +58,9 @@ class Crops(NamedTuple):
     grid: Tensor
     """Where each pixel is in it, (k, h, w, 2) for `grid_sample` without aligned corners."""
     frames: Tensor | None
-    """The frames' own foreground on black, (k, 3, h, w); None for the background."""
+    """What the frames show of the layer, on black, (k, 3, h, w); None for one seen whole."""
     opacity: Tensor | None
-    """(k, 1, h, w) in [0, 1]; None for the background."""
+    """Of the layer, (k, 1, h, w) in [0, 1]; None for one seen whole."""
 
 
 class AtlasDataset:
@@ -186,8 +185,8 @@ class AtlasDataset:
         high = torch.stack([crop.amax((1, 2)) for crop in crops]).amax(0).tolist()
         spans = []
         for first, last, count in zip(low, high, (width, height), strict=True):
-            start, end = ((q - _LOWEST) * (count / _LEVELS) - 0.5 for q in (first, last))
-            spans.append(_grown(math.floor(start), math.floor(end) + 2, MIN_SIDE, count))
+            start, end = ((q - LOWEST) * (count / LEVELS) - 0.5 for q in (first, last))
+            spans.append(grown(math.floor(start), math.floor(end) + 2, MIN_SIDE, count))
         (left, wide), (top, tall) = spans
         return Box(top, left, tall, wide)
 
@@ -197,7 +196,7 @@ class AtlasDataset:
         axes = (width, held.left, held.width, size[1]), (height, held.top, held.height, size[0])
         along = []
         for values, (count, start, length, pixels) in zip(stored.unbind(1), axes, strict=True):
-            position = (values.float() - _LOWEST) * (count / _LEVELS) - start
+            position = (values.float() - LOWEST) * (count / LEVELS) - start
             # Half a pixel inside of a crop that was shrunk, which continues its border.
             along.append((position * (2 / length) - 1).clamp(1 / pixels - 1, 1 - 1 / pixels))
         return torch.stack(along, dim=-1)

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from ..atlas.discretise import AtlasPicture
 from ..atlas.footage import by_itself, composited, on_green, stacked
-from ..atlas.layers import SIDES, Side
+from ..atlas.layers import LAYERS, Side
 from ..atlas.render import Layer
 from ..atlas.store import Atlas
 from ..engine.delivery import lay_over
@@ -162,7 +162,7 @@ def write_atlas_layer(folder: Path, edit: AtlasEdit) -> dict[str, Any]:
     picture = edit.picture
     write_picture(folder / ATLAS_LAYER, picture.rgba[..., :3], picture.rgba[..., 3])
     return {
-        "side": edit.side,
+        "side": LAYERS[edit.side],
         "left": picture.left,
         "top": picture.top,
         "scale": edit.scale,
@@ -235,10 +235,9 @@ def result_layers(
 def _result_layer(folder: Path, clip: Clip, fit: str) -> tuple[tuple[Side, Layer], Path | None]:
     """The layer of a result, and the folder of the one that it lies on."""
     try:
-        told = read_record(folder / RECORD)
-        facts, source, onto = told["layer"], told["input"]["sha256"], told["onto"]
-        fitted = told["job"]["fit"]
-        side: Side = facts["side"]
+        record = read_record(folder / RECORD)
+        facts, source, onto = record["layer"], record["input"]["sha256"], record["onto"]
+        own_fit, name = record["job"]["fit"], facts["side"]
         place = float(facts["left"]), float(facts["top"]), float(facts["scale"])
         if onto is not None and Path(plain_text(onto, _LONGEST_PATH)).is_absolute():
             raise ValueError("a record names no place outside of where it lies")
@@ -247,13 +246,13 @@ def _result_layer(folder: Path, clip: Clip, fit: str) -> tuple[tuple[Side, Layer
         raise UsageError(f"{folder}: no result of edit-video there") from error
     if source != clip.sha256:
         raise UsageError(f"{folder}: it is an edit of another clip than {clip.path}")
-    if fitted != fit:
+    if own_fit != fit:
         raise UsageError(f"{folder}: it was made on another fit of the clip; edit it again")
     picture = read_picture(folder / ATLAS_LAYER)
-    sound = side in SIDES and all(map(math.isfinite, place)) and place[2] > 0
+    sound = name in LAYERS and all(map(math.isfinite, place)) and place[2] > 0
     if not sound or picture.alpha is None or picture.color.dtype != np.uint8:
         raise Text2LiveError(f"{folder}: {ATLAS_LAYER} or {RECORD} was altered; edit it again")
     rgba = np.dstack([picture.color, picture.alpha])
     left, top, scale = place
     layer = Layer.of(AtlasPicture(rgba, 0, 0), scale)._replace(left=left, top=top)
-    return (side, layer), below
+    return (LAYERS.index(name), layer), below

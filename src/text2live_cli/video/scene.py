@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ..atlas.discretise import AtlasPicture, discretise
-from ..atlas.layers import OPAQUE, Maps, Side, pixel_ratio
+from ..atlas.layers import LAYERS, OPAQUE, Side, pixel_ratio
 from ..atlas.render import Layer
 from ..atlas.store import Atlas
 from ..config import MIN_SIDE, DatasetSettings, EditSettings
@@ -24,7 +24,7 @@ from ..media.clips import Clip
 from ..media.pictures import to_uint
 from ..progress import Progress, Silent
 from .dataset import AtlasDataset, atlas_layer
-from .footage import WorkingAtlas, gather_footage, mask_box, read_frames
+from .footage import WorkingAtlas, gather_footage, mask_box, read_frames, seen_whole
 from .frames import training_size
 from .result import AtlasEdit
 
@@ -118,14 +118,16 @@ def prepare_atlas_scene(
     """
     picture = discretise(atlas.model, side) if side in atlas.facts.corners else None
     if picture is None:
-        raise UsageError(f"--atlas: {clip.path} has no {side}: nothing moves in it; edit the other")
+        raise UsageError(
+            f"--atlas: {clip.path} has no {LAYERS[side]}: nothing moves in it; edit the other"
+        )
     size = training_size(clip, settings)
     sampled = atlas.frames[:: max(1, len(atlas.frames) // _SAMPLES)]
-    if side == "foreground":
+    if not seen_whole(side):
         plain = size
-        size = _enlarged(size, clip, [atlas.locate(number, size) for number in sampled])
+        size = _enlarged(size, clip, [atlas.locate(number, size).share[side] for number in sampled])
         if size != plain:
-            progress.message(f"the foreground is small: trained at {size[1]}×{size[0]}")
+            progress.message(f"the {LAYERS[side]} is small: trained at {size[1]}×{size[0]}")
     frames = read_frames(clip, atlas.frames, size, progress)
     ratios = [pixel_ratio(atlas.locate(number, size), side) for number in sampled]
     known = [ratio for ratio in ratios if ratio > 0]
@@ -136,12 +138,13 @@ def prepare_atlas_scene(
     return AtlasScene(clip, atlas, side, picture, frames, working, below, as_picture)
 
 
-def _enlarged(size: tuple[int, int], clip: Clip, maps: list[Maps]) -> tuple[int, int]:
-    """So much larger, as far as the source goes, that half of the foreground's boxes fill a crop.
+def _enlarged(size: tuple[int, int], clip: Clip, shares: list[Tensor]) -> tuple[int, int]:
+    """So much larger, as far as the source goes, that half of a layer's boxes fill a crop.
 
-    A crop has `MIN_SIDE` px at least; around a smaller foreground, most of it would be black.
+    `shares` (h, w) are the layer's in some frames. A crop has `MIN_SIDE` px at least; around less,
+    most of it would be black.
     """
-    boxes = [mask_box(one.opacity.cpu().numpy() > OPAQUE, least=1) for one in maps]
+    boxes = [mask_box(share.cpu().numpy() > OPAQUE, least=1) for share in shares]
     sides = [min(box.height, box.width) for box in boxes if box is not None]
     if not sides:
         return size

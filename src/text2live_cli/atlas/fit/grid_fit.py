@@ -20,7 +20,7 @@ from ..grid import (
     Mapping,
     whole_frames,
 )
-from ..layers import SIDES, Side
+from ..layers import BACKGROUND, FOREGROUND, FRONT_FIRST, LAYERS, Side
 from .flow import Flow
 from .grid_start import start_model
 from .settings import GridSettings
@@ -65,7 +65,7 @@ class GridProblem:
     def parameter_groups(self) -> list[dict[str, Any]]:
         """For Adam, with their learning rates."""
         s, model = self.settings, self.model
-        mappings = [model.mapping(side) for side in SIDES]
+        mappings = [model.mapping(side) for side in FRONT_FIRST]
         textures = list(model.textures.parameters())
         hold = {"eps": s.texture_eps, "weight_decay": s.texture_hold}
         return [
@@ -93,7 +93,7 @@ class GridProblem:
         terms = {name: value * self.settings.inside for name, value in boxes.items()}
         for name, value in whole.items():
             terms[name] = terms[name] + value if name in terms else value
-        for side in SIDES:
+        for side in FRONT_FIRST:
             terms.update(self._shape(side, times))
         return terms
 
@@ -130,7 +130,7 @@ class GridProblem:
         s, model = self.settings, self.model
         index = (pixels.t[:, None, None], pixels.y[:, :, None], pixels.x[:, None, :])
         at = Lattice(pixels.t.float(), pixels.y.float(), pixels.x.float(), whole=True)
-        uv = {side: model.mapping(side)(at) for side in SIDES}
+        uv = {side: model.mapping(side)(at) for side in FRONT_FIRST}
         opacity = model.opacity(at)
         colour, masks = self.frames[index].float() / 255, self.masks[index]
         hidden = (masks > 0.5) & (opacity.detach() > 0.5)
@@ -158,14 +158,15 @@ class GridProblem:
         there = self.forward[pair, rows, columns]
         x, y = columns + there[..., 0], rows + there[..., 1]
         share = opacity[:, ::2]
-        weights: dict[Side, Tensor] = {"foreground": share, "background": 1 - share}
         terms = {}
-        for side, weight in weights.items():
+        for side, weight in ((FOREGROUND, share), (BACKGROUND, 1 - share)):
             mapping = self.model.mapping(side)
             moved = mapping.project(t + 1, y, x) + self._bend_at(mapping, t + 1, y, x)
             distance = ((moved - uv[side][:, ::2]).square().sum(-1) + 1e-4).sqrt()
             trust = use * weight.detach()
-            terms[f"flow {side}"] = s.flow * (trust * distance).sum() / trust.sum().clamp(min=1)
+            terms[f"flow {LAYERS[side]}"] = (
+                s.flow * (trust * distance).sum() / trust.sum().clamp(min=1)
+            )
         later = self.model.opacity_logits[(t + 1).long().clamp(max=self.count - 1), None]
         grid = to_grid(torch.stack([x + 0.5, y + 0.5], dim=-1), self.size)
         moved = sample_border(later, grid)
@@ -193,10 +194,10 @@ class GridProblem:
         usual = 0.5 * (xx + yy).detach().mean((1, 2), keepdim=True)
         sheared = ((xx - yy).square() + 4 * xy.square()) / usual.square()
         stretched = (0.5 * (xx + yy) / usual - 1).square()
-        rigidity = s.rigidity_foreground if side == "foreground" else s.rigidity_background
+        rigidity = (s.rigidity_background, s.rigidity_foreground)[side]
         return {
-            f"rigidity {side}": rigidity * (sheared + stretched).mean(),
-            f"fold {side}": s.fold * F.relu(_UPRIGHT - area / usual).mean(),
+            f"rigidity {LAYERS[side]}": rigidity * (sheared + stretched).mean(),
+            f"fold {LAYERS[side]}": s.fold * F.relu(_UPRIGHT - area / usual).mean(),
         }
 
     def _cells(self, mapping: Mapping, parts: int) -> tuple[Tensor, Tensor, float]:
@@ -218,18 +219,18 @@ def _colour_error(
     Where the background is `hidden` it learns nothing, or its texture would take up what little of
     the foreground's error its small share can mend, and end up white or black.
     """
-    background = _look_up(pictures["background"], uv["background"].flatten(0, 2))
+    background = _look_up(pictures[BACKGROUND], uv[BACKGROUND].flatten(0, 2))
     background = torch.where(hidden.flatten()[:, None], background.detach(), background)
     error = background - colour.flatten(0, 2)
     share = opacity.flatten()
-    places = uv["foreground"].flatten(0, 2)
+    places = uv[FOREGROUND].flatten(0, 2)
     if share.device.type != "cpu":  # how many pixels there are is known to a GPU alone
-        foreground = _look_up(pictures["foreground"], places)
+        foreground = _look_up(pictures[FOREGROUND], places)
         change = share[:, None] * (foreground - background)
         error = error + change.where(share[:, None] > _NOTHING, 0)
         return error.square().sum(1).mean()
     near = (share > _NOTHING).nonzero()[:, 0]
-    foreground = _look_up(pictures["foreground"], places[near])
+    foreground = _look_up(pictures[FOREGROUND], places[near])
     change = share[near, None] * (foreground - background[near])
     return error.index_add(0, near, change).square().sum(1).mean()
 

@@ -17,7 +17,7 @@ from ..grid import (
     Texture,
     whole_frames,
 )
-from ..layers import Side
+from ..layers import BACKGROUND, FOREGROUND, Side
 from .flow import Flow
 from .motion import background_homographies
 from .settings import GridStart
@@ -60,15 +60,15 @@ def start_model(
     pictures = torch.from_numpy(frames).permute(0, 3, 1, 2).float() / 255
     everywhere = np.ones_like(masks, bool)
     layers: dict[Side, tuple[Mapping, NDArray[np.float32], NDArray[np.bool_]]] = {
-        "foreground": (foreground, sure, sure > 0.5),
-        "background": (background, 1 - sure, everywhere),
+        FOREGROUND: (foreground, sure, sure > 0.5),
+        BACKGROUND: (background, 1 - sure, everywhere),
     }
     textures: dict[Side, Texture] = {}
     for side, (mapping, shown, seen) in layers.items():
         canvas = place_on_canvas(mapping, seen, size)
         weights = torch.from_numpy(shown) ** 2 + _SLIGHT
         textures[side] = Texture(mosaic(pictures, weights, mapping, canvas), settings.levels)
-    mappings: dict[Side, Mapping] = {"foreground": foreground, "background": background}
+    mappings = {FOREGROUND: foreground, BACKGROUND: background}
     return GridModel(size, mappings, textures, opacity_logits(masks, sure)), sure
 
 

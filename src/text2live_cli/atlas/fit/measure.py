@@ -10,7 +10,10 @@ from numpy.typing import NDArray
 
 from ...progress import Progress, Silent
 from ..layers import (
-    SIDES,
+    BACKGROUND,
+    FOREGROUND,
+    FRONT_FIRST,
+    LAYERS,
     AtlasModel,
     Maps,
     Side,
@@ -35,11 +38,11 @@ class Quality:
 
     psnr: tuple[float, ...]
     """Of every fitted frame, dB."""
-    folded: dict[Side, float]
-    """Share of the layer's pixels where its map is turned over."""
-    stretched: dict[Side, float]
+    folded: dict[str, float]
+    """By the layer's name: share of the layer's pixels where its map is turned over."""
+    stretched: dict[str, float]
     """Share where it is stretched or squeezed over four times the usual area."""
-    drift: dict[Side, float | None]
+    drift: dict[str, float | None]
     """Mean pixels by which `GAP` frames of trusted flow miss the same atlas position.
 
     None where too few pixels have such flow.
@@ -71,7 +74,7 @@ def measure(
     """
     progress.stage("measuring the atlas", len(frames), "frame")
     textures = textures_of(model)
-    sides: tuple[Side, ...] = SIDES if masks.any() else ("background",)
+    sides = FRONT_FIRST if masks.any() else (BACKGROUND,)
     psnr: list[float] = []
     shapes: dict[Side, list[NDArray[np.bool_]]] = {side: [] for side in sides}
     misses: dict[Side, list[NDArray[np.float32]]] = {side: [] for side in sides}
@@ -81,7 +84,7 @@ def measure(
         maps = model.locate(t)
         psnr.append(psnr_of(reconstruct(textures, maps), frame))
         maps = Maps(*(values.cpu() for values in maps))
-        opaque, mask = maps.opacity.numpy() > 0.5, masks[t] > 0.5
+        opaque, mask = maps.share[FOREGROUND].numpy() > 0.5, masks[t] > 0.5
         both, either = both + (opaque & mask).sum(), either + (opaque | mask).sum()
         queue.append(maps)
         for side in sides:
@@ -92,28 +95,27 @@ def measure(
                 misses[side].append(_misses(queue[0], maps, side, there, trusted))
             queue.pop(0)
         progress.advance(t + 1)
-    seen = {side: sum(part.shape[1] for part in shapes[side]) for side in sides}
+    counts = {side: sum(part.shape[1] for part in shapes[side]) for side in sides}
     together = [part for side in sides for part in misses[side]]
     return Quality(
         tuple(psnr),
-        {side: _share([s[0] for s in shapes[side]]) for side in sides},
-        {side: _share([s[1] for s in shapes[side]]) for side in sides},
-        {side: _mean(misses[side], seen[side]) for side in sides},
-        _mean(together, sum(seen.values())),
+        {LAYERS[side]: _share([s[0] for s in shapes[side]]) for side in sides},
+        {LAYERS[side]: _share([s[1] for s in shapes[side]]) for side in sides},
+        {LAYERS[side]: _mean(misses[side], counts[side]) for side in sides},
+        _mean(together, sum(counts.values())),
         float(both / either) if masks.any() and either else None,
     )
 
 
-def psnr_of(made: NDArray[np.uint8], true: NDArray[np.uint8]) -> float:
-    """Peak signal-to-noise ratio of 8-bit pictures, dB; at most 100."""
-    error = float(np.square(made.astype(np.float32) - true).mean())
+def psnr_of(picture: NDArray[np.uint8], true: NDArray[np.uint8]) -> float:
+    """Peak signal-to-noise ratio of 8-bit pictures (…, 3) of one shape, dB; at most 100."""
+    error = float(np.square(picture.astype(np.float32) - true).mean())
     return float(10 * np.log10(255**2 / max(error, 255**2 / 1e10)))
 
 
 def _layer(maps: Maps, side: Side) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
     """uv (h, w, 2) of a layer, and the pixels that show it."""
-    opacity = maps.opacity.numpy()
-    return getattr(maps, side).numpy(), opacity > 0.5 if side == "foreground" else opacity < 0.5
+    return maps.uv[side].numpy(), maps.share[side].numpy() > 0.5
 
 
 def _areas(uv: NDArray[np.float32]) -> NDArray[np.float32]:

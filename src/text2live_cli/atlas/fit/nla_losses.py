@@ -18,7 +18,7 @@ from torch.nn.functional import binary_cross_entropy
 from ...device import upload
 from ...progress import Progress
 from ..coordinates import clip_to_unit
-from ..layers import SIDES
+from ..layers import FRONT_FIRST, LAYERS
 from ..nla import (
     NlaModel,
     new_networks,
@@ -184,8 +184,8 @@ class NlaProblem:
         settings, model, pixels = self.settings, self.model, self._pixels
         global_rigidity = step < settings.global_rigidity_until
         sample = self._draw(rng, settings.global_rigidity_reach if global_rigidity else None)
-        mapped = {side: model.mapped(side, sample.points) for side in SIDES}
-        front, behind = (model.colour(side, mapped[side][:3]) for side in SIDES)
+        mapped = {side: model.mapped(side, sample.points) for side in FRONT_FIRST}
+        front, behind = (model.colour(side, mapped[side][:3]) for side in FRONT_FIRST)
         opacity = model.opacity(sample.points[:5])
         here = opacity[0]
         shown = behind + (front - behind) * opacity[:3, :, None]
@@ -196,11 +196,11 @@ class NlaProblem:
             * opacity_flow_loss(here, opacity[3:], sample.trusted),
             "sparsity": settings.sparsity * sparsity_loss(here, front[0]),
         }
-        for side, share in zip(SIDES, (here, 1 - here), strict=True):
+        for side, share in zip(FRONT_FIRST, (here, 1 - here), strict=True):
             uv = mapped[side]
             carried = flow_loss(uv[0], uv[3:5], share, sample.trusted, pixels)
-            terms[f"flow_{side}"] = settings.flow * carried
-            terms[f"rigidity_{side}"] = settings.rigidity * rigidity_loss(
+            terms[f"flow_{LAYERS[side]}"] = settings.flow * carried
+            terms[f"rigidity_{LAYERS[side]}"] = settings.rigidity * rigidity_loss(
                 uv[0], uv[1], uv[2], pixels
             )
         if global_rigidity:
@@ -214,9 +214,9 @@ class NlaProblem:
         weights = (settings.global_rigidity_foreground, settings.global_rigidity_background)
         reach = self._pixels / settings.global_rigidity_reach
         return {
-            f"global_rigidity_{side}": weight
+            f"global_rigidity_{LAYERS[side]}": weight
             * rigidity_loss(mapped[side][0], mapped[side][5], mapped[side][6], reach)
-            for side, weight in zip(SIDES, weights, strict=True)
+            for side, weight in zip(FRONT_FIRST, weights, strict=True)
         }
 
     def _draw(self, rng: torch.Generator, reach: int | None) -> _Sample:
