@@ -613,7 +613,7 @@ def test_the_authors_small_networks_are_read(model: NlaModel, tmp_path: Path) ->
     path = tmp_path / "checkpoint"
     torch.save(their_dict(model), path)
     read = nla_files.read_published(path, SIZE, FRAMES, RESOLUTION)
-    assert torch.equal(read.locate(2).foreground, model.locate(2).foreground)
+    assert torch.equal(read.locate(2).uv, model.locate(2).uv)
 
 
 class Payload:

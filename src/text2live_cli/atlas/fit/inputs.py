@@ -24,11 +24,11 @@ from .flow import (
 )
 from .foreground import (
     Foreground,
-    masks_from_files,
     masks_from_hints,
     masks_from_motion,
     masks_from_text,
 )
+from .mask_files import masks_from_files
 from .raft import find_weights
 from .settings import FitSettings, Span, fit_hints
 
