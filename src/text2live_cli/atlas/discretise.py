@@ -28,14 +28,14 @@ class AtlasPicture(NamedTuple):
 
 def discretise(model: AtlasModel, side: Side) -> AtlasPicture | None:
     """The layer's atlas, cropped to what the clip uses of it; None where it uses nothing."""
-    covered = _covered(model, side)
-    rows, columns = np.flatnonzero(covered.any(1)), np.flatnonzero(covered.any(0))
+    mask = _covered(model, side)
+    rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
     if not len(rows):
         return None
     top, left = max(rows[0] - _SEAM, 0), max(columns[0] - _SEAM, 0)
     part = np.s_[top : rows[-1] + 1 + _SEAM, left : columns[-1] + 1 + _SEAM]
     color = to_uint(model.texture(side).permute(1, 2, 0).cpu().numpy()[part], 255)
-    alpha = covered[part].astype(np.uint8) * 255
+    alpha = mask[part].astype(np.uint8) * 255
     return AtlasPicture(np.dstack([color, alpha]), int(left), int(top))
 
 

@@ -23,12 +23,12 @@ Stack = Sequence[dict[Side, Layer]]
 
 def tell_uncovered(clip: Clip, atlas: Atlas) -> tuple[str, ...]:
     """What to say of the frames that were not fitted. Raises UsageError where none was."""
-    fitted = [number for number in range(clip.count) if atlas.covers(number)]
-    if len(fitted) == clip.count:
+    numbers = [number for number in range(clip.count) if atlas.covers(number)]
+    if len(numbers) == clip.count:
         return ()
-    if not fitted:
+    if not numbers:
         raise UsageError(f"{clip.path}: none of its {clip.count} frames was fitted; fit it again")
-    ends = (range(fitted[0]), range(fitted[-1] + 1, clip.count))
+    ends = (range(numbers[0]), range(numbers[-1] + 1, clip.count))
     spans = [f"{end[0]}–{end[-1]}" if len(end) > 1 else f"{end[0]}" for end in ends if end]
     return (f"frames {' and '.join(spans)} were not fitted: they are copied as they are",)
 
@@ -39,13 +39,13 @@ def composited(
     """The clip's frames (h, w, 3) under the layers; with `alpha` (h, w, 4), the clip's own."""
     progress.stage("compositing", clip.count, "frame")
     stack = [{side: layer.on(atlas.device) for side, layer in part.items()} for part in stack]
-    for number, stored in enumerate(clip.frames(alpha=alpha)):
-        frame = stored[..., :3]
+    for number, pixels in enumerate(clip.frames(alpha=alpha)):
+        frame = pixels[..., :3]
         if stack and atlas.covers(number):
             maps = atlas.locate(number, (clip.height, clip.width))
             for layers in stack:
                 frame = lay_over_frame(frame, maps, layers)
-        yield np.dstack([frame, stored[..., 3]]) if alpha else frame
+        yield np.dstack([frame, pixels[..., 3]]) if alpha else frame
         progress.advance(number + 1)
 
 

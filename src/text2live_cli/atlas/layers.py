@@ -95,8 +95,8 @@ def pixel_ratio(maps: Maps, side: Side) -> float:
 
     1/ratio is the scale at which a `WorkingAtlas` has about one pixel per frame pixel.
     """
-    uv, seen = maps.uv[side], maps.share[side] > OPAQUE
+    uv, mask = maps.uv[side], maps.share[side] > OPAQUE
     right, down = uv[:-1, 1:] - uv[:-1, :-1], uv[1:, :-1] - uv[:-1, :-1]
     area = (right[..., 0] * down[..., 1] - right[..., 1] * down[..., 0]).abs()
-    area = area[seen[:-1, :-1]]
+    area = area[mask[:-1, :-1]]
     return float(area.median()) ** 0.5 if len(area) else 0.0

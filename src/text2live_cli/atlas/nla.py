@@ -2,7 +2,7 @@
 
 Two map a pixel (x, y, t) of the clip to the two atlases, one gives the opacity of the foreground,
 and one is both atlases: each has a quadrant of its own. A "point" is a network input from
-`coordinates.clip_to_unit`; "mapped" is what a mapping answers, in (-1, 1)² on either side.
+`coordinates.clip_to_unit`; "places" are what a mapping answers, in (-1, 1)² for any layer.
 """
 
 from __future__ import annotations
@@ -55,10 +55,10 @@ class Imlp(nn.Module):
     def __init__(self, shape: Shape, width: int = NLA_WIDTH) -> None:
         super().__init__()
         self.shape = shape
-        encoded = encoding_size(shape.inputs, shape.octaves)
-        entering = [encoded] + [width] * (shape.layers - 1)
+        channels = encoding_size(shape.inputs, shape.octaves)
+        entering = [channels] + [width] * (shape.layers - 1)
         for skip in shape.skips:
-            entering[skip] += encoded
+            entering[skip] += channels
         leaving = [width] * (shape.layers - 1) + [shape.outputs]
         self.hidden = nn.ModuleList(map(nn.Linear, entering, leaving))
 
@@ -67,9 +67,9 @@ class Imlp(nn.Module):
 
         The encoding that enters again at a skip is detached: no gradient reaches x through it.
         """
-        encoded = encode(x, self.shape.octaves)
-        again = encoded.detach()
-        value = self.hidden[0](encoded)
+        encoding = encode(x, self.shape.octaves)
+        again = encoding.detach()
+        value = self.hidden[0](encoding)
         for i, layer in enumerate(self.hidden[1:], start=1):
             value = torch.relu(value)
             value = layer(torch.cat([value, again], dim=-1) if i in self.shape.skips else value)
@@ -160,9 +160,9 @@ class NlaModel(nn.Module):
         """The published α of the foreground at points (..., 3): (...), from .001 to .991."""
         return OPACITY_SPAN * self._matte(points) + OPACITY_FLOOR
 
-    def colour(self, side: Side, mapped: Tensor) -> Tensor:
-        """The layer's atlas at `mapped` (..., 2): RGB (..., 3) in [0, 1]."""
-        return (self.atlas(mapped / 2 + _QUADRANTS[side]) + 1) / 2
+    def colour(self, side: Side, places: Tensor) -> Tensor:
+        """The layer's atlas at `places` (..., 2): RGB (..., 3) in [0, 1]."""
+        return (self.atlas(places / 2 + _QUADRANTS[side]) + 1) / 2
 
     @torch.no_grad()
     def locate(self, t: float, size: tuple[int, int] | None = None) -> Maps:
@@ -187,8 +187,8 @@ class NlaModel(nn.Module):
         """The layer's atlas, RGB (3, resolution, resolution) in [0, 1]."""
         along = (torch.arange(self.resolution, device=self.device) + 0.5) / self.resolution
         across = along.expand(self.resolution, -1)
-        mapped = torch.stack([across, across.T], dim=-1) * 2 - 1
-        return in_chunks(lambda part: self.colour(side, part), mapped).permute(2, 0, 1)
+        places = torch.stack([across, across.T], dim=-1) * 2 - 1
+        return in_chunks(lambda part: self.colour(side, part), places).permute(2, 0, 1)
 
     @torch.no_grad()
     def reconstruct(self, t: float, size: tuple[int, int] | None = None) -> Tensor:
@@ -204,9 +204,9 @@ class NlaModel(nn.Module):
     def _matte(self, points: Tensor) -> Tensor:
         return (self.alpha(points)[..., 0] + 1) / 2
 
-    def _pixels(self, mapped: Tensor) -> Tensor:
+    def _pixels(self, places: Tensor) -> Tensor:
         """Network units → atlas pixels."""
-        return (mapped + 1) * (self.resolution / 2)
+        return (places + 1) * (self.resolution / 2)
 
     def _points(self, t: float, size: tuple[int, int] | None) -> Tensor:
         """All pixels of a frame, (h, w, 3)."""
@@ -243,17 +243,17 @@ def network_of(name: str, state: Mapping[str, Tensor]) -> Imlp:
     """
     inputs, outputs = PUBLISHED[name].inputs, PUBLISHED[name].outputs
     layers = len(state) // 2
-    expected = [f"hidden.{i}.{kind}" for i in range(layers) for kind in ("weight", "bias")]
-    if not 2 <= layers <= _MAX_LAYERS or set(state) != set(expected):
+    parts = [f"hidden.{i}.{kind}" for i in range(layers) for kind in ("weight", "bias")]
+    if not 2 <= layers <= _MAX_LAYERS or set(state) != set(parts):
         raise ValueError(f"{name} has not the layers hidden.0, hidden.1, …")
-    for part in expected:
+    for part in parts:
         _require_plain(f"{name}.{part}", state[part])
     width, entering = state["hidden.0.weight"].shape
-    encoded = int(entering)
-    octaves = None if encoded == inputs else encoded // (2 * inputs)
-    skips = [i for i in range(1, layers) if _enters(state, i) == width + encoded]
+    channels = int(entering)
+    octaves = None if channels == inputs else channels // (2 * inputs)
+    skips = [i for i in range(1, layers) if _enters(state, i) == width + channels]
     if octaves is not None and not 1 <= octaves <= _MAX_OCTAVES:
-        raise ValueError(f"{name}: {encoded} inputs are no positional encoding of {inputs}")
+        raise ValueError(f"{name}: {channels} inputs are no positional encoding of {inputs}")
     with torch.device("meta"):  # only shapes
         network = Imlp(Shape(inputs, outputs, layers, octaves, tuple(skips)), int(width))
     for part, own in network.state_dict().items():

@@ -43,8 +43,8 @@ class Layer(NamedTuple):
         end = torch.tensor([width, height]) / self.scale
         x, y = (uv - torch.tensor([self.left, self.top]) - end / 2).abs().unbind(-1)
         margin = 0.5 / self.scale  # of a bilinear lookup
-        seen = (x < end[0] / 2 + margin) & (y < end[1] / 2 + margin)
-        rows, columns = seen.any(1).nonzero()[:, 0], seen.any(0).nonzero()[:, 0]
+        mask = (x < end[0] / 2 + margin) & (y < end[1] / 2 + margin)
+        rows, columns = mask.any(1).nonzero()[:, 0], mask.any(0).nonzero()[:, 0]
         if not len(rows):
             return slice(0, 0), slice(0, 0)
         return slice(int(rows[0]), int(rows[-1]) + 1), slice(int(columns[0]), int(columns[-1]) + 1)
@@ -81,8 +81,8 @@ def lay_over_frame(
     device = maps.share.device
     part = np.s_[:, :]  # a GPU is quicker with all of it than with looking what it takes
     if device.type == "cpu":
-        seen = [layer.box(maps.uv[side]) for side, layer in layers.items()]
-        part = _union([rows for rows, _ in seen]), _union([columns for _, columns in seen])
+        boxes = [layer.box(maps.uv[side]) for side, layer in layers.items()]
+        part = _union([rows for rows, _ in boxes]), _union([columns for _, columns in boxes])
         if not part[0].stop:
             return frame
     below = torch.from_numpy(frame[part]).to(device).float()

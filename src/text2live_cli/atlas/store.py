@@ -88,7 +88,7 @@ class Atlas:
         return self.frames[0] <= frame <= self.frames[-1]
 
     @cached_property
-    def _shown(self) -> AtlasModel:
+    def _for_edits(self) -> AtlasModel:
         return self.model.closed()
 
     def locate(self, frame: int, size: tuple[int, int]) -> Maps:
@@ -97,7 +97,7 @@ class Atlas:
         Between fitted frames by interpolation.
         """
         t = (frame - self.facts.first) / self.facts.every
-        return self._shown.locate(t, size)
+        return self._for_edits.locate(t, size)
 
     def require_clip(self, clip: Clip, folder: Path) -> None:
         """Refuse a clip that the atlas was not fitted to."""

@@ -172,9 +172,9 @@ def carried(
         uv, share = maps.uv[side].cpu(), maps.share[side].cpu()
         take = (share > _SEEN) & uv.isfinite().all(-1)
         if take.any():
-            known = np.ones(values_there.shape[:2], np.float32)
-            there = torch.from_numpy(np.dstack([values_there, known]))
-            total = total + splat(there, take, share, uv).at(places)
+            ones = np.ones(values_there.shape[:2], np.float32)
+            image = torch.from_numpy(np.dstack([values_there, ones]))
+            total = total + splat(image, take, share, uv).at(places)
     if isinstance(total, float):
         return torch.zeros(next(iter(values.values())).shape[2], height, width)
     mean = total[..., :-1] / total[..., -1:].clamp_min(1e-6)

@@ -205,29 +205,29 @@ ATLAS_LAYER = "atlas-layer.png"
 
 
 def result_layers(
-    folders: Sequence[Path], clip: Clip, fit: str, written: Path | None = None
+    folders: Sequence[Path], clip: Clip, fit: str, output: Path | None = None
 ) -> list[tuple[Side, Layer]]:
     """The layers of results of `edit_video`, lowest first, each with what it was laid onto, once.
 
     `fit` is the digest of the atlas. Raises UsageError where a folder is no such result, one of
-    another clip or fit, or where a result would lie on itself: `written` is the folder of one that
+    another clip or fit, or where a result would lie on itself: `output` is the folder of one that
     is about to be laid onto them.
     """
     layers: list[tuple[Side, Layer]] = []
-    placed: set[Path] = set()
+    places: set[Path] = set()
     for folder in folders:
         chain: list[tuple[Side, Layer]] = []
-        met = set() if written is None else {written.resolve()}
+        chain_places = set() if output is None else {output.resolve()}
         below: Path | None = folder
         while below is not None:
-            here = below.resolve()
-            if here in met:
+            place = below.resolve()
+            if place in chain_places:
                 raise UsageError(f"{folder}: {below} would lie on itself; choose another -o DIR")
-            met.add(here)
+            chain_places.add(place)
             layer, below = _result_layer(below, clip, fit)
-            if here not in placed:
+            if place not in places:
                 chain.insert(0, layer)
-            placed.add(here)
+            places.add(place)
         layers += chain
     return layers
 

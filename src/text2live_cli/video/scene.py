@@ -84,18 +84,18 @@ class AtlasScene:
             generator, precision = trainer.generator_on(device)
             working = self.working.on(device)
             source = working.finer(self.picture)
-            held = (None if x is None else x.to(device) for x in (self.matte, self.outside))
+            maps = (None if x is None else x.to(device) for x in (self.matte, self.outside))
             cuts = trainer.settings.alpha_cut, trainer.settings.outside_cut
             with precision.autocast(device):
-                return source, atlas_layer(generator, working, source, *cuts, *held)
+                return source, atlas_layer(generator, working, source, *cuts, *maps)
 
-        source, made = here_or_on_cpu(painted_on, trainer.device, progress or Silent())
-        height, width = made.rgba.shape[:2]
-        covered = cv2.resize(
+        source, layer = here_or_on_cpu(painted_on, trainer.device, progress or Silent())
+        height, width = layer.rgba.shape[:2]
+        cover = cv2.resize(
             self.picture.rgba[..., 3], (width, height), interpolation=cv2.INTER_NEAREST
         )
-        before = np.dstack([_colors(source), covered])
-        return AtlasEdit(self.clip, self.atlas, self.side, made, source.scale, before, self.below)
+        before = np.dstack([_colors(source), cover])
+        return AtlasEdit(self.clip, self.atlas, self.side, layer, source.scale, before, self.below)
 
     def preview(self, trainer: Trainer) -> NDArray[np.uint8]:
         """The edited atlas."""
@@ -122,16 +122,16 @@ def prepare_atlas_scene(
             f"--atlas: {clip.path} has no {LAYERS[side]}: nothing moves in it; edit the other"
         )
     size = training_size(clip, settings)
-    sampled = atlas.frames[:: max(1, len(atlas.frames) // _SAMPLES)]
+    samples = atlas.frames[:: max(1, len(atlas.frames) // _SAMPLES)]
     if not seen_whole(side):
         plain = size
-        size = _enlarged(size, clip, [atlas.locate(number, size).share[side] for number in sampled])
+        size = _enlarged(size, clip, [atlas.locate(number, size).share[side] for number in samples])
         if size != plain:
             progress.message(f"the {LAYERS[side]} is small: trained at {size[1]}×{size[0]}")
     frames = read_frames(clip, atlas.frames, size, progress)
-    ratios = [pixel_ratio(atlas.locate(number, size), side) for number in sampled]
-    known = [ratio for ratio in ratios if ratio > 0]
-    finest = 1 / float(np.median(known)) if known else 1.0
+    ratios = [pixel_ratio(atlas.locate(number, size), side) for number in samples]
+    sizes = [ratio for ratio in ratios if ratio > 0]
+    finest = 1 / float(np.median(sizes)) if sizes else 1.0
     if settings.preset == "paper":
         finest = max(finest, _PAPER_ATLAS / max(atlas.model.canvas(side)))
     working = WorkingAtlas.of(picture, finest, device)

@@ -96,16 +96,16 @@ def _moving(frames: Frames, flow: Flow, progress: Progress) -> Mask:
     background = background_homographies(flow, None)
     residual = residual_motion(frames, flow, background)
     masks: Mask | None = None
-    for done in (0, count):
+    for turn in (1, 2):
         unlike = unlike_background(frames, background, residual.speed, masks)
         evidence = _evidence(residual, unlike, masks)
-        linked = _linked(evidence, flow)
+        candidate = _linked(evidence, flow)
         if masks is not None:
-            linked &= _around(masks, flow) | evidence.foreground
-        masks = _cut_all(frames, _dominant(linked, flow), evidence)
+            candidate &= _around(masks, flow) | evidence.foreground
+        masks = _cut_all(frames, _dominant(candidate, flow), evidence)
         if masks.mean() < _LEAST_AREA:
             return np.zeros_like(masks)
-        progress.advance(done + count)
+        progress.advance(turn * count)
     assert masks is not None
     return _dominant(steadied(masks, flow) > 0.5, flow)
 
@@ -124,8 +124,8 @@ class Evidence(NamedTuple):
 def _evidence(residual: Residual, unlike: Unlikeness, masks: Mask | None) -> Evidence:
     """What motion and looks say; `masks` is what is known of the foreground so far."""
     fast = residual.length > residual.least[:, None, None]
-    moves, still = fast & residual.known, ~fast & residual.known
-    quiet = unlike.known & still
+    moves, still = fast & residual.valid, ~fast & residual.valid
+    quiet = unlike.valid & still
     noise = float(unlike.levels[quiet].mean()) if quiet.any() else 0.0
     differs = unlike.levels > max(_DIFFERENT[0], _DIFFERENT[1] * noise)
     slow = residual.speed < _SLOW * min(moves.shape[1:])
@@ -133,26 +133,26 @@ def _evidence(residual: Residual, unlike: Unlikeness, masks: Mask | None) -> Evi
     if masks is None:
         none = np.zeros_like(moves)
         return Evidence(moves & differs | alone, none, none, still & ~differs)
-    beside = np.stack([dilated(mask, _BESIDE) for mask in masks]) & ~residual.known
-    found = (moves | beside) & differs
-    sure = np.stack([eroded(one, 3) for one in found])
-    hidden = masks & ~unlike.known
-    return Evidence(found | alone, sure, hidden & ~still, still & ~(differs | hidden))
+    around = np.stack([dilated(mask, _BESIDE) for mask in masks]) & ~residual.valid
+    foreground = (moves | around) & differs
+    sure = np.stack([eroded(one, 3) for one in foreground])
+    hidden = masks & ~unlike.valid
+    return Evidence(foreground | alone, sure, hidden & ~still, still & ~(differs | hidden))
 
 
 def _linked(evidence: Evidence, flow: Flow) -> Mask:
     """Masks (T, h, w): evidence without specks or holes, and what it becomes over time."""
     count, height, width = evidence.foreground.shape
     reach = odd(_REACH * min(height, width))
-    found = evidence.foreground | evidence.hidden
-    seeds = np.stack([closed(opened(one), reach) for one in found]) & ~evidence.background
+    foreground = evidence.foreground | evidence.hidden
+    seeds = np.stack([closed(opened(one), reach) for one in foreground]) & ~evidence.background
     forward, backward = seeds.copy(), seeds.copy()
     for t in range(1, count):
-        here = carried(forward[t - 1].astype(np.float32), flow.backward[t - 1]) > 0.5
-        forward[t] |= here & ~evidence.background[t]
+        arrival = carried(forward[t - 1].astype(np.float32), flow.backward[t - 1]) > 0.5
+        forward[t] |= arrival & ~evidence.background[t]
         s = count - 1 - t
-        here = carried(backward[s + 1].astype(np.float32), flow.forward[s]) > 0.5
-        backward[s] |= here & ~evidence.background[s]
+        arrival = carried(backward[s + 1].astype(np.float32), flow.forward[s]) > 0.5
+        backward[s] |= arrival & ~evidence.background[s]
     return np.stack([opened(mask) for mask in (forward & backward) | seeds])
 
 
@@ -219,25 +219,25 @@ def masks_from_text(
     keys = np.asarray(key_frames)
     size = np.maximum(np.bincount(numbers[keys].ravel()), 1)
     mean = np.bincount(numbers[keys].ravel(), relevancy.ravel().astype(np.float64)) / size
-    taken = np.zeros(int(numbers.max()) + 1, bool)
-    taken[: len(mean)] = mean > max(_RELEVANT * float(mean.max()), 1.5 * float(mean[0]), 0.2)
-    taken[0] = False
-    if taken.any():
-        return Foreground(steadied(taken[numbers], flow), "text", ())
+    selection = np.zeros(int(numbers.max()) + 1, bool)
+    selection[: len(mean)] = mean > max(_RELEVANT * float(mean.max()), 1.5 * float(mean[0]), 0.2)
+    selection[0] = False
+    if selection.any():
+        return Foreground(steadied(selection[numbers], flow), "text", ())
     if or_motion and numbers.any():
         note = f"nothing that moves looks like {text!r}: all is foreground that moves"
         return Foreground(steadied(numbers > 0, flow), "motion", (note,))
-    found = {}
+    cutouts = {}
     for t, relevant in zip(key_frames, relevancy, strict=True):
         mask = opened(grab(frames[t], text_labels(relevant)))
         if mask.mean() > _LEAST_AREA:
-            found[t] = mask
-    if not found and or_motion:
+            cutouts[t] = mask
+    if not cutouts and or_motion:
         return Foreground(np.zeros(numbers.shape, np.float32), "none", (_NO_MOTION,))
-    if not found:
+    if not cutouts:
         raise UsageError(f"--foreground: nothing in the clip looks like {text!r}; use --box")
     note = f"nothing that moves looks like {text!r}: it is taken from single frames"
-    return Foreground(_spread(found, frames, flow), "text", (note,))
+    return Foreground(_spread(cutouts, frames, flow), "text", (note,))
 
 
 def _spread(keys: dict[int, Mask], frames: Frames, flow: Flow) -> NDArray[np.float32]:
@@ -249,18 +249,18 @@ def _spread(keys: dict[int, Mask], frames: Frames, flow: Flow) -> NDArray[np.flo
         for step in (1, -1):
             t = key + step
             while 0 <= t < len(frames) and nearest[t] == key:
-                there = flow.backward[t - 1] if step > 0 else flow.forward[t]
-                moved = carried(masks[t - step].astype(np.float32), there) > 0.5
+                way = flow.backward[t - 1] if step > 0 else flow.forward[t]
+                rough = carried(masks[t - step].astype(np.float32), way) > 0.5
                 if abs(t - key) % _REFINE == 0:
-                    moved = _refined(frames, masks, (key, t - step), t, moved)
-                masks[t] = moved
+                    rough = _refined(frames, masks, (key, t - step), t, rough)
+                masks[t] = rough
                 t += step
     return steadied(masks, flow)
 
 
-def _refined(frames: Frames, masks: Mask, known: tuple[int, int], t: int, rough: Mask) -> Mask:
-    """The mask of frame t cut out by the colours of frames that are `known`."""
-    chosen = list(known)
-    colours = colour_models(frames[chosen], masks[chosen], ~masks[chosen])
+def _refined(frames: Frames, masks: Mask, sources: tuple[int, int], t: int, rough: Mask) -> Mask:
+    """The mask of frame t cut out by the colours of the frames `sources`."""
+    indices = list(sources)
+    colours = colour_models(frames[indices], masks[indices], ~masks[indices])
     sure = eroded(rough, odd(0.05 * min(rough.shape)))
     return cut_out(frames[t], rough, colours, sure, np.zeros_like(rough))

@@ -63,11 +63,11 @@ def read_material(
     times = [time.monotonic()]
     frames = _read_frames(clip, span, size, progress)
     times.append(time.monotonic())
-    given = _given_masks(clip, span, settings, size)  # first, since they may be refused
+    masks = _given_masks(clip, span, settings, size)  # first, since they may be refused
     flow = _find_flow(frames, clip, span, settings, folder, device, progress)
     times.append(time.monotonic())
     progress.stage("finding the foreground", len(frames), "frame")
-    foreground = given or _find_foreground(frames, flow, clip, span, settings, device, progress)
+    foreground = masks or _find_foreground(frames, flow, clip, span, settings, device, progress)
     for note in foreground.notes:
         progress.message(note)
     times.append(time.monotonic())
@@ -100,10 +100,10 @@ def _find_flow(
         return read_flow_dir(Path(settings.flow_dir), span.numbers, size)
     of = f"{clip.sha256} {span} {size} {settings.flow}"
     path = folder / FLOW
-    kept = load_flow(path, of)
-    if kept is not None:
+    former = load_flow(path, of)
+    if former is not None:
         progress.message(f"flow taken from {path}")
-        return kept
+        return former
     progress.stage("optical flow", len(frames) - 1, "frame")
     if settings.flow == "raft":
         flow = raft_flow(frames, device, progress)
@@ -165,8 +165,8 @@ def read_words(
     weights = None if settings.clip_weights is None else Path(settings.clip_weights)
     guide = load_guide(settings.clip, weights, progress)
     guide.to(device)
-    wanted = settings.foreground or settings.foreground_hint or ""
-    return guide, check_text("--foreground", wanted, guide, progress)
+    text = settings.foreground or settings.foreground_hint or ""
+    return guide, check_text("--foreground", text, guide, progress)
 
 
 def _relevancy(

@@ -41,11 +41,11 @@ def masks_from_files(
     """
     numbers = range(count) if numbers is None else numbers
     if path.is_dir():
-        chosen = _matched(path, names, numbers)
-        drawn = [_drawing(one, size) for one in chosen]
+        paths = _matched(path, names, numbers)
+        drawings = [_drawing(one, size) for one in paths]
     else:
-        drawn = _video_drawings(path, numbers, size)
-    masks = _opacities(drawn)
+        drawings = _video_drawings(path, numbers, size)
+    masks = _opacities(drawings)
     coverage = masks.mean()
     if coverage < 1e-4 or coverage > 1 - 1e-4:
         kind = "black" if coverage < 0.5 else "white"
@@ -68,11 +68,11 @@ def _matched(folder: Path, names: Sequence[str] | None, numbers: Sequence[int]) 
                 f" {_listed(missing)}; add them, or choose the others by --frames"
             )
         return [by_name[name] for name in names]
-    ordered = sorted(paths, key=_natural)
-    if len(ordered) == len(numbers):
-        return ordered
-    _check_count(folder, len(ordered), numbers)
-    return [ordered[number] for number in numbers]
+    pictures = sorted(paths, key=_natural)
+    if len(pictures) == len(numbers):
+        return pictures
+    _check_count(folder, len(pictures), numbers)
+    return [pictures[number] for number in numbers]
 
 
 def _natural(path: Path) -> tuple[list[tuple[str, int]], str]:
@@ -110,17 +110,17 @@ def _video_drawings(
     _check_shape(path, (clip.height, clip.width), size)
     if clip.count != len(numbers):
         _check_count(path, clip.count, numbers)
-        wanted = set(numbers)
+        selection = set(numbers)
     else:
-        wanted = set(range(clip.count))
-    frames = enumerate(clip.frames(0, max(wanted) + 1))
-    return [_fitted(frame.astype(np.float32), size) for i, frame in frames if i in wanted]
+        selection = set(range(clip.count))
+    frames = enumerate(clip.frames(0, max(selection) + 1))
+    return [_fitted(frame.astype(np.float32), size) for i, frame in frames if i in selection]
 
 
-def _check_shape(path: Path, found: tuple[int, int], size: tuple[int, int]) -> None:
-    if abs(found[1] * size[0] / (found[0] * size[1]) - 1) > _SAME_ASPECT:
+def _check_shape(path: Path, own: tuple[int, int], size: tuple[int, int]) -> None:
+    if abs(own[1] * size[0] / (own[0] * size[1]) - 1) > _SAME_ASPECT:
         raise UsageError(
-            f"{path}: the mask is {found[1]}×{found[0]} pixels and has another shape than the"
+            f"{path}: the mask is {own[1]}×{own[0]} pixels and has another shape than the"
             f" frames ({size[1]}×{size[0]}); save it at the frames' size"
         )
 
@@ -133,9 +133,9 @@ def _fitted(drawing: NDArray[np.float32], size: tuple[int, int]) -> NDArray[np.f
     return cv2.resize(drawing, size[::-1], interpolation=mode).astype(np.float32)
 
 
-def _opacities(drawn: Sequence[NDArray[np.float32]]) -> NDArray[np.float32]:
+def _opacities(drawings: Sequence[NDArray[np.float32]]) -> NDArray[np.float32]:
     """Drawings (h, w, 3) → masks (T, h, w) in [0, 1], whatever stands for the foreground."""
-    stack = np.stack(drawn)
+    stack = np.stack(drawings)
     value = stack.max(axis=-1)
     if 0 < value.max() <= _FEW_LABELS:
         return np.clip(value, 0, 1)

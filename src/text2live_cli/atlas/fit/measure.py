@@ -90,9 +90,9 @@ def measure(
         for side in sides:
             shapes[side].append(_shape(maps, side))
         if len(queue) > GAP:
-            there, trusted = _trusted_flow(frames[t - GAP], frame)
+            way, ok = _trusted_flow(frames[t - GAP], frame)
             for side in sides:
-                misses[side].append(_misses(queue[0], maps, side, there, trusted))
+                misses[side].append(_misses(queue[0], maps, side, way, ok))
             queue.pop(0)
         progress.advance(t + 1)
     counts = {side: sum(part.shape[1] for part in shapes[side]) for side in sides}
@@ -126,12 +126,12 @@ def _areas(uv: NDArray[np.float32]) -> NDArray[np.float32]:
 
 def _shape(maps: Maps, side: Side) -> NDArray[np.bool_]:
     """Folded and stretched, (2, n), of the pixels that show the layer."""
-    uv, shown = _layer(maps, side)
-    areas = _areas(uv)[shown]
+    uv, mask = _layer(maps, side)
+    areas = _areas(uv)[mask]
     usual = np.median(areas) if len(areas) else 1.0
-    turned = areas * np.sign(usual) <= 0
+    folds = areas * np.sign(usual) <= 0
     ratio = np.abs(areas) / max(abs(float(usual)), 1e-6)
-    return np.stack([turned, ~turned & ((ratio > _STRETCH) | (ratio < 1 / _STRETCH))])
+    return np.stack([folds, ~folds & ((ratio > _STRETCH) | (ratio < 1 / _STRETCH))])
 
 
 def _trusted_flow(
@@ -143,29 +143,29 @@ def _trusted_flow(
     directions: on a bare wall any flow looks right.
     """
     flow = dis_flow(np.stack([frame, later]), Silent(), "fast")
-    there, ok = flow.forward[0], flow.forward_ok[0]
-    here, then = (cv2.cvtColor(p, cv2.COLOR_RGB2GRAY) for p in (frame, later))
-    carried = cv2.remap(then, *_places(there), cv2.INTER_LINEAR)
-    off = cv2.blur(np.abs(here.astype(np.float32) - carried), (7, 7))
-    return there, ok & (off < _BRIGHTNESS) & (cv2.cornerMinEigenVal(here, 9, ksize=3) > _TEXTURE)
+    way, ok = flow.forward[0], flow.forward_ok[0]
+    grey, later_grey = (cv2.cvtColor(p, cv2.COLOR_RGB2GRAY) for p in (frame, later))
+    arrival = cv2.remap(later_grey, *_places(way), cv2.INTER_LINEAR)
+    off = cv2.blur(np.abs(grey.astype(np.float32) - arrival), (7, 7))
+    return way, ok & (off < _BRIGHTNESS) & (cv2.cornerMinEigenVal(grey, 9, ksize=3) > _TEXTURE)
 
 
-def _places(there: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    y, x = np.mgrid[: there.shape[0], : there.shape[1]].astype(np.float32)
-    return x + there[..., 0], y + there[..., 1]
+def _places(way: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    y, x = np.mgrid[: way.shape[0], : way.shape[1]].astype(np.float32)
+    return x + way[..., 0], y + way[..., 1]
 
 
 def _misses(
-    before: Maps, after: Maps, side: Side, there: NDArray[np.float32], trusted: NDArray[np.bool_]
+    before: Maps, after: Maps, side: Side, way: NDArray[np.float32], ok: NDArray[np.bool_]
 ) -> NDArray[np.float32]:
     """Pixels between where a layer's pixels are in the atlas and where the flow's ends are."""
-    uv, shown = _layer(before, side)
-    later, shown_later = _layer(after, side)
-    x, y = _places(there)
+    uv, mask = _layer(before, side)
+    later, later_mask = _layer(after, side)
+    x, y = _places(way)
     ends = cv2.remap(later, x, y, cv2.INTER_LINEAR)
-    still = cv2.remap(shown_later.astype(np.uint8), x, y, cv2.INTER_NEAREST) > 0
-    scale = np.sqrt(max(float(np.median(np.abs(_areas(uv)[shown]))), 1e-6)) if shown.any() else 1
-    return np.linalg.norm(uv - ends, axis=-1)[trusted & shown & still] / scale
+    still = cv2.remap(later_mask.astype(np.uint8), x, y, cv2.INTER_NEAREST) > 0
+    scale = np.sqrt(max(float(np.median(np.abs(_areas(uv)[mask]))), 1e-6)) if mask.any() else 1
+    return np.linalg.norm(uv - ends, axis=-1)[ok & mask & still] / scale
 
 
 def _share(parts: list[NDArray[np.bool_]]) -> float:
@@ -173,9 +173,9 @@ def _share(parts: list[NDArray[np.bool_]]) -> float:
     return float(values.mean()) if values.size else 0.0
 
 
-def _mean(parts: list[NDArray[np.float32]], shown: int) -> float | None:
+def _mean(parts: list[NDArray[np.float32]], count: int) -> float | None:
     values = np.concatenate(parts) if parts else np.zeros(0)
-    return float(values.mean()) if values.size > _ENOUGH * shown else None
+    return float(values.mean()) if values.size > _ENOUGH * count else None
 
 
 def verdict(quality: Quality, numbers: list[int], masks_given: bool) -> tuple[list[str], list[str]]:
@@ -215,9 +215,9 @@ def verdict(quality: Quality, numbers: list[int], masks_given: bool) -> tuple[li
 
 def _unsteady(quality: Quality) -> list[str]:
     flaws = []
-    for side, folded in quality.folded.items():
+    for side, share in quality.folded.items():
         drift = quality.drift[side]
-        if folded > _MAX_FOLDED:
+        if share > _MAX_FOLDED:
             flaws.append(
                 f"the {side} map folds: edits there show twice or torn; fewer frames"
                 " (--frames A:B) or better --masks help"
@@ -236,16 +236,16 @@ def _bad_frames(quality: Quality, numbers: list[int]) -> list[str]:
     bad = psnr < min(np.median(psnr) - _FAR_BELOW, _FAIR_PSNR)
     if not bad.any():
         return []
-    named = " and ".join(_named(numbers, run) for run in _runs(bad))
+    spans = " and ".join(_named(numbers, run) for run in _runs(bad))
     longest = max(_runs(~bad), key=len)
     use = f"{numbers[longest[0]]}:{numbers[longest[-1]] + 1}"
-    return [f"frames {named} leave the atlas: use --frames {use}"]
+    return [f"frames {spans} leave the atlas: use --frames {use}"]
 
 
-def _runs(chosen: NDArray[np.bool_]) -> list[NDArray[np.intp]]:
+def _runs(flags: NDArray[np.bool_]) -> list[NDArray[np.intp]]:
     """The indices that are chosen, those in a row together."""
-    found = np.flatnonzero(chosen)
-    return np.split(found, np.flatnonzero(np.diff(found) > 1) + 1)
+    indices = np.flatnonzero(flags)
+    return np.split(indices, np.flatnonzero(np.diff(indices) > 1) + 1)
 
 
 def _named(numbers: list[int], run: NDArray[np.intp]) -> str:

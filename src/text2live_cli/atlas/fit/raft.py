@@ -99,9 +99,9 @@ def _estimate(
     pair = torch.from_numpy(np.stack([first, second])).to(device).permute(0, 3, 1, 2)
     pair = pair.float() / 127.5 - 1
     size = [max(_LEAST_SIDE, -(-side // 8) * 8) for side in (height, width)]
-    resized = F.interpolate(pair, size, mode="bilinear", align_corners=False)
-    flows = network(resized, resized.flip(0), num_flow_updates=_UPDATES)[-1].float()
+    pair = F.interpolate(pair, size, mode="bilinear", align_corners=False)
+    flows = network(pair, pair.flip(0), num_flow_updates=_UPDATES)[-1].float()
     scale = torch.tensor([width / size[1], height / size[0]], device=device)
     back = F.interpolate(flows, (height, width), mode="bilinear", align_corners=False)
-    there = (back * scale[:, None, None]).permute(0, 2, 3, 1).cpu().numpy()
-    return there[0], there[1]
+    flow = (back * scale[:, None, None]).permute(0, 2, 3, 1).cpu().numpy()
+    return flow[0], flow[1]
