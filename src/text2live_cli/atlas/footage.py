@@ -36,7 +36,10 @@ def tell_uncovered(clip: Clip, atlas: Atlas) -> tuple[str, ...]:
 def composited(
     clip: Clip, atlas: Atlas, stack: Stack, progress: Progress, alpha: bool = False
 ) -> Iterator[NDArray[np.uint8]]:
-    """The clip's frames (h, w, 3) under the layers; with `alpha` (h, w, 4), the clip's own."""
+    """The clip's frames (h, w, 3), RGB, under the layers; with `alpha` (h, w, 4), the clip's own.
+
+    Raises Text2LiveError where the clip cannot be read to its end.
+    """
     progress.stage("compositing", clip.count, "frame")
     stack = [{side: layer.on(atlas.device) for side, layer in part.items()} for part in stack]
     for number, pixels in enumerate(clip.frames(alpha=alpha)):
@@ -52,7 +55,7 @@ def composited(
 def on_green(
     clip: Clip, atlas: Atlas, side: Side, layer: Layer, progress: Progress
 ) -> Iterator[NDArray[np.uint8]]:
-    """One layer in every frame, over plain green."""
+    """One layer in every frame, over plain green: (h, w, 3)."""
     progress.stage("layer over green", clip.count, "frame")
     green = np.empty((clip.height, clip.width, 3), np.uint8)
     green[:] = to_uint(np.array(GREEN_SCREEN), 255)
@@ -86,7 +89,10 @@ def by_itself(
 
 
 def stacked(layers: Sequence[tuple[Side, Layer]]) -> Stack:
-    """All sides at once, as long as each is there once; the same side again lies above."""
+    """The layers, lowest first, as passes: all sides at once, as long as each is there once.
+
+    The same side again lies above, in a pass of its own.
+    """
     stack: list[dict[Side, Layer]] = []
     for side, layer in layers:
         if not stack or side in stack[-1]:

@@ -68,18 +68,20 @@ class Mapping(nn.Module):
         self.affine = nn.Parameter(torch.zeros(frames, 2, 3))
 
     def forward(self, at: Lattice) -> Tensor:
-        """uv (n, rows, columns, 2) of a lattice."""
+        """uv (n, rows, columns, 2) of a lattice, in pixels of the atlas."""
         y, x = at.y[:, :, None], at.x[:, None, :]
         return self.project(at.t, y, x) + self.bend(at).permute(0, 2, 3, 1)
 
     def project(self, t: Tensor, y: Tensor, x: Tensor) -> Tensor:
-        """The projective part at y and x, (n, h, w) or what broadcasts to it: (n, h, w, 2)."""
+        """The projective part at `t` (n,), y and x, (n, h, w) or what broadcasts to it: uv (n, h,
+        w, 2).
+        """
         m = self._matrices(t)[..., None, None]  # (n, 3, 3, 1, 1)
         u, v, w = (m[:, i, 0] * x + m[:, i, 1] * y + m[:, i, 2] for i in range(3))
         return torch.stack([u / w, v / w], dim=-1)
 
     def bend(self, at: Lattice) -> Tensor:
-        """The spline part, (n, 2, rows, columns)."""
+        """The spline part in atlas pixels, u and v: (n, 2, rows, columns)."""
         in_time = spline.basis(at.t, self.period, self.time_knots)
         rows = spline.basis(at.y, self.spacing, self.row_knots)
         columns = spline.basis(at.x, self.spacing, self.column_knots)

@@ -53,6 +53,7 @@ class Imlp(nn.Module):
     """A coordinate MLP with ReLU inside and tanh at its end."""
 
     def __init__(self, shape: Shape, width: int = NLA_WIDTH) -> None:
+        """`width` channels in every hidden layer; weights as `nn.Linear` draws them."""
         super().__init__()
         self.shape = shape
         channels = encoding_size(shape.inputs, shape.octaves)
@@ -88,7 +89,7 @@ def encode(x: Tensor, octaves: int | None) -> Tensor:
 
 
 def encoding_size(inputs: int, octaves: int | None) -> int:
-    """Channels that `encode` gives."""
+    """Channels that `encode` gives of `inputs` coordinates."""
     return inputs if octaves is None else 2 * inputs * octaves
 
 
@@ -109,6 +110,9 @@ class NlaModel(nn.Module):
         frames: int,
         resolution: int = NLA_RESOLUTION,
     ) -> None:
+        """`networks` are those of `PUBLISHED`, by name; `size` (height, width) and `frames` are the
+        clip's.
+        """
         super().__init__()
         self.foreground = networks["foreground"]
         self.background = networks["background"]
@@ -126,7 +130,10 @@ class NlaModel(nn.Module):
         frames: int,
         resolution: int = NLA_RESOLUTION,
     ) -> NlaModel:
-        """The model whose `tensors` these are. Raises ValueError where they are no such."""
+        """The model whose `tensors` these are, "foreground.hidden.0.weight" and so on.
+
+        Raises ValueError where they are no such.
+        """
         networks = {}
         for name in PUBLISHED:
             start = name + "."
@@ -192,11 +199,11 @@ class NlaModel(nn.Module):
 
     @torch.no_grad()
     def reconstruct(self, t: float, size: tuple[int, int] | None = None) -> Tensor:
-        """Frame `t` straight from the networks, with no texture between: RGB (h, w, 3)."""
+        """Frame `t` straight from the networks, without a texture: RGB (h, w, 3) in [0, 1]."""
         return in_chunks(self.shown, self._points(t, size))
 
     def shown(self, points: Tensor) -> Tensor:
-        """The clip's colour at points (..., 3): both layers composited, RGB (..., 3)."""
+        """The clip's colour at points (..., 3): both layers composited, RGB (..., 3) in [0, 1]."""
         front = self.colour(FOREGROUND, self.mapped(FOREGROUND, points))
         behind = self.colour(BACKGROUND, self.mapped(BACKGROUND, points))
         return behind + (front - behind) * self.opacity(points)[..., None]
@@ -224,7 +231,9 @@ def in_chunks(function: Callable[[Tensor], Tensor], points: Tensor) -> Tensor:
 
 
 def new_networks(width: int = NLA_WIDTH, rng: torch.Generator | None = None) -> dict[str, Imlp]:
-    """The published networks, freshly drawn from `rng` (None: the process's random numbers)."""
+    """The published networks by name, freshly drawn from `rng` (None: the process's random
+    numbers).
+    """
     networks = {}
     for name, shape in PUBLISHED.items():
         with torch.device("meta"):

@@ -51,7 +51,11 @@ _LEAST_WEIGHT = 1e-4  # weight of a layer's pixel that a splat has reached
 def painted_layer(
     path: Path, side: Side, atlas: Atlas, folder: Path, progress: Progress
 ) -> Layer | None:
-    """The layer that a picture of an atlas's size is; None where nothing is painted."""
+    """The layer that a picture of an atlas's size is; None where nothing is painted.
+
+    `folder` is the atlas's. Raises UsageError where the clip has no such layer or the picture
+    another size, Text2LiveError where the atlas's own picture was changed.
+    """
     if side not in atlas.facts.corners:
         raise UsageError(
             f"{_OPTIONS[side]} {path}: {folder} has no {LAYERS[side]} atlas, as the clip is one"
@@ -173,7 +177,12 @@ def _box(paint: NDArray[np.bool_]) -> tuple[slice, slice]:
 
 
 def read_frame_edit(text: str, clip: Clip, atlas: Atlas, progress: Progress) -> dict[Side, Layer]:
-    """The atlas layers that show in frame N what "N:PICTURE" painted there."""
+    """The atlas layers that show in frame N what "N:PICTURE" painted there, none where that is
+    nothing.
+
+    Raises UsageError for a frame that was not fitted, and for a picture of another size or without
+    alpha.
+    """
     match = _FRAME_EDIT.fullmatch(text)
     if match is None:
         raise UsageError(f"--frame-edit {text}: write FRAME:PICTURE, as in 12:edit.png")
@@ -236,10 +245,11 @@ def _belongs(paint: Tensor, share: Tensor, reach: int) -> Tensor:
 
 
 def splat(rgba: Tensor, take: Tensor, share: Tensor, uv: Tensor) -> Layer:
-    """Normalised splats, on the atlas, of the pixels (h, w, C + 1), alpha last, that `take` names.
+    """Normalised splats, on the atlas, of the pixels (h, w, C + 1), alpha last, that `take` (h, w)
+    names.
 
-    They lie beside the unpainted ones around them. Each counts by its `share` in the layer. Holes
-    between splats are filled, and only those.
+    They lie beside the unpainted ones around them. Each counts by its `share` (h, w) in the layer,
+    at its place `uv` (h, w, 2). Holes between splats are filled, and only those.
     """
     low = uv[take].amin(0).floor() - 1
     extent = uv[take].amax(0).ceil() + 1 - low

@@ -29,7 +29,7 @@ class Layer(NamedTuple):
 
     @classmethod
     def of(cls, picture: AtlasPicture, scale: float = 1.0) -> Layer:
-        """`picture` at `scale` times the atlas's resolution."""
+        """`picture`, whose pixels are 1/`scale` atlas pixels wide."""
         rgba = torch.from_numpy(picture.rgba).permute(2, 0, 1).float() / 255
         return cls(torch.cat([rgba[:3] * rgba[3:], rgba[3:]]), picture.left, picture.top, scale)
 

@@ -92,15 +92,16 @@ class Atlas:
         return self.model.closed()
 
     def locate(self, frame: int, size: tuple[int, int]) -> Maps:
-        """The maps of a source frame as edits use them, at any size, on the model's device.
+        """The maps of source frame `frame` as edits use them, (L, h, w, ...) at `size` (height,
+        width).
 
-        Between fitted frames by interpolation.
+        They are on the model's device; between fitted frames by interpolation.
         """
         t = (frame - self.facts.first) / self.facts.every
         return self._for_edits.locate(t, size)
 
     def require_clip(self, clip: Clip, folder: Path) -> None:
-        """Refuse a clip that the atlas was not fitted to."""
+        """Raise UsageError for a clip that the atlas, which `folder` holds, was not fitted to."""
         if clip.sha256 != self.facts.source:
             raise UsageError(
                 f"{folder} was fitted to another clip than {clip.path} (or the clip was changed"
@@ -109,7 +110,7 @@ class Atlas:
 
 
 def write_atlas(folder: Path, model: AtlasModel, facts: AtlasFacts) -> None:
-    """Write the tensors and facts into `folder`, whole or not at all."""
+    """Write the tensors and facts into `folder`, whole or not at all; raises Text2LiveError."""
     values = asdict(facts)
     for name in _BY_LAYER:
         values[name] = {LAYERS[s]: values[name][s] for s in FRONT_FIRST if s in values[name]}

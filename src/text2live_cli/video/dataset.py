@@ -116,7 +116,7 @@ class AtlasDataset:
         return views
 
     def draw(self, rng: torch.Generator) -> Draw:
-        """The chances of one step."""
+        """The chances of one step, all from `rng` (CPU)."""
         s = self.settings
         shares = torch.rand(8, generator=rng).tolist()
         jitter, flip, tall, wide, down, across, middle, direct = shares
@@ -228,7 +228,8 @@ def through_atlas(layer: EditLayer, crops: Crops) -> list[Rendered]:
 def directly(layer: EditLayer, picture: Tensor, opacity: Tensor | None) -> Rendered:
     """A layer that the generator made of a frame's crop (1, 3, h, w) itself.
 
-    `opacity` (1, 1, h, w) is that of the foreground, and times all four channels.
+    `opacity` (1, 1, h, w) is the edited layer's in the frame, and times all four channels; None for
+    1.
     """
     if opacity is not None:
         layer = EditLayer(layer.color * opacity, layer.alpha * opacity)

@@ -55,7 +55,7 @@ class WorkingAtlas(NamedTuple):
     def of(
         cls, picture: AtlasPicture, scale: float, device: torch.device | str = "cpu"
     ) -> WorkingAtlas:
-        """`picture` at `scale` times the atlas's resolution."""
+        """`picture` with `scale` pixels to one of the atlas's."""
         height, width = picture.rgba.shape[:2]
         size = max(MIN_SIDE, math.ceil(height * scale)), max(MIN_SIDE, math.ceil(width * scale))
         return cls(_resized(picture, scale, size).to(device), picture.left, picture.top, scale)

@@ -74,7 +74,7 @@ class AtlasEdit:
 
     @property
     def after(self) -> NDArray[np.uint8]:
-        """The atlas under the edit, as `before`."""
+        """The atlas under the edit, RGBA (H, W, 4) as `before`."""
         return np.dstack([lay_over(self.before[..., :3], self.picture.rgba), self.before[..., 3]])
 
     @property
@@ -83,16 +83,16 @@ class AtlasEdit:
         return Layer.of(self.picture, self.scale)
 
     def composited(self, progress: Progress) -> Frames:
-        """The clip under the edit and those below."""
+        """The clip under the edit and those below, (h, w, 3)."""
         layers = stacked([*self.below, (self.side, self.layer)])
         return composited(self.clip, self.atlas, layers, progress)
 
     def on_green(self, progress: Progress) -> Frames:
-        """The edit layer over plain green."""
+        """The edit layer over plain green, (h, w, 3)."""
         return on_green(self.clip, self.atlas, self.side, self.layer, progress)
 
     def by_itself(self, progress: Progress) -> Frames:
-        """The edit layer in every frame."""
+        """The edit layer in every frame, straight RGBA (h, w, 4)."""
         return by_itself(self.clip, self.atlas, self.side, self.layer, progress)
 
 
@@ -172,7 +172,9 @@ def write_atlas_layer(folder: Path, edit: AtlasEdit) -> dict[str, Any]:
 def write_report(
     folder: Path, clip: Clip, edit: Edit, facts: dict[str, Any], notes: Sequence[str]
 ) -> None:
-    """Write report.html: what was written, to look at in a browser."""
+    """Write report.html: what was written, to look at in a browser. Raises Text2LiveError where the
+    videos cannot be read or the page cannot be written.
+    """
     composite, screen = (open_clip(folder / name) for name in ("composite.mp4", "screen.mp4"))
     prompts = facts["prompts"]
     texts = {name: value for name, value in prompts.items() if value}

@@ -80,7 +80,8 @@ class AtlasScene:
     def edit(self, trainer: Trainer, progress: Progress | None = None) -> AtlasEdit:
         """The layer on the whole atlas, as it is saved."""
 
-        def painted_on(device: torch.device) -> tuple[WorkingAtlas, AtlasPicture]:
+        def paint_on(device: torch.device) -> tuple[WorkingAtlas, AtlasPicture]:
+            """The atlas as fine as its picture, and the edit on it, computed on `device`."""
             generator, precision = trainer.generator_on(device)
             working = self.working.on(device)
             source = working.finer(self.picture)
@@ -89,7 +90,7 @@ class AtlasScene:
             with precision.autocast(device):
                 return source, atlas_layer(generator, working, source, *cuts, *maps)
 
-        source, layer = here_or_on_cpu(painted_on, trainer.device, progress or Silent())
+        source, layer = here_or_on_cpu(paint_on, trainer.device, progress or Silent())
         height, width = layer.rgba.shape[:2]
         cover = cv2.resize(
             self.picture.rgba[..., 3], (width, height), interpolation=cv2.INTER_NEAREST
@@ -98,7 +99,7 @@ class AtlasScene:
         return AtlasEdit(self.clip, self.atlas, self.side, layer, source.scale, before, self.below)
 
     def preview(self, trainer: Trainer) -> NDArray[np.uint8]:
-        """The edited atlas."""
+        """The edited atlas, (H, W, 3)."""
         return self.edit(trainer).after[..., :3]
 
 

@@ -27,9 +27,10 @@ _OVERLAP = 0.25
 
 
 def colour_models(frames: Frames, inside: Mask, outside: Mask) -> Colours | None:
-    """The colours of an object and of all else, from pixels (n, h, w) of several frames.
+    """The colours of an object and of all else, from frames (n, h, w, 3), RGB.
 
-    None where there are too few of a kind.
+    `inside` and `outside` (n, h, w) tell pixels of the one and the other. None where there are too
+    few of a kind.
     """
     rows = []
     for mask in (inside, outside):
@@ -77,7 +78,9 @@ def cut_out(
 
 
 def carried(values: NDArray[np.float32], flow: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Values (h, w) of a neighbouring frame, seen from the frame whose `flow` leads there."""
+    """Values (h, w) of a neighbouring frame, seen from the frame whose `flow` (h, w, 2) leads
+    there; 0 where it leads out of the picture.
+    """
     height, width = values.shape
     y, x = np.mgrid[:height, :width].astype(np.float32)
     values_here = cv2.remap(
@@ -87,7 +90,9 @@ def carried(values: NDArray[np.float32], flow: NDArray[np.float32]) -> NDArray[n
 
 
 def steadied(masks: Mask, flow: Flow) -> NDArray[np.float32]:
-    """Soft masks (T, h, w): each averaged with its neighbours, brought here by the flow."""
+    """Soft masks (T, h, w) in [0, 1]: each of `masks` averaged with its neighbours, brought here by
+    the flow.
+    """
     values = masks.astype(np.float32)
     soft = np.empty_like(values)
     for t, value in enumerate(values):

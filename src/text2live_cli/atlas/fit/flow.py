@@ -48,7 +48,10 @@ def dis_flow(
     preset: str = "medium",
     gap: int = 1,
 ) -> Flow:
-    """OpenCV's DIS flow (Kroeger et al. 2016) of frames (T, h, w, 3)."""
+    """OpenCV's DIS flow (Kroeger et al. 2016) of frames (T, h, w, 3), RGB, `gap` frames apart.
+
+    `preset` is "ultrafast", "fast" or "medium".
+    """
     search = cv2.DISOpticalFlow.create(_PRESETS[preset])
     grey = [cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY) for frame in frames]
     pairs = max(len(frames) - gap, 0)
@@ -70,7 +73,9 @@ def with_agreement(forward: NDArray[np.float32], backward: NDArray[np.float32]) 
 
 
 def agree(forward: NDArray[np.float32], backward: NDArray[np.float32]) -> NDArray[np.bool_]:
-    """Where going `forward` (h, w, 2) and `backward` again ends within `AGREEMENT` of the start."""
+    """Where (h, w) going `forward` (h, w, 2) and `backward` again ends within `AGREEMENT` of the
+    start.
+    """
     height, width = forward.shape[:2]
     y, x = np.mgrid[:height, :width].astype(np.float32)
     x, y = x + forward[..., 0], y + forward[..., 1]
@@ -206,7 +211,10 @@ def _read_flo(path: Path) -> NDArray[np.floating]:
 
 
 def save_flow(path: Path, flow: Flow, of: str = "") -> None:
-    """Write flow as safetensors, in halves (steps of 1/64 px at 32 px); `of` says of what."""
+    """Write flow as safetensors, in halves (steps of 1/64 px at 32 px); `of` says of what.
+
+    Raises Text2LiveError where it cannot be written.
+    """
     tensors = {
         "forward": flow.forward.astype(np.float16),
         "backward": flow.backward.astype(np.float16),

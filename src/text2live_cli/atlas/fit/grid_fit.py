@@ -63,7 +63,9 @@ class GridProblem:
         """Nothing to do: the model starts from the flow."""
 
     def parameter_groups(self) -> list[dict[str, Any]]:
-        """For Adam, with their learning rates."""
+        """All parameters for Adam, with their learning rates; checkpoints number them in this
+        order.
+        """
         s, model = self.settings, self.model
         mappings = [model.mapping(side) for side in FRONT_FIRST]
         textures = list(model.textures.parameters())
@@ -76,13 +78,14 @@ class GridProblem:
         ]
 
     def rate(self, step: int) -> float:
-        """Share of the learning rates at `step`: falls to `last_rate`."""
+        """Share of the learning rates at `step` (from 0), in (0, 1]: falls to `last_rate`."""
         return self.settings.last_rate ** (step / self.settings.steps)
 
     def loss(self, step: int, rng: torch.Generator) -> dict[str, Tensor]:
-        """The weighted terms, on two lattices: of whole frames, and of the foreground's boxes.
+        """The weighted terms by name, each a scalar, with random numbers from `rng` (CPU).
 
-        Flow costs as much as colour, so that it is compared on one of them by turns.
+        They are taken on two lattices: of whole frames, and of the foreground's boxes. Flow costs
+        as much as colour, so that it is compared on one of them by turns.
         """
         times = self._draw_frames(rng)
         pictures = self.model.pictures()

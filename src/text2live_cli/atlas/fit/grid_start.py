@@ -38,7 +38,10 @@ _UNSEEN = -8.0  # logit of an opacity that is far from every mask
 def start_model(
     frames: NDArray[np.uint8], masks: NDArray[np.float32], flow: Flow, settings: GridStart
 ) -> tuple[GridModel, NDArray[np.float32]]:
-    """The model before its fit, and the masks without what does not move against the camera."""
+    """The model before its fit, and the masks without what does not move against the camera.
+
+    `frames` (T, h, w, 3), RGB; `masks`, given and returned, (T, h, w) in [0, 1].
+    """
     size = (frames.shape[1], frames.shape[2])
     camera = background_homographies(flow, masks)
     background = Mapping(
@@ -77,7 +80,9 @@ def _tensor(matrices: NDArray[np.float64]) -> Tensor:
 
 
 def chain(steps: NDArray[np.float64], reference: int) -> NDArray[np.float64]:
-    """Maps of neighbours (T−1, 3, 3), frame t → t + 1, as maps of every frame to `reference`."""
+    """Maps of neighbours (T−1, 3, 3), frame t → t + 1, as maps (T, 3, 3) of every frame to
+    `reference`.
+    """
     whole = np.tile(np.eye(3), (len(steps) + 1, 1, 1))
     for t in range(reference - 1, -1, -1):
         whole[t] = whole[t + 1] @ steps[t]
@@ -199,6 +204,7 @@ class _Tracker:
         """Smoothing spline through `goal` (2, rows, columns), by conjugate gradients."""
 
         def normal(c: Tensor) -> Tensor:
+            """The matrix of the normal equations times `c` (2, rows, columns)."""
             return self.rows.T @ (weight * (self.rows @ c @ self.columns.T)) @ self.columns + (
                 _BENDING * _bending(c)
             )
@@ -237,7 +243,12 @@ def _bending(c: Tensor) -> Tensor:
 def place_on_canvas(
     mapping: Mapping, masks: NDArray[np.bool_], frame: tuple[int, int]
 ) -> tuple[int, int]:
-    """Shift `mapping` so that all of `masks` (T, h, w) lies on a canvas; its height and width."""
+    """Shift `mapping` so that all of `masks` (T, h, w) lies on a canvas; the canvas's height and
+    width.
+
+    No canvas is larger than some frames (height, width `frame`) side by side: what lies further out
+    is cut.
+    """
     y, x = (torch.arange(0, n, _LATTICE).float() for n in mapping.size)
     with torch.no_grad():
         uv = mapping(whole_frames(torch.arange(len(masks)).float(), y, x))
@@ -256,9 +267,9 @@ def place_on_canvas(
 
 
 def mosaic(frames: Tensor, weights: Tensor, mapping: Mapping, canvas: tuple[int, int]) -> Tensor:
-    """Weighted mean of frames (T, 3, h, w) laid on the canvas: (3, H, W).
+    """Weighted mean of frames (T, 3, h, w) in [0, 1] laid on the canvas (height, width): (3, H, W).
 
-    What no frame covers is filled from around.
+    `weights` are (T, h, w), over 0. What no frame covers is filled from around.
     """
     colours, total = torch.zeros(3, *canvas), torch.zeros(1, *canvas)
     y, x = (torch.arange(n).float() for n in mapping.size)
@@ -294,7 +305,9 @@ def _fill(colours: Tensor, weight: Tensor) -> Tensor:
 
 
 def sure_foreground(masks: NDArray[np.float32], moving: NDArray[np.bool_]) -> NDArray[np.float32]:
-    """Masks without what does not move against the camera: ground and shadow in rough ones."""
+    """Masks (T, h, w) without what does not move against the camera: ground and shadow in rough
+    ones. `moving` (T, h, w) says what does.
+    """
     kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (_JOIN, _JOIN))
     shapes = [cv2.morphologyEx(m.astype(np.uint8), cv2.MORPH_CLOSE, kernel) for m in moving]
     near = np.stack([cv2.dilate(m, kernel) for m in shapes])
@@ -304,10 +317,10 @@ def sure_foreground(masks: NDArray[np.float32], moving: NDArray[np.bool_]) -> ND
 def opacity_logits(
     masks: NDArray[np.float32], sure: NDArray[np.float32], shrink: int = 2
 ) -> Tensor:
-    """Logits (T, h/shrink, w/shrink) of the blurred masks.
+    """Logits (T, h/shrink, w/shrink) of the blurred masks, (T, h, w) in [0, 1].
 
-    Where only the mask says so, and not the motion, it is left open; far from every mask it is next
-    to nothing.
+    Where only the mask says so, and not the motion (`sure`, of the same shape), it is left open;
+    far from every mask it is next to nothing.
     """
     height, width = masks.shape[1:]
     size = (-(-height // shrink), -(-width // shrink))

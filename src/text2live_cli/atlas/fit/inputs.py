@@ -59,7 +59,11 @@ def read_material(
     device: torch.device,
     progress: Progress,
 ) -> Material:
-    """Read the frames, and find flow and foreground. The flow is kept in `folder`."""
+    """Read the frames at `size` (height, width), and find flow and foreground.
+
+    The flow is kept in `folder`. Raises UsageError and Text2LiveError for masks, flow or a text
+    that do not fit the clip.
+    """
     times = [time.monotonic()]
     frames = _read_frames(clip, span, size, progress)
     times.append(time.monotonic())
@@ -158,7 +162,10 @@ def require_flow(settings: FitSettings, folder: Path, progress: Progress) -> Non
 def read_words(
     settings: FitSettings, device: torch.device, progress: Progress
 ) -> tuple[ClipGuide, str]:
-    """The encoder that finds the foreground, and the text for it, checked."""
+    """The encoder that finds the foreground, and the text for it, checked.
+
+    Raises UsageError for a text that it does not know, Text2LiveError where it cannot be had.
+    """
     from ...guide.clip import load_guide
     from ...guide.prompts import check_text
 

@@ -69,8 +69,9 @@ def measure(
     masks: NDArray[np.float32],
     progress: Progress,
 ) -> Quality:
-    """Compare `model` with frames (T, h, w, 3), masks (T, h, w) and a flow that it was not fitted
-    to: another preset of DIS, `GAP` frames apart.
+    """Compare `model` with frames (T, h, w, 3), RGB, masks (T, h, w) in [0, 1], and flow.
+
+    The flow is one that it was not fitted to: another preset of DIS, `GAP` frames apart.
     """
     progress.stage("measuring the atlas", len(frames), "frame")
     textures = textures_of(model)

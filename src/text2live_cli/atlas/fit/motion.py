@@ -65,7 +65,9 @@ def background_homographies(flow: Flow, masks: NDArray[np.float32] | None) -> Ho
 
 
 def positions(matrix: NDArray[np.float64], size: tuple[int, int]) -> NDArray[np.float32]:
-    """Where a homography brings every pixel of a frame of `size`, (h, w, 2)."""
+    """Where a homography (3, 3) brings every pixel of a frame of `size` (height, width): x and y,
+    (h, w, 2).
+    """
     height, width = size
     y, x = np.mgrid[:height, :width].astype(np.float64)
     places = np.stack([x, y, np.ones_like(x)], axis=-1) @ matrix.T
@@ -206,7 +208,7 @@ def unlike_background(
 
 
 def chained(background: Homographies) -> Homographies:
-    """From frame 0 to every frame, (T, 3, 3), of the motions from frame to frame."""
+    """From frame 0 to every frame, (T, 3, 3), of the motions (T−1, 3, 3) from frame to frame."""
     place = [np.eye(3)]
     for matrix in background:
         place.append(matrix @ place[-1])

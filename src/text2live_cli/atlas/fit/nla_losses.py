@@ -56,7 +56,11 @@ def flow_loss(places: Tensor, later: Tensor, weight: Tensor, ok: Tensor, pixels:
 
 
 def opacity_flow_loss(opacity: Tensor, later: Tensor, ok: Tensor) -> Tensor:
-    """L1 between the opacity (N,) of a pixel and that (2, N) of where the flow carries it."""
+    """L1 between the opacity (N,) of a pixel and that, `later` (2, N), of where the flow carries
+    it.
+
+    `ok` (2, N) tells where the flow to the next and to the previous frame holds.
+    """
     return _trusted_mean((opacity - later).abs(), ok)
 
 
@@ -86,7 +90,9 @@ def _frobenius(xx: Tensor, xy: Tensor, yy: Tensor) -> Tensor:
 
 
 def sparsity_loss(opacity: Tensor, foreground: Tensor) -> Tensor:
-    """Mean of ‖(1 − α)·foreground‖²: colours (N, 3) that nobody sees are to be black."""
+    """Mean of ‖(1 − α)·foreground‖² over opacities (N,) and colours (N, 3): those that nobody sees
+    are to be black.
+    """
     return ((1 - opacity)[..., None] * foreground).square().sum(-1).mean()
 
 

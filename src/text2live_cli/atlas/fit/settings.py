@@ -115,7 +115,7 @@ class FitSettings:
         }
         flags = [flag for flag, value in hints.items() if value]
         if len(flags) > 1:
-            raise UsageError(f"{' and '.join(named)}: choose one")
+            raise UsageError(f"{' and '.join(flags)}: choose one")
         if self.export_nla and self.model != "nla":
             raise UsageError("--export-nla: the published format holds --model nla only")
         if self.import_nla and self.export_nla:
