@@ -30,6 +30,7 @@ import torch
 from fit_atlas import CLIPS, MEDIA, RENDER_SECONDS, fit
 from safetensors.torch import save_file
 
+from text2live_cli.atlas.layers import FOREGROUND, LAYERS
 from text2live_cli.atlas.store import read_atlas
 from text2live_cli.config import PRESET_NAMES, resolve_video_settings
 from text2live_cli.device import choose_device, choose_precision, prepare
@@ -66,9 +67,9 @@ class Bench(NamedTuple):
         """A fresh trainer for "fg" or "bg", as `edit_video` makes it."""
         device = choose_device(self.device)
         prepare(device)
-        side = SIDES[layer]
+        side = LAYERS.index(SIDES[layer])
         settings = resolve_video_settings(
-            self.preset, self.encoder, side == "foreground", device=self.device
+            self.preset, self.encoder, side == FOREGROUND, device=self.device
         )
         scene = prepare_atlas_scene(
             open_clip(self.clip), read_atlas(self.atlas_dir), side, settings, device, Silent()

@@ -110,7 +110,7 @@ def render(folder: Path, device: str) -> str:
     import numpy as np
 
     from text2live_cli.atlas.discretise import discretise
-    from text2live_cli.atlas.layers import SIDES
+    from text2live_cli.atlas.layers import LAYERS
     from text2live_cli.atlas.render import Layer, lay_over_frame
     from text2live_cli.atlas.store import read_atlas
     from text2live_cli.device import choose_device
@@ -118,7 +118,7 @@ def render(folder: Path, device: str) -> str:
     where = choose_device(device)
     atlas = read_atlas(folder)
     layers = {}
-    for side in SIDES:
+    for side in range(len(LAYERS)):
         picture = discretise(atlas.model, side)
         if picture is not None:
             picture.rgba[..., 3] //= 2

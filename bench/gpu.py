@@ -32,7 +32,7 @@ from text2live_cli.atlas.fit.fitting import Fitter
 from text2live_cli.atlas.fit.flow import dis_flow
 from text2live_cli.atlas.fit.grid_fit import GridProblem
 from text2live_cli.atlas.fit.settings import GridSettings
-from text2live_cli.atlas.layers import SIDES
+from text2live_cli.atlas.layers import FOREGROUND, LAYERS
 from text2live_cli.atlas.render import Layer, lay_over_frame
 from text2live_cli.config import LAYOUTS, resolve_settings, resolve_video_settings
 from text2live_cli.device import (
@@ -107,10 +107,10 @@ def clip_trainer(scale: Scale, precision: Precision, layout: str) -> Trainer:
     settings = resolve_video_settings("paper", "random", True, layout=layout)
     frames, masks = painted(scale)
     model = true_model(frames, masks)
-    picture = discretise(model, "foreground")
+    picture = discretise(model, FOREGROUND)
     assert picture is not None
     working = WorkingAtlas.of(picture, 1.0, CUDA)
-    footage = gather_footage("foreground", working, frames, model.locate)
+    footage = gather_footage(FOREGROUND, working, frames, model.locate)
     return trainer(AtlasDataset(footage, settings.dataset, True), settings, precision)
 
 
@@ -135,7 +135,7 @@ def renderer(scale: Scale) -> Callable[[], object]:
     """Two full layers over one frame after the other."""
     frames, masks = painted(scale)
     model = true_model(frames, masks)
-    pictures = {side: discretise(model, side) for side in SIDES}
+    pictures = {side: discretise(model, side) for side in range(len(LAYERS))}
     layers = {side: Layer.of(p).on(CUDA) for side, p in pictures.items() if p is not None}
     there = model.on(CUDA).closed()
     numbers = iter(range(10**9))

@@ -38,6 +38,7 @@ from swatch_training.moving import paint_clip
 
 from text2live_cli.atlas.fit.flow import Flow, dis_flow
 from text2live_cli.atlas.fit.measure import psnr_of
+from text2live_cli.atlas.layers import FOREGROUND
 from text2live_cli.atlas.store import read_atlas
 from text2live_cli.engine.delivery import lay_over
 from text2live_cli.media.clips import open_clip
@@ -95,7 +96,9 @@ def car_case(folder: Path, media: Path, atlas_dir: Path | None, steps: int | Non
         fit(CLIPS["car-turn"], media, atlas_dir, "auto", steps)
     clip = open_clip(media / CLIPS["car-turn"].clip)
     atlas, size = read_atlas(atlas_dir), (clip.height, clip.width)
-    masks = np.stack([atlas.locate(t, size).opacity.numpy() > 0.5 for t in range(clip.count)])
+    masks = np.stack(
+        [atlas.locate(t, size).share[FOREGROUND].numpy() > 0.5 for t in range(clip.count)]
+    )
     frames = np.stack(list(clip.frames()))
     return Case("car-turn", clip.path, atlas_dir, CAR_TURN_PROMPT, frames, masks, None)
 

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from swatch_training.moving import paint_clip
 
 from text2live_cli.atlas.grid import GridModel, Mapping, Texture
-from text2live_cli.atlas.layers import SIDES, Maps, Side
+from text2live_cli.atlas.layers import FOREGROUND, FRONT_FIRST, Maps, Side
 
 MARGIN = 5
 """Of the true atlases, in pixels."""
@@ -24,20 +24,20 @@ Locate = Callable[[int], Maps]
 def offset(side: Side, t: int, frames: int, width: int) -> int:
     """Where column 0 of frame `t` lies in the layer; both layers move by whole pixels."""
     done = float(np.linspace(0, 1, frames)[t])
-    return round((1 - done) * (width // 3)) if side == "foreground" else round(done * (width // 5))
+    return round((1 - done) * (width // 3)) if side == FOREGROUND else round(done * (width // 5))
 
 
 def true_model(frames: NDArray[np.uint8], masks: NDArray[np.bool_]) -> GridModel:
     """The atlas that a perfect fit of the clip would find."""
     count, height, width, _ = frames.shape
     mappings, textures = {}, {}
-    for side in SIDES:
+    for side in FRONT_FIRST:
         places = [offset(side, t, count, width) + MARGIN for t in range(count)]
         canvas = np.full((height + 2 * MARGIN, width + max(places) + MARGIN, 3), 90, np.uint8)
         base = torch.eye(3).repeat(count, 1, 1)
         for t, left in enumerate(places):
             base[t, 0, 2], base[t, 1, 2] = left + 0.5, MARGIN + 0.5
-            seen = masks[t] if side == "foreground" else ~masks[t]
+            seen = masks[t] if side == FOREGROUND else ~masks[t]
             canvas[MARGIN : MARGIN + height, left : left + width][seen] = frames[t][seen]
         mappings[side] = Mapping(base, (height, width), 16, 4)
         textures[side] = Texture(torch.from_numpy(canvas).permute(2, 0, 1) / 255, 1)
@@ -72,7 +72,7 @@ def transfer_errors(
         true_x = x + moved
         there = np.clip(true_x, 0, width - 1).astype(int)
         seen = visible[s] & (true_x == there) & np.take_along_axis(visible[t], there, 1)
-        wanted, uv = (getattr(locate(i), side).numpy() for i in (s, t))
+        wanted, uv = (locate(i).uv[side].numpy() for i in (s, t))
         ends = _inverse(uv, wanted, np.dstack([true_x, y]))
         found.append(np.hypot(ends[..., 0] - true_x, ends[..., 1] - y)[seen])
     return np.concatenate(found)
@@ -80,7 +80,7 @@ def transfer_errors(
 
 def _shows(mask: NDArray[np.bool_], side: Side) -> NDArray[np.bool_]:
     kernel = np.ones((3, 3), np.uint8)
-    if side == "foreground":
+    if side == FOREGROUND:
         return cv2.erode(mask.astype(np.uint8), kernel) > 0
     return cv2.dilate(mask.astype(np.uint8), kernel) == 0
 
@@ -117,6 +117,6 @@ def overlap(locate: Locate, masks: NDArray[np.bool_]) -> float:
     """Intersection over union of the opacity and the true masks."""
     both = either = 0
     for t, mask in enumerate(masks):
-        opaque = locate(t).opacity.numpy() > 0.5
+        opaque = locate(t).share[FOREGROUND].numpy() > 0.5
         both, either = both + (opaque & mask).sum(), either + (opaque | mask).sum()
     return float(both / either)

@@ -22,7 +22,14 @@ from tests.conftest import Arrays
 from tests.moving_truth import true_model
 from text2live_cli.atlas.discretise import AtlasPicture, discretise
 from text2live_cli.atlas.grid import GridModel
-from text2live_cli.atlas.layers import SIDES, Maps, Side, pixel_ratio
+from text2live_cli.atlas.layers import (
+    BACKGROUND,
+    FOREGROUND,
+    FRONT_FIRST,
+    Maps,
+    Side,
+    pixel_ratio,
+)
 from text2live_cli.atlas.render import Layer, lay_over_frame
 from text2live_cli.config import MIN_SIDE, VIDEO_DATASET, DatasetSettings, resolve_settings
 from text2live_cli.device import FP32
@@ -78,7 +85,7 @@ class Painted(NamedTuple):
     def sure(self, side: Side) -> NDArray[np.bool_]:
         """Where the layer is seen, away from soft edges."""
         kernel = np.ones((5, 5), np.uint8)
-        shown = self.masks if side == "foreground" else ~self.masks
+        shown = self.masks if side == FOREGROUND else ~self.masks
         return np.stack([cv2.erode(m.astype(np.uint8), kernel) > 0 for m in shown])
 
 
@@ -89,7 +96,7 @@ def painted() -> Painted:
     )
     model = true_model(frames, masks)
     pictures = {}
-    for side in SIDES:
+    for side in FRONT_FIRST:
         picture = discretise(model, side)
         assert picture is not None
         pictures[side] = picture
@@ -191,7 +198,7 @@ def test_a_resized_atlas_keeps_its_places(scale: float) -> None:
     assert working.finer(AtlasPicture(ramp, 7, 5)).scale >= min(1, scale)
 
 
-@pytest.mark.parametrize("side", SIDES)
+@pytest.mark.parametrize("side", FRONT_FIRST)
 @pytest.mark.parametrize("chosen", [STILL, FLIPPED])
 @pytest.mark.parametrize("scale", [1.0, 1.5])
 def test_an_atlas_crop_shows_the_frames(
@@ -220,7 +227,7 @@ def test_an_atlas_crop_shows_the_frames(
 def test_the_frames_of_a_crop_are_those_that_the_atlas_shows(
     painted: Painted, chosen: DatasetSettings
 ) -> None:
-    dataset = painted.dataset("foreground", chosen)
+    dataset = painted.dataset(FOREGROUND, chosen)
     crops = dataset.cut(dataset.draw(step_rng(0, 3)))
     assert crops.frames is not None and crops.opacity is not None
     source = sample_crops(crops.atlas.picture, crops.grid) * crops.opacity
@@ -231,7 +238,7 @@ def test_the_frames_of_a_crop_are_those_that_the_atlas_shows(
 
 def test_jitter_does_the_same_to_atlas_and_frames(painted: Painted) -> None:
     strong = DatasetSettings(jitter_p=1, jitter=0.4, flip_p=0, min_crop=1)
-    dataset = painted.dataset("foreground", strong)
+    dataset = painted.dataset(FOREGROUND, strong)
     drawn = dataset.draw(step_rng(0, 2))
     crops, plain = dataset.cut(drawn), dataset.cut(drawn._replace(jitter=None))
     assert crops.frames is not None and plain.frames is not None
@@ -239,7 +246,7 @@ def test_jitter_does_the_same_to_atlas_and_frames(painted: Painted) -> None:
     source = sample_crops(crops.atlas.picture, crops.grid) * crops.opacity
     assert change > 0.05
     assert (source - crops.frames).abs().mean() < 0.2 * change
-    none = painted.dataset("foreground", DatasetSettings(jitter_p=0))
+    none = painted.dataset(FOREGROUND, DatasetSettings(jitter_p=0))
     assert none.draw(step_rng(0, 2)).jitter is None
 
 
@@ -256,7 +263,7 @@ def rectangles(
         mask = masks[t]
         if mask is not None:
             opacity[mask[0] : mask[1], mask[2] : mask[3]] = 1
-        return Maps(uv, uv, opacity)
+        return Maps.of_two(uv, uv, opacity)
 
     rng = np.random.default_rng(0)
     canvas = [max(1, int(n * stretch)) for n in size]
@@ -279,7 +286,7 @@ def clips(draw: st.DrawFn) -> tuple[tuple[int, int], list[tuple[int, int, int, i
 
 
 @settings(max_examples=40, deadline=None)
-@given(clips(), st.sampled_from(SIDES), st.sampled_from([0.3, 1.0, 1.7]), st.integers(0, 1000))
+@given(clips(), st.sampled_from(FRONT_FIRST), st.sampled_from([0.3, 1, 1.7]), st.integers(0, 1000))
 def test_crops_stay_in_bounds(
     clip: tuple[tuple[int, int], list[tuple[int, int, int, int] | None]],
     side: Side,
@@ -295,7 +302,7 @@ def test_crops_stay_in_bounds(
     assert 0 <= drawn.direct < len(drawn.times) == len(set(drawn.times)) <= 3
     assert len({(box.height, box.width) for box in boxes}) == 1
     for t, box in zip(drawn.times, boxes, strict=True):
-        assert side == "background" or masks[t] is not None
+        assert side == BACKGROUND or masks[t] is not None
         assert min(box.height, box.width) >= MIN_SIDE
         assert 0 <= box.top <= height - box.height and 0 <= box.left <= width - box.width
     crops = dataset.cut(drawn)
@@ -308,7 +315,7 @@ def test_crops_stay_in_bounds(
 
 def test_the_crop_of_a_box_covers_95_to_100_percent() -> None:
     masks = [(20, 150, 10 + 5 * t, 180 + 5 * t) for t in range(7)]
-    footage = rectangles((180, 240), [*masks], "foreground", 1.0)
+    footage = rectangles((180, 240), [*masks], FOREGROUND, 1.0)
     dataset = AtlasDataset(footage, VIDEO_DATASET, augment=True)
     shares = []
     for step in range(30):
@@ -324,7 +331,7 @@ def test_the_crop_of_a_box_covers_95_to_100_percent() -> None:
 
 def test_the_atlas_crop_is_the_smallest_that_holds_the_crops() -> None:
     """Frames that lie on an atlas of twice their size, crops that may be anywhere in them."""
-    footage = rectangles((150, 200), [(0, 150, 0, 200)] * 5, "background", 2.0)
+    footage = rectangles((150, 200), [(0, 150, 0, 200)] * 5, BACKGROUND, 2.0)
     free = DatasetSettings(jitter_p=0, flip_p=0, min_crop=0.7)
     dataset = AtlasDataset(footage, free, augment=True)
     for step in range(10):
@@ -344,9 +351,9 @@ def test_a_uv_is_kept_to_a_thirtieth_of_a_pixel() -> None:
     atlas = WorkingAtlas.of(picture, 1.0)
     rng = torch.Generator().manual_seed(0)
     uv = torch.rand(130, 130, 2, generator=rng) * 2200 - 60
-    maps = Maps(uv, uv, torch.ones(130, 130))
+    maps = Maps.of_two(uv, uv, torch.ones(130, 130))
     frames = np.zeros((1, 130, 130, 3), np.uint8)
-    footage = gather_footage("background", atlas, frames, lambda t: maps)
+    footage = gather_footage(BACKGROUND, atlas, frames, lambda t: maps)
     drawn = AtlasDataset(footage, STILL, augment=False)
     crops = drawn.cut(drawn._undisturbed())
     size = torch.tensor([crops.atlas.picture.shape[3], crops.atlas.picture.shape[2]])
@@ -357,11 +364,11 @@ def test_a_uv_is_kept_to_a_thirtieth_of_a_pixel() -> None:
 
 def test_how_large_a_frame_pixel_is_on_the_atlas(painted: Painted) -> None:
     maps = painted.model.locate(2)
-    for side in SIDES:
+    for side in FRONT_FIRST:
         assert pixel_ratio(maps, side) == pytest.approx(1, abs=1e-3)
-    twice = Maps(maps.foreground * 2, maps.background, torch.zeros_like(maps.opacity))
-    assert pixel_ratio(twice, "foreground") == 0  # nothing of it is seen
-    assert pixel_ratio(twice._replace(opacity=maps.opacity), "foreground") == pytest.approx(2)
+    hidden = Maps(maps.uv * 2, torch.zeros_like(maps.share))
+    assert pixel_ratio(hidden, FOREGROUND) == 0  # nothing of it is seen
+    assert pixel_ratio(hidden._replace(share=maps.share), FOREGROUND) == pytest.approx(2)
 
 
 # Steps
@@ -369,11 +376,11 @@ def test_how_large_a_frame_pixel_is_on_the_atlas(painted: Painted) -> None:
 
 def test_a_clip_without_foreground_is_refused() -> None:
     with pytest.raises(UsageError, match="no foreground"):
-        rectangles((140, 150), [None, None], "foreground", 1.0)
-    assert rectangles((140, 150), [None, None], "background", 1.0).boxes == [(0, 0, 140, 150)] * 2
+        rectangles((140, 150), [None, None], FOREGROUND, 1.0)
+    assert rectangles((140, 150), [None, None], BACKGROUND, 1.0).boxes == [(0, 0, 140, 150)] * 2
 
 
-@pytest.mark.parametrize("side", SIDES)
+@pytest.mark.parametrize("side", FRONT_FIRST)
 @pytest.mark.parametrize("count", [1, 2, 3, 4])
 def test_short_clips(side: Side, count: int) -> None:
     footage = rectangles((140, 150), [(10, 100, 20, 110)] * count, side, 1.0)
@@ -386,7 +393,7 @@ def test_short_clips(side: Side, count: int) -> None:
     assert len(dataset.render(Paint(), 1, step_rng(0, 1))) == crops + 1
 
 
-@pytest.mark.parametrize("side", SIDES)
+@pytest.mark.parametrize("side", FRONT_FIRST)
 def test_a_step_has_three_frames_one_direct_and_every_75_the_whole(
     painted: Painted, side: Side
 ) -> None:
@@ -396,11 +403,11 @@ def test_a_step_has_three_frames_one_direct_and_every_75_the_whole(
     assert len({r.composite.shape for r in rendered}) == 1
     assert len(dataset.render(paint, 75, step_rng(0, 75))) == 5
     height, width = painted.footage(side).atlas.color.shape[2:]
-    share = 1.0 if side == "foreground" else max(1 / 3, MIN_SIDE / min(height, width))
+    share = 1.0 if side == FOREGROUND else max(1 / 3, MIN_SIDE / min(height, width))
     assert paint.given[-1].shape[2:] == (round(height * share), round(width * share))
 
 
-@pytest.mark.parametrize("side", SIDES)
+@pytest.mark.parametrize("side", FRONT_FIRST)
 def test_a_step_depends_on_seed_and_number_alone(painted: Painted, side: Side) -> None:
     torch.manual_seed(0)
     generator = Generator(8)
@@ -416,7 +423,7 @@ def test_a_step_depends_on_seed_and_number_alone(painted: Painted, side: Side) -
     )
 
 
-@pytest.mark.parametrize("side", SIDES)
+@pytest.mark.parametrize("side", FRONT_FIRST)
 def test_without_augmentation_every_step_is_the_same(painted: Painted, side: Side) -> None:
     dataset = painted.dataset(side, augment=False)
     steps = [dataset.render(Copy(), step, step_rng(0, step)) for step in (0, 1, 75)]
@@ -425,7 +432,7 @@ def test_without_augmentation_every_step_is_the_same(painted: Painted, side: Sid
             assert all(torch.equal(a, b) for a, b in zip(one[:4], two[:4], strict=True))
 
 
-@pytest.mark.parametrize("side", SIDES)
+@pytest.mark.parametrize("side", FRONT_FIRST)
 def test_gradients_reach_the_generator(painted: Painted, side: Side) -> None:
     torch.manual_seed(0)
     generator = Generator(8)
@@ -440,7 +447,7 @@ def test_gradients_reach_the_generator(painted: Painted, side: Side) -> None:
 
 
 def test_paint_is_on_the_foreground_and_black_around_it(painted: Painted) -> None:
-    dataset = painted.dataset("foreground", STILL)
+    dataset = painted.dataset(FOREGROUND, STILL)
     for step in range(1, 5):
         crops = dataset.cut(dataset.draw(step_rng(0, step)))
         assert crops.opacity is not None
@@ -453,7 +460,7 @@ def test_paint_is_on_the_foreground_and_black_around_it(painted: Painted) -> Non
 
 
 def test_paint_on_the_background_is_everywhere(painted: Painted) -> None:
-    for picture in painted.dataset("background").render(Paint(), 1, step_rng(0, 1)):
+    for picture in painted.dataset(BACKGROUND).render(Paint(), 1, step_rng(0, 1)):
         red = torch.tensor(RED).view(1, 3, 1, 1).expand_as(picture.composite)
         close(picture.composite, red)
         close(picture.screen, red)
@@ -465,7 +472,7 @@ def test_a_clip_is_trained_by_the_loop_of_pictures(painted: Painted) -> None:
     texts = embed_prompts(guide, Prompts("golden cat", "cat", "golden cat", (), ()))
     chosen = resolve_settings("draft", "swatch", steps=3, views=2, channels=8)
     objective = Objective(guide, texts, chosen.weights, 2, "spherical", ViewSettings(fill=0.0))
-    trainer = Trainer(painted.dataset("foreground"), objective, chosen, torch.device("cpu"), FP32)
+    trainer = Trainer(painted.dataset(FOREGROUND), objective, chosen, torch.device("cpu"), FP32)
     while trainer.done < 2:
         trainer.step()
     trainer.read()
@@ -476,7 +483,7 @@ def test_a_clip_is_trained_by_the_loop_of_pictures(painted: Painted) -> None:
 # The result
 
 
-@pytest.mark.parametrize("side", SIDES)
+@pytest.mark.parametrize("side", FRONT_FIRST)
 @pytest.mark.parametrize("scale", [0.8, 1.0])
 def test_the_layer_of_paint_is_what_one_sees_of_its_side(
     painted: Painted, side: Side, scale: float
@@ -489,12 +496,12 @@ def test_the_layer_of_paint_is_what_one_sees_of_its_side(
     for t in (0, 4, COUNT - 1):
         maps = painted.model.locate(t)
         shown = lay_over_frame(painted.frames[t], maps, {side: layer})
-        edited = painted.masks[t] == (side == "foreground")
+        edited = painted.masks[t] == (side == FOREGROUND)
         assert np.abs(shown[edited] - red).max() <= (scale != 1)
         assert np.array_equal(shown[~edited], painted.frames[t][~edited])
 
 
-@pytest.mark.parametrize("side", SIDES)
+@pytest.mark.parametrize("side", FRONT_FIRST)
 @pytest.mark.parametrize("scale", [0.8, 1.0, 1.7])
 def test_the_layer_is_where_the_atlas_is(painted: Painted, side: Side, scale: float) -> None:
     """A layer that repeats the atlas leaves the frames as they are."""
@@ -511,7 +518,7 @@ def test_the_layer_is_where_the_atlas_is(painted: Painted, side: Side, scale: fl
 
 
 def test_a_region_holds_the_layer_of_the_atlas(painted: Painted) -> None:
-    working = WorkingAtlas.of(painted.pictures["background"], 1.0)
+    working = WorkingAtlas.of(painted.pictures[BACKGROUND], 1.0)
     half = torch.zeros_like(working.color[:, :1])
     half[..., : half.shape[3] // 2] = 1
     faint = nn.Sequential(Copy(), _Faint())

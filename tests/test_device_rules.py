@@ -29,7 +29,7 @@ from text2live_cli.atlas.fit.grid_fit import GridProblem
 from text2live_cli.atlas.fit.nla_losses import NlaProblem
 from text2live_cli.atlas.fit.settings import GridSettings, NlaSettings
 from text2live_cli.atlas.grid import GridModel
-from text2live_cli.atlas.layers import SIDES, AtlasModel, Side
+from text2live_cli.atlas.layers import FRONT_FIRST, AtlasModel, Side
 from text2live_cli.atlas.nla import NlaModel, new_networks
 from text2live_cli.atlas.render import (
     Layer,
@@ -71,7 +71,7 @@ class Painted(NamedTuple):
 def painted() -> Painted:
     frames, masks = paint_clip("cat", "leopard", "checkered table", frames=COUNT, size=SIZE)
     model = true_model(frames, masks)
-    pictures = {side: discretise(model, side) for side in SIDES}
+    pictures = {side: discretise(model, side) for side in FRONT_FIRST}
     known = {side: picture for side, picture in pictures.items() if picture is not None}
     return Painted(frames, masks.astype(np.float32), dis_flow(frames, Silent()), model, known)
 
@@ -158,7 +158,7 @@ def test_a_step_on_a_panorama(gpu: FakeGpu) -> None:
     assert_only_the_first_step_waits(gpu, trainer_of(dataset, "vit"), 3)
 
 
-@pytest.mark.parametrize("side", SIDES)
+@pytest.mark.parametrize("side", FRONT_FIRST)
 def test_a_step_on_a_clip(gpu: FakeGpu, painted: Painted, side: Side) -> None:
     atlas = WorkingAtlas.of(painted.pictures[side], 1.0, CUDA)
     footage = gather_footage(side, atlas, painted.frames, painted.model.locate)
@@ -269,7 +269,7 @@ def test_frames_are_located_and_rendered_where_the_model_is(
     assert gpu.waits == []
     assert {values.device for values in maps} == {CUDA}
     textures = textures_of(model)
-    layers = {side: Layer.of(painted.pictures[side]).on(CUDA) for side in SIDES}
+    layers = {side: Layer.of(painted.pictures[side]).on(CUDA) for side in FRONT_FIRST}
     gpu.waits.clear()
     frame = lay_over_frame(painted.frames[0, :100, :140], maps, layers)
     again = reconstruct(textures, maps)

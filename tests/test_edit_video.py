@@ -32,7 +32,7 @@ from text2live_cli.atlas.discretise import discretise
 from text2live_cli.atlas.fit.settings import GridSettings
 from text2live_cli.atlas.grid import GridModel, Texture
 from text2live_cli.atlas.grid import Mapping as GridMapping
-from text2live_cli.atlas.layers import SIDES
+from text2live_cli.atlas.layers import FOREGROUND, FRONT_FIRST
 from text2live_cli.atlas.store import PICTURES, AtlasFacts, read_atlas, write_atlas
 from text2live_cli.config import MIN_SIDE, resolve_video_settings
 from text2live_cli.engine.edit_layer import GREEN_SCREEN
@@ -82,7 +82,7 @@ class Painted(NamedTuple):
 def save_atlas(folder: Path, model: GridModel, clip: Path, first: int = 0) -> None:
     """As `fit_atlas` leaves it, as far as an edit needs it."""
     folder.mkdir()
-    found = {side: discretise(model, side) for side in model.textures}
+    found = {side: discretise(model, side) for side in FRONT_FIRST}
     corners = {side: (p.left, p.top) for side, p in found.items() if p is not None}
     for side, picture in found.items():
         if picture is not None:
@@ -96,7 +96,7 @@ def save_atlas(folder: Path, model: GridModel, clip: Path, first: int = 0) -> No
         rate="24",
         source=open_clip(clip).sha256,
         source_size=model.size,
-        canvases={side: model.canvas(side) for side in SIDES},
+        canvases={side: model.canvas(side) for side in FRONT_FIRST},
         corners=corners,
         settings={},
     )
@@ -119,8 +119,8 @@ def save_video(path: Path, painted: Painted, rate: Fraction, **timing: Any) -> P
 def part_of(model: GridModel, first: int, end: int) -> GridModel:
     """The model of the frames from `first` on before `end`."""
     mappings, textures = {}, {}
-    for side in SIDES:
-        mappings[side] = GridMapping(model.mappings[side].base[first:end], model.size, 16, 4)
+    for side in FRONT_FIRST:
+        mappings[side] = GridMapping(model.mapping(side).base[first:end], model.size, 16, 4)
         textures[side] = Texture(model.texture(side), 1)
     logits = model.opacity_logits[first:end]
     return GridModel(model.size, mappings, textures, logits)
@@ -330,7 +330,7 @@ def test_an_edit_changes_its_own_side_only(painted: Painted, made: Results, here
 def test_an_edit_sticks_to_the_object(painted: Painted, made: Results) -> None:
     """Both layers move by whole pixels, so that a frame's layer is the first one's, moved."""
     layer = load(made.fg / "layer")
-    moved = offset("foreground", 0, COUNT, SIZE[1]) - offset("foreground", 5, COUNT, SIZE[1])
+    moved = offset(FOREGROUND, 0, COUNT, SIZE[1]) - offset(FOREGROUND, 5, COUNT, SIZE[1])
     assert moved > 20
     there, first = layer[5, :, moved:], layer[0, :, :-moved]
     both = painted.masks[5, :, moved:] & painted.masks[0, :, :-moved]
@@ -928,7 +928,7 @@ def test_a_small_foreground_is_trained_on_larger(here: Path) -> None:
     frames, masks = paint_closed("ball", "red", "grass", 3, COUNT, source)
     small = np.zeros_like(masks)
     for t in range(COUNT):
-        left = 260 - offset("foreground", t, COUNT, source[1])
+        left = 260 - offset(FOREGROUND, t, COUNT, source[1])
         small[t, 120 : 120 + side, left : left + side] = True
     save_painted(Path("small"), frames, small)
     clip, atlas = open_clip(Path("small/clip")), read_atlas(Path("small/clip.atlas"))
@@ -937,8 +937,7 @@ def test_a_small_foreground_is_trained_on_larger(here: Path) -> None:
     assert plain == (192, 256)
     cpu = torch.device("cpu")
     fg, bg = (
-        prepare_atlas_scene(clip, atlas, side, settings, cpu, Silent())
-        for side in ("foreground", "background")
+        prepare_atlas_scene(clip, atlas, side, settings, cpu, Silent()) for side in FRONT_FIRST
     )
     assert bg.frames.shape[1:3] == plain
     larger = fg.frames.shape[1:3]
@@ -946,9 +945,7 @@ def test_a_small_foreground_is_trained_on_larger(here: Path) -> None:
     border = 30 / 768 * larger[1]
     assert side * larger[0] / source[0] + 2 * border == pytest.approx(MIN_SIDE, abs=4)
     full = replace(settings, size=384)
-    assert (
-        prepare_atlas_scene(clip, atlas, "foreground", full, cpu, Silent()).frames.shape[1] == 384
-    )
+    assert prepare_atlas_scene(clip, atlas, FOREGROUND, full, cpu, Silent()).frames.shape[1] == 384
 
 
 @pytest.mark.slow

@@ -25,7 +25,7 @@ from text2live_cli.atlas import ATLAS
 from text2live_cli.atlas.fit.measure import psnr_of
 from text2live_cli.atlas.fit.nla_files import read_published
 from text2live_cli.atlas.fit.settings import NlaSettings
-from text2live_cli.atlas.layers import SIDES, Maps
+from text2live_cli.atlas.layers import BACKGROUND, FOREGROUND, FRONT_FIRST, LAYERS, Maps
 from text2live_cli.atlas.store import Atlas, read_atlas
 from text2live_cli.errors import Text2LiveError, UsageError
 from text2live_cli.media.clip_writing import write_video
@@ -179,7 +179,7 @@ def test_pixels_are_carried_to_where_they_truly_go(
     moving: Painted, which: str, least: float, request: pytest.FixtureRequest
 ) -> None:
     found: Fitted = request.getfixturevalue(which)
-    for side in SIDES:
+    for side in FRONT_FIRST:
         errors = transfer_errors(found.locate, moving.masks, side, pairs(16))
         assert len(errors) > 10_000
         assert np.median(errors) <= 1
@@ -201,7 +201,7 @@ def test_frames_between_the_fitted_ones_are_carried_too(
     assert every_second.atlas.covers(14)
     assert not every_second.atlas.covers(15)
     between = [(s, t) for s in (1, 5, 9, 13) for t in (0, 3, 8, 14) if abs(s - t) <= 10]
-    for side in SIDES:
+    for side in FRONT_FIRST:
         errors = transfer_errors(every_second.locate, moving.masks, side, between)
         assert np.median(errors) <= 1
         assert np.percentile(errors, 95) <= 3
@@ -229,8 +229,8 @@ def test_all_files_are_there_and_sound(moving: Painted, masked: Fitted) -> None:
 
 @pytest.mark.slow
 def test_the_atlas_pictures_show_what_the_frames_show(moving: Painted, masked: Fitted) -> None:
-    for side in SIDES:
-        with Image.open(masked.folder / f"{side}.png") as image:
+    for side in FRONT_FIRST:
+        with Image.open(masked.folder / f"{LAYERS[side]}.png") as image:
             assert image.mode == "RGBA"
             rgba = np.array(image)
         assert {*np.unique(rgba[..., 3])} == {0, 255}
@@ -240,8 +240,8 @@ def test_the_atlas_pictures_show_what_the_frames_show(moving: Painted, masked: F
             assert used[0] <= 4
             assert used[-1] >= covered.shape[1 - axis] - 5
         left, top = masked.atlas.facts.corners[side]
-        uv = np.floor(getattr(masked.locate(8), side).numpy()).astype(int) - (left, top)
-        seen = moving.masks[8] if side == "foreground" else ~moving.masks[8]
+        uv = np.floor(masked.locate(8).uv[side].numpy()).astype(int) - (left, top)
+        seen = moving.masks[8] if side == FOREGROUND else ~moving.masks[8]
         v, u = uv[seen][:, 1], uv[seen][:, 0]
         assert (rgba[v, u, 3] == 255).mean() > 0.97
         assert np.abs(rgba[v, u, :3].astype(int) - moving.frames[8][seen]).mean() < 12
@@ -462,7 +462,7 @@ def test_odd_and_portrait_clips_at_a_smaller_size(tiny: Painted, size: tuple[int
         assert abs(made.width - width) <= 1
         assert abs(made.height - height) <= 1
     maps = read_atlas(Path("odd.atlas")).locate(1, (size[1], size[0]))
-    assert maps.opacity.shape == (size[1], size[0])
+    assert maps.share.shape == (2, size[1], size[0])
 
 
 def test_a_size_over_the_clips_does_not_enlarge_it(tiny: Painted) -> None:
@@ -725,8 +725,8 @@ def test_a_still_clip_becomes_one_layer(tiny: Painted) -> None:
     assert {*record["quality"]["folded"]} == {"background"}
     assert record["quality"]["psnr_worst"] > 25
     atlas = read_atlas(Path("clip.atlas"))
-    assert {*atlas.facts.corners} == {"background"}
-    assert float(atlas.locate(3, (48, 72)).opacity.max()) < 0.01
+    assert {*atlas.facts.corners} == {BACKGROUND}
+    assert float(atlas.locate(3, (48, 72)).share[FOREGROUND].max()) < 0.01
 
 
 # The published model

@@ -23,11 +23,11 @@ from text2live_cli.atlas.fit.cutout import (
 from text2live_cli.atlas.fit.flow import Flow, dis_flow, with_agreement
 from text2live_cli.atlas.fit.foreground import (
     Foreground,
-    masks_from_files,
     masks_from_hints,
     masks_from_motion,
     masks_from_text,
 )
+from text2live_cli.atlas.fit.mask_files import masks_from_files
 from text2live_cli.atlas.fit.motion import background_homographies, chained, positions
 from text2live_cli.errors import UsageError
 from text2live_cli.guide.hints import parse_hints

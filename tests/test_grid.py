@@ -39,7 +39,7 @@ from text2live_cli.atlas.grid import (
     Texture,
     whole_frames,
 )
-from text2live_cli.atlas.layers import SIDES, Side
+from text2live_cli.atlas.layers import BACKGROUND, FOREGROUND, FRONT_FIRST, LAYERS, Side
 from text2live_cli.engine.steps import step_rng
 from text2live_cli.progress import Silent
 
@@ -347,7 +347,7 @@ def some_model(frames: int = 3) -> GridModel:
 
     mappings: dict[Side, Mapping] = {}
     textures: dict[Side, Texture] = {}
-    for side, spacing in zip(SIDES, (8, 13.5), strict=True):
+    for side, spacing in zip(FRONT_FIRST, (8, 13.5), strict=True):
         base = torch.eye(3).repeat(frames, 1, 1) + random(frames, 3, 3) * 1e-3
         mappings[side] = Mapping(base, SIZE, spacing, 1.5)
         mappings[side].field.data = 3 * random(*mappings[side].field.shape)
@@ -361,17 +361,17 @@ def some_model(frames: int = 3) -> GridModel:
 def test_another_size_shows_the_same_places(t: float) -> None:
     model = some_model()
     for here, finer in zip(model.locate(t), model.locate(t, (72, 120)), strict=True):
-        close(finer[1::3, 1::3], here, 1e-4)  # the middle one of each three is in the same place
+        close(finer[:, 1::3, 1::3], here, 1e-4)  # the middle one of each three is in the same place
 
 
 def test_pixel_centres_of_all_sizes_lie_on_the_same_picture() -> None:
     mapping = Mapping(shifts((0.5, 0.5)), SIZE, 8, 1)
     texture = Texture(torch.zeros(3, *SIZE), 0)
-    mappings: dict[Side, Mapping] = dict.fromkeys(SIDES, mapping)
-    textures: dict[Side, Texture] = dict.fromkeys(SIDES, texture)
+    mappings: dict[Side, Mapping] = dict.fromkeys(FRONT_FIRST, mapping)
+    textures: dict[Side, Texture] = dict.fromkeys(FRONT_FIRST, texture)
     model = GridModel(SIZE, mappings, textures, torch.zeros(1, 12, 20))
     for size in ((24, 40), (48, 80), (7, 200)):
-        uv = model.locate(0, size).background * torch.tensor([size[1] / 40, size[0] / 24])
+        uv = model.locate(0, size).uv[BACKGROUND] * torch.tensor([size[1] / 40, size[0] / 24])
         close(uv, pixels(size) + 0.5, 1e-3)
 
 
@@ -387,7 +387,7 @@ def test_opacity_that_is_next_to_nothing_or_all_counts_as_that() -> None:
     model = some_model()
     model.opacity_logits.data = torch.stack([torch.full((12, 20), v) for v in (-4.0, 0, 4)])
     for t, opacity in enumerate((0.0, 0.5, 1.0)):
-        close(model.locate(t).opacity, opacity, 1e-6)
+        close(model.locate(t).share[FOREGROUND], opacity, 1e-6)
 
 
 def test_edits_see_no_specks_in_the_opacity_but_windows() -> None:
@@ -403,19 +403,19 @@ def test_edits_see_no_specks_in_the_opacity_but_windows() -> None:
     assert torch.equal(closed.opacity_logits, wanted)
     assert torch.equal(model.opacity_logits, logits), "the fit itself stays as it is"
     assert torch.equal(closed.closed().opacity_logits, wanted)
-    for side in SIDES:
+    for side in FRONT_FIRST:
         assert torch.equal(closed.texture(side), model.texture(side))
-        assert torch.equal(getattr(closed.locate(1), side), getattr(model.locate(1), side))
+        assert torch.equal(closed.locate(1).uv[side], model.locate(1).uv[side])
 
 
 def test_a_model_survives_its_tensors() -> None:
     model = some_model()
-    canvases = {side: model.canvas(side) for side in SIDES}
+    canvases = {side: model.canvas(side) for side in FRONT_FIRST}
     again = GridModel.from_tensors(model.tensors(), SIZE, 3, canvases)
     for t in (0, 1.4):
         for a, b in zip(model.locate(t), again.locate(t), strict=True):
             assert torch.equal(a, b)
-    for side in SIDES:
+    for side in FRONT_FIRST:
         assert torch.equal(model.texture(side), again.texture(side))
         assert again.canvas(side) == model.canvas(side) == (30, 50)
 
@@ -436,7 +436,7 @@ def test_tensors_of_no_model_are_refused(wrong: str) -> None:
         pitch = tensors["mappings.background.pitch"]
         pitch[0] = 0 if wrong == "knots" else float("nan")
     with pytest.raises((LookupError, ValueError, RuntimeError)):
-        GridModel.from_tensors(tensors, SIZE, frames, dict.fromkeys(SIDES, canvas))
+        GridModel.from_tensors(tensors, SIZE, frames, dict.fromkeys(FRONT_FIRST, canvas))
 
 
 # What a fit compares
@@ -465,7 +465,7 @@ def test_every_term_is_a_number_and_every_parameter_learns(problem: GridProblem)
     first = terms(problem)
     assert set(first) == {
         "colour", "bootstrap", "halves", "opacity flow",
-        *(f"{kind} {side}" for kind in ("flow", "rigidity", "fold") for side in SIDES),
+        *(f"{kind} {side}" for kind in ("flow", "rigidity", "fold") for side in LAYERS),
     }  # fmt: skip
     assert all(math.isfinite(value) and value >= 0 for value in first.values())
     assert first == terms(problem)  # the same step draws the same
@@ -487,7 +487,7 @@ def test_the_true_maps_leave_little_to_learn(problem: GridProblem, clip: tuple) 
     # Edges of the painted object are soft, those of the true model's opacity are not.
     assert true["colour"] < 0.5
     assert true["colour"] < begin["colour"]
-    for side in SIDES:
+    for side in LAYERS:
         assert true[f"flow {side}"] < 0.1
         assert true[f"rigidity {side}"] < 1e-6
         assert true[f"fold {side}"] == 0
@@ -550,8 +550,8 @@ def test_the_true_atlas_is_good(clip: tuple[np.ndarray, np.ndarray]) -> None:
     assert len(quality.psnr) == COUNT
     assert quality.worst > 30
     assert quality.folded == quality.stretched == {"foreground": 0, "background": 0}
-    for side in SIDES:
-        drift = quality.drift[side]
+    for side in FRONT_FIRST:
+        drift = quality.drift[LAYERS[side]]
         assert drift is not None
         assert drift < 0.35  # that of DIS flow itself, over four frames
         pairs = [(0, 10), (7, 3)]
@@ -569,7 +569,7 @@ def test_an_edit_that_would_swim_is_told(clip: tuple[np.ndarray, np.ndarray]) ->
     model = true_model(*clip)
     slip = 0.75  # pixels a frame
     model.mappings["background"].base[:, 1, 2] += slip * torch.arange(COUNT)
-    found = transfer_errors(model.locate, clip[1], "background", [(2, 10)])
+    found = transfer_errors(model.locate, clip[1], BACKGROUND, [(2, 10)])
     assert found == pytest.approx(8 * slip, abs=1e-3)
     quality, words, advice = judged(model, clip)
     assert quality.drift["background"] == pytest.approx(slip * GAP, abs=0.2)

@@ -27,7 +27,7 @@ from text2live_cli.atlas.fit import nla_files, nla_losses
 from text2live_cli.atlas.fit.flow import Flow
 from text2live_cli.atlas.fit.nla_losses import NlaProblem
 from text2live_cli.atlas.fit.settings import NlaSettings
-from text2live_cli.atlas.layers import SIDES, Side
+from text2live_cli.atlas.layers import BACKGROUND, FOREGROUND, FRONT_FIRST, LAYERS, Side
 from text2live_cli.atlas.nla import Imlp, NlaModel, Shape
 from text2live_cli.errors import Text2LiveError
 from text2live_cli.progress import Silent
@@ -39,7 +39,7 @@ THEIR_NAMES = {
     "alpha": "alpha",
     "atlas": "fg_atlas",
 }
-SHIFT = {"foreground": 0, "background": 1}  # of a quadrant, to [0, 1]
+SHIFT = (1, 0)  # of each layer's quadrant, to [0, 1]
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -149,15 +149,13 @@ def test_no_gradient_reaches_the_input_through_a_skip() -> None:
 def test_maps_are_the_authors(model: NlaModel, atlas_arrays: Arrays) -> None:
     for t in range(FRAMES):
         maps = model.locate(t)
-        for side, uv, theirs in (
-            ("foreground", maps.foreground, "fg_uv"),
-            ("background", maps.background, "bg_uv"),
-        ):
+        for side, (layer, theirs) in enumerate(zip(LAYERS, ("bg_uv", "fg_uv"), strict=True)):
+            uv = thinned(maps.uv[side])
             quadrant = atlas_arrays[theirs][t] + SHIFT[side]
-            close(thinned(uv), quadrant * RESOLUTION, 1e-4)
-            corner = atlas_arrays[f"{side}/min_u_min_v_max_u_max_v"][:2]
-            close(thinned(uv) - corner, atlas_arrays[f"{side}/uv_pixels"][t], 1e-4)
-        published = nla.OPACITY_SPAN * maps.opacity + nla.OPACITY_FLOOR
+            close(uv, quadrant * RESOLUTION, 1e-4)
+            corner = atlas_arrays[f"{layer}/min_u_min_v_max_u_max_v"][:2]
+            close(uv - corner, atlas_arrays[f"{layer}/uv_pixels"][t], 1e-4)
+        published = nla.OPACITY_SPAN * maps.share[FOREGROUND] + nla.OPACITY_FLOOR
         close(thinned(published), atlas_arrays["alpha"][t, 0], 1e-5)
 
 
@@ -171,23 +169,24 @@ def test_opacity_is_published_between_its_bounds(model: NlaModel, imlp_arrays: A
             extreme.alpha.hidden[-1].weight.zero_()
             extreme.alpha.hidden[-1].bias.fill_(bias)
             close(extreme.opacity(points), torch.full((50,), value), 1e-6)
-            close(extreme.locate(0).opacity, torch.full(SIZE, located), 0)
+            close(extreme.locate(0).share[FOREGROUND], torch.full(SIZE, located), 0)
 
 
-@pytest.mark.parametrize("side", SIDES)
+@pytest.mark.parametrize("side", FRONT_FIRST)
 def test_colours_at_the_authors_positions(
     model: NlaModel, atlas_arrays: Arrays, side: Side
 ) -> None:
-    u0, v0, width, height = atlas_arrays[f"{side}/min_u_min_v_max_u_max_v"].tolist()
+    layer = LAYERS[side]
+    u0, v0, width, height = atlas_arrays[f"{layer}/min_u_min_v_max_u_max_v"].tolist()
     u, v = torch.meshgrid(
         torch.arange(u0, u0 + width), torch.arange(v0, v0 + height), indexing="xy"
     )
     mapped = torch.stack([u, v], -1) / RESOLUTION * 2 - 1
     colours = model.colour(side, mapped).permute(2, 0, 1)
-    close(colours, atlas_arrays[f"{side}/grid_atlas"][0], 1e-4)
+    close(colours, atlas_arrays[f"{layer}/grid_atlas"][0], 1e-4)
 
 
-@pytest.mark.parametrize("side", SIDES)
+@pytest.mark.parametrize("side", FRONT_FIRST)
 def test_a_texture_pixel_shows_the_atlas_at_its_centre(model: NlaModel, side: Side) -> None:
     texture = model.texture(side)
     assert texture.shape == (3, *model.canvas(side)) == (3, RESOLUTION, RESOLUTION)
@@ -201,7 +200,7 @@ def test_a_texture_pixel_shows_the_atlas_at_its_centre(model: NlaModel, side: Si
 def test_frames_are_the_authors_when_layers_are_sampled(atlas_arrays: Arrays) -> None:
     composites = {}
     video = atlas_arrays["video_u8"].float() / 255
-    for side in SIDES:
+    for side in LAYERS:
         layer = atlas_arrays[f"{side}/layer_rgba"][0]
         _, _, width, height = atlas_arrays[f"{side}/min_u_min_v_max_u_max_v"].tolist()
         if side == "foreground":  # the crop, back in its place
@@ -224,25 +223,24 @@ def test_frames_are_the_authors_when_layers_are_sampled(atlas_arrays: Arrays) ->
 
 def test_every_size_and_moment_is_located(model: NlaModel) -> None:
     maps = model.locate(1.5, (48, 80))
-    assert maps.foreground.shape == (48, 80, 2)
-    assert maps.background.shape == (48, 80, 2)
-    assert maps.opacity.shape == (48, 80)
-    for uv in (maps.foreground, maps.background):
-        assert float(uv.min()) >= 0
-        assert float(uv.max()) <= RESOLUTION
+    assert maps.uv.shape == (2, 48, 80, 2)
+    assert maps.share.shape == (2, 48, 80)
+    assert float(maps.uv.min()) >= 0
+    assert float(maps.uv.max()) <= RESOLUTION
+    close(maps.share.sum(0), torch.ones(48, 80), 1e-6)
     point = clip_to_unit(
         torch.tensor(-0.25), torch.tensor(0.25), torch.tensor(1.5), SIZE, FRAMES
     )  # pixel (0, 1) of twice the size
-    expected = (model.mapped("foreground", point) + 1) / 2 * RESOLUTION
-    close(maps.foreground[1, 0], expected.detach(), 1e-4)
+    expected = (model.mapped(FOREGROUND, point) + 1) / 2 * RESOLUTION
+    close(maps.uv[FOREGROUND][1, 0], expected.detach(), 1e-4)
 
 
 def test_chunks_change_nothing(model: NlaModel, monkeypatch: pytest.MonkeyPatch) -> None:
-    whole, texture, shown = model.locate(2), model.texture("background"), model.reconstruct(2)
+    whole, texture, shown = model.locate(2), model.texture(BACKGROUND), model.reconstruct(2)
     monkeypatch.setattr(nla, "_CHUNK", 37)
     for once, again in zip(whole, model.locate(2), strict=True):
         close(again, once, 1e-4)
-    close(model.texture("background"), texture, 1e-5)
+    close(model.texture(BACKGROUND), texture, 1e-5)
     close(model.reconstruct(2), shown, 1e-5)
 
 
@@ -252,9 +250,9 @@ def test_a_reconstruction_is_the_composite_of_its_layers(model: NlaModel) -> Non
     networks = {name: getattr(model, name) for name in nla.PUBLISHED} | {"atlas": smooth}
     coarse = NlaModel(networks, SIZE, FRAMES, RESOLUTION)
     maps = coarse.locate(3)
-    front = sample(coarse.texture("foreground"), maps.foreground)
-    behind = sample(coarse.texture("background"), maps.background)
-    shown = behind + (front - behind) * maps.opacity[..., None]
+    front = sample(coarse.texture(FOREGROUND), maps.uv[FOREGROUND])
+    behind = sample(coarse.texture(BACKGROUND), maps.uv[BACKGROUND])
+    shown = behind + (front - behind) * maps.share[FOREGROUND][..., None]
     assert float((front - behind).abs().mean()) > 0.005
     close(coarse.reconstruct(3), shown, 0.001)
 
@@ -439,7 +437,7 @@ def test_pre_training_brings_both_mappings_near_the_identity() -> None:
     height, width = CLIP[1:]
     y, x = torch.meshgrid(torch.arange(height), torch.arange(width), indexing="ij")
     points = clip_to_unit(x, y, torch.tensor(2), (height, width), CLIP[0])
-    for side in SIDES:
+    for side in FRONT_FIRST:
         off = made.model.mapped(side, points) - 0.8 * points[..., :2]
         assert float(off.norm(dim=-1).mean().detach()) < 0.1  # 2 pixels; 0.5 at first
 
@@ -457,7 +455,7 @@ def test_a_fit_lowers_the_loss_and_shows_the_clip(
     shown, masks, _ = painted()
     before = nla_files.check_import(problem().model, shown)
     assert nla_files.check_import(made.model, shown) > before + 3
-    opacity = torch.stack([made.model.locate(t).opacity for t in range(CLIP[0])]).numpy()
+    opacity = torch.stack([made.model.locate(t).share[FOREGROUND] for t in range(CLIP[0])]).numpy()
     assert opacity[masks == 1].mean() > opacity[masks == 0].mean() + 0.5
 
 
@@ -491,7 +489,7 @@ def looked_up(clip: np.ndarray, points: Tensor) -> Tensor:
 def along_the_flow(side: Side, points: Tensor) -> Tensor:
     """Mappings that follow the painted clip exactly: the square's atlas moves along with it."""
     x, y, t = points.unbind(-1)
-    moved = (t + 1) * CLIP[0] / max(CLIP[1:]) if side == "foreground" else 0
+    moved = (t + 1) * CLIP[0] / max(CLIP[1:]) if side == FOREGROUND else 0
     return 0.8 * torch.stack([x - moved, y], -1)
 
 
@@ -615,7 +613,7 @@ def test_the_authors_small_networks_are_read(model: NlaModel, tmp_path: Path) ->
     path = tmp_path / "checkpoint"
     torch.save(their_dict(model), path)
     read = nla_files.read_published(path, SIZE, FRAMES, RESOLUTION)
-    assert torch.equal(read.locate(2).foreground, model.locate(2).foreground)
+    assert torch.equal(read.locate(2).uv, model.locate(2).uv)
 
 
 class Payload:

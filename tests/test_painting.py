@@ -19,7 +19,7 @@ from tests.moving_truth import paint_closed
 from text2live_cli.atlas import ATLAS
 from text2live_cli.atlas.discretise import AtlasPicture, discretise
 from text2live_cli.atlas.grid import GridModel, Mapping, Texture
-from text2live_cli.atlas.layers import SIDES, Maps, Side
+from text2live_cli.atlas.layers import BACKGROUND, FOREGROUND, FRONT_FIRST, Maps, Side
 from text2live_cli.atlas.painting import carry
 from text2live_cli.atlas.render import Layer, lay_over_frame
 from text2live_cli.atlas.store import PICTURES, AtlasFacts, write_atlas
@@ -31,7 +31,7 @@ from text2live_cli.pipelines.composite import composite_clip
 
 COUNT, HEIGHT, WIDTH = 10, 96, 160
 TRAVEL, PAN = WIDTH // 3, WIDTH // 5
-MARGIN = {"foreground": (9, 14), "background": (5, 3)}  # canvas position (v, u) of where x = 0
+MARGIN = {FOREGROUND: (9, 14), BACKGROUND: (5, 3)}  # canvas position (v, u) of where x = 0
 RED = (250, 10, 20)
 
 
@@ -68,21 +68,21 @@ class Painted(NamedTuple):
 def shift(side: Side, t: int, count: int = COUNT) -> int:
     """Atlas position of a frame's column 0, without the margin."""
     done = np.linspace(0, 1, count)[t]
-    return round((1 - done) * TRAVEL) if side == "foreground" else round(done * PAN)
+    return round((1 - done) * TRAVEL) if side == FOREGROUND else round(done * PAN)
 
 
 def true_model(frames: np.ndarray, masks: np.ndarray, first: int = 0, every: int = 1) -> GridModel:
     """The maps that `paint_clip` moves by, of frames first, first + every, …"""
     fitted = range(first, len(frames), every)
     mappings, textures = {}, {}
-    for side in SIDES:
+    for side in FRONT_FIRST:
         top, left = MARGIN[side]
         canvas = np.full((HEIGHT + 2 * top, WIDTH + TRAVEL + 2 * left, 3), 90, np.uint8)
         base = torch.eye(3).repeat(len(fitted), 1, 1)
         for i, t in enumerate(fitted):
             x = left + shift(side, t)
             base[i, 0, 2], base[i, 1, 2] = x + 0.5, top + 0.5
-            seen = masks[t] if side == "foreground" else ~masks[t]
+            seen = masks[t] if side == FOREGROUND else ~masks[t]
             canvas[top : top + HEIGHT, x : x + WIDTH][seen] = frames[t][seen]
         mappings[side] = Mapping(base, (HEIGHT, WIDTH), 16, 4)
         textures[side] = Texture(torch.from_numpy(canvas).permute(2, 0, 1) / 255, 1)
@@ -93,7 +93,7 @@ def true_model(frames: np.ndarray, masks: np.ndarray, first: int = 0, every: int
 def save_atlas(folder: Path, model: GridModel, clip: Path, first: int = 0, every: int = 1) -> None:
     """As `fit_atlas` leaves it, as far as painting needs it."""
     folder.mkdir()
-    found = {side: discretise(model, side) for side in SIDES}
+    found = {side: discretise(model, side) for side in FRONT_FIRST}
     corners = {side: (p.left, p.top) for side, p in found.items() if p is not None}
     for side, picture in found.items():
         if picture is not None:
@@ -108,7 +108,7 @@ def save_atlas(folder: Path, model: GridModel, clip: Path, first: int = 0, every
         rate="24",
         source=open_clip(clip).sha256,
         source_size=(HEIGHT, WIDTH),
-        canvases={side: model.canvas(side) for side in SIDES},
+        canvases={side: model.canvas(side) for side in FRONT_FIRST},
         corners=corners,
         settings={},
     )
@@ -162,7 +162,7 @@ def expected(painted: Painted, side: Side, box: tuple[int, int, int, int]) -> np
         moved = shift(side, 0) - shift(side, t)
         square = np.zeros((HEIGHT, WIDTH), bool)
         square[top:bottom, max(left + moved, 0) : max(right + moved, 0)] = True
-        result[t][square & (painted.masks[t] == (side == "foreground"))] = RED
+        result[t][square & (painted.masks[t] == (side == FOREGROUND))] = RED
     return result
 
 
@@ -170,16 +170,16 @@ def box_of(painted: Painted, side: Side) -> tuple[int, int, int, int]:
     """A square that is inside of the object, or on the place that the object crosses."""
     rows, columns = np.nonzero(painted.masks[0])
     y, x = int(np.median(rows)), int(np.median(columns))
-    return (y - 6, y + 6, x - 5, x + 5) if side == "foreground" else (y - 8, y + 8, x + 10, x + 40)
+    return (y - 6, y + 6, x - 5, x + 5) if side == FOREGROUND else (y - 8, y + 8, x + 10, x + 40)
 
 
-@pytest.mark.parametrize("side", SIDES)
+@pytest.mark.parametrize("side", FRONT_FIRST)
 def test_a_square_on_an_atlas_is_in_every_frame(
     side: Side, painted: Painted, tmp_path: Path
 ) -> None:
     box = box_of(painted, side)
     layer = save(tmp_path / "layer.png", square_layer(painted, side, box))
-    option = "fg_layer" if side == "foreground" else "bg_layer"
+    option = "fg_layer" if side == FOREGROUND else "bg_layer"
     told = Told()
     out = composite_clip(painted.clip, f"{tmp_path}/out/", **{option: layer}, progress=told)
     wanted = expected(painted, side, box)
@@ -189,8 +189,8 @@ def test_a_square_on_an_atlas_is_in_every_frame(
 
 
 def test_the_square_is_hidden_behind_the_object(painted: Painted, tmp_path: Path) -> None:
-    box = box_of(painted, "background")
-    layer = save(tmp_path / "layer.png", square_layer(painted, "background", box))
+    box = box_of(painted, BACKGROUND)
+    layer = save(tmp_path / "layer.png", square_layer(painted, BACKGROUND, box))
     frames = load_frames(composite_clip(painted.clip, tmp_path / "out", bg_layer=layer))
     changed = (frames != painted.frames).any(-1)
     sizes = changed.sum((1, 2))
@@ -199,11 +199,11 @@ def test_the_square_is_hidden_behind_the_object(painted: Painted, tmp_path: Path
 
 
 def test_a_layer_of_twice_the_size_says_the_same(painted: Painted, tmp_path: Path) -> None:
-    box = box_of(painted, "background")
-    twice = square_layer(painted, "background", box).repeat(2, 0).repeat(2, 1)
+    box = box_of(painted, BACKGROUND)
+    twice = square_layer(painted, BACKGROUND, box).repeat(2, 0).repeat(2, 1)
     layer = save(tmp_path / "layer.png", twice)
     frames = load_frames(composite_clip(painted.clip, tmp_path / "out", bg_layer=layer))
-    assert np.array_equal(frames, expected(painted, "background", box))
+    assert np.array_equal(frames, expected(painted, BACKGROUND, box))
 
 
 def painted_copy(painted: Painted, side: Side, scale: int = 1, kernel: int = 0) -> np.ndarray:
@@ -217,7 +217,7 @@ def painted_copy(painted: Painted, side: Side, scale: int = 1, kernel: int = 0) 
     return rgba
 
 
-@pytest.mark.parametrize("side", SIDES)
+@pytest.mark.parametrize("side", FRONT_FIRST)
 @pytest.mark.parametrize("flattened", [False, True])
 def test_a_painted_over_copy_is_the_same_as_a_layer(
     side: Side, flattened: bool, painted: Painted, tmp_path: Path
@@ -225,7 +225,7 @@ def test_a_painted_over_copy_is_the_same_as_a_layer(
     rgba = painted_copy(painted, side)
     if flattened:  # as an editor saves it, with what is transparent in some colour
         rgba = np.where(rgba[..., 3:] > 0, rgba, 255)[..., :3]
-    option = "fg_layer" if side == "foreground" else "bg_layer"
+    option = "fg_layer" if side == FOREGROUND else "bg_layer"
     copy = save(tmp_path / "copy.png", rgba)
     frames = load_frames(composite_clip(painted.clip, tmp_path / "out", **{option: copy}))
     assert np.array_equal(frames, expected(painted, side, box_of(painted, side)))
@@ -233,15 +233,15 @@ def test_a_painted_over_copy_is_the_same_as_a_layer(
 
 @pytest.mark.parametrize("kernel", [0, 1, 2, 3])
 def test_an_enlarged_copy_may_be_painted_too(kernel: int, painted: Painted, tmp_path: Path) -> None:
-    copy = save(tmp_path / "copy.png", painted_copy(painted, "background", 3, kernel))
+    copy = save(tmp_path / "copy.png", painted_copy(painted, BACKGROUND, 3, kernel))
     frames = load_frames(composite_clip(painted.clip, tmp_path / "out", bg_layer=copy))
-    wanted = expected(painted, "background", box_of(painted, "background"))
+    wanted = expected(painted, BACKGROUND, box_of(painted, BACKGROUND))
     outside = (wanted == painted.frames).all(-1)
     assert np.array_equal(frames[outside], painted.frames[outside])
     assert (frames == wanted).all(-1)[~outside].mean() > 0.97  # paint of the atlas's own colour
 
 
-@pytest.mark.parametrize("side", SIDES)
+@pytest.mark.parametrize("side", FRONT_FIRST)
 @pytest.mark.parametrize("way", ["itself", "copied", "flattened", "levels", "deep", "2", "3", "cv"])
 def test_a_copy_with_nothing_painted_changes_no_pixel(
     side: Side, way: str, painted: Painted, tmp_path: Path
@@ -264,7 +264,7 @@ def test_a_copy_with_nothing_painted_changes_no_pixel(
         path = painted.atlas / PICTURES[side]
     elif way != "deep":
         save(path, rgba)
-    option = "fg_layer" if side == "foreground" else "bg_layer"
+    option = "fg_layer" if side == FOREGROUND else "bg_layer"
     told = Told()
     out = composite_clip(painted.clip, tmp_path / "out", **{option: path}, progress=told)
     assert np.array_equal(load_frames(out), painted.frames)
@@ -274,11 +274,11 @@ def test_a_copy_with_nothing_painted_changes_no_pixel(
 def test_a_copy_saved_over_the_original(painted: Painted, tmp_path: Path) -> None:
     atlas = tmp_path / "copied.atlas"
     atlas.mkdir()
-    for name in (ATLAS, *PICTURES.values()):
+    for name in (ATLAS, *PICTURES):
         (atlas / name).write_bytes((painted.atlas / name).read_bytes())
-    copy = save(atlas / PICTURES["background"], painted_copy(painted, "background"))
+    copy = save(atlas / PICTURES[BACKGROUND], painted_copy(painted, BACKGROUND))
     out = composite_clip(painted.clip, tmp_path / "out", atlas_dir=atlas, bg_layer=copy)
-    wanted = expected(painted, "background", box_of(painted, "background"))
+    wanted = expected(painted, BACKGROUND, box_of(painted, BACKGROUND))
     assert np.array_equal(load_frames(out), wanted)
 
 
@@ -295,14 +295,15 @@ def test_paint_up_to_the_rim_goes_on_over_soft_edges(painted: Painted, tmp_path:
         painted.clip, tmp_path / "out", atlas_dir=tmp_path / "soft.atlas", fg_layer=copy
     )
     closed = model.closed()
-    share = np.stack([closed.locate(t).opacity.numpy() for t in range(len(soft))])[..., None]
+    shares = [closed.locate(t).share[FOREGROUND].numpy() for t in range(len(soft))]
+    share = np.stack(shares)[..., None]
     wanted = share * np.array(RED) + (1 - share) * painted.frames
     seen = soft > 0.05
     assert np.abs(load_frames(out) - wanted)[seen].max() < 4
 
 
 @pytest.mark.parametrize("number", [0, 4, 9])
-@pytest.mark.parametrize("side", SIDES)
+@pytest.mark.parametrize("side", FRONT_FIRST)
 def test_a_frame_edit_sticks_to_what_it_was_painted_on(
     side: Side, number: int, painted: Painted, tmp_path: Path
 ) -> None:
@@ -311,7 +312,7 @@ def test_a_frame_edit_sticks_to_what_it_was_painted_on(
     moved = shift(side, 0) - shift(side, number)
     edit = np.zeros((HEIGHT, WIDTH, 4), np.uint8)
     edit[top:bottom, left + moved : left + 10 + moved] = (*RED, 255)
-    where = painted.masks[number] == (side == "foreground")
+    where = painted.masks[number] == (side == FOREGROUND)
     edit[~where] = 0
     save(tmp_path / "edit.png", edit)
     told = Told()
@@ -338,10 +339,10 @@ def test_a_frame_edit_sticks_to_what_it_was_painted_on(
 
 
 def test_frame_edits_lie_over_layers_in_their_order(painted: Painted, tmp_path: Path) -> None:
-    box = box_of(painted, "background")
-    layer = save(tmp_path / "layer.png", square_layer(painted, "background", box))
+    box = box_of(painted, BACKGROUND)
+    layer = save(tmp_path / "layer.png", square_layer(painted, BACKGROUND, box))
     last = COUNT - 1
-    square = (expected(painted, "background", box)[last] == RED).all(-1).astype(np.uint8)
+    square = (expected(painted, BACKGROUND, box)[last] == RED).all(-1).astype(np.uint8)
     y, x = np.argwhere(cv2.erode(square, np.ones((7, 27), np.uint8)) > 0)[0]
     for color, name in (((0, 255, 0, 255), "green"), ((0, 0, 255, 255), "blue")):
         edit = np.zeros((HEIGHT, WIDTH, 4), np.uint8)
@@ -354,10 +355,10 @@ def test_frame_edits_lie_over_layers_in_their_order(painted: Painted, tmp_path: 
 
 
 def test_opacity_scales_every_layer(painted: Painted, tmp_path: Path) -> None:
-    box = box_of(painted, "background")
-    layer = save(tmp_path / "layer.png", square_layer(painted, "background", box))
+    box = box_of(painted, BACKGROUND)
+    layer = save(tmp_path / "layer.png", square_layer(painted, BACKGROUND, box))
     out = composite_clip(painted.clip, tmp_path / "out", bg_layer=layer, opacity=0.25)
-    wanted = 0.75 * painted.frames + 0.25 * expected(painted, "background", box)
+    wanted = 0.75 * painted.frames + 0.25 * expected(painted, BACKGROUND, box)
     assert np.abs(load_frames(out) - wanted).max() <= 0.5
     none = composite_clip(painted.clip, tmp_path / "none", bg_layer=layer, opacity=0)
     assert np.array_equal(load_frames(none), painted.frames)
@@ -367,7 +368,7 @@ def test_frames_that_were_not_fitted_are_copied(painted: Painted, tmp_path: Path
     model = true_model(painted.frames[:8], painted.masks[:8], first=2, every=1)
     atlas = tmp_path / "part.atlas"
     save_atlas(atlas, model, painted.clip, first=2)
-    rgba = np.array(Image.open(atlas / PICTURES["background"]))
+    rgba = np.array(Image.open(atlas / PICTURES[BACKGROUND]))
     rgba[..., :] = (*RED, 255)
     layer = save(tmp_path / "layer.png", rgba)
     told = Told()
@@ -388,8 +389,8 @@ def test_a_video_keeps_its_timing_sound_and_colours(painted: Painted, tmp_path: 
     write_video(silent, painted.frames, Fraction(10), times=times)
     source = add_sound(silent, tmp_path / "clip.mp4", "aac")
     save_atlas(tmp_path / "clip.atlas", true_model(painted.frames, painted.masks), source)
-    box = box_of(painted, "foreground")
-    layer = save(tmp_path / "layer.png", square_layer(painted, "foreground", box))
+    box = box_of(painted, FOREGROUND)
+    layer = save(tmp_path / "layer.png", square_layer(painted, FOREGROUND, box))
     out = composite_clip(source, tmp_path / "out.mp4", fg_layer=layer)
     before, after = open_clip(source), open_clip(out)
     assert after.variable and after.has_audio and after.count == COUNT
@@ -397,7 +398,7 @@ def test_a_video_keeps_its_timing_sound_and_colours(painted: Painted, tmp_path: 
     assert [data for _, data in audio_packets(out)] == [d for _, d in audio_packets(source)]
     gaps = [abs(a - b) for a, b in zip(after.times, before.times, strict=True)]
     assert max(gaps) <= Fraction(1, 1000)
-    wanted = expected(painted, "foreground", box)
+    wanted = expected(painted, FOREGROUND, box)
     for t, frame in enumerate(after.frames()):
         inside = cv2.erode((wanted[t] == RED).all(-1).astype(np.uint8), np.ones((5, 5))) > 0
         assert np.abs(frame[inside].mean(0) - RED).max() < 12
@@ -413,9 +414,9 @@ def test_transparency_is_kept_where_the_file_can(painted: Painted, tmp_path: Pat
     source = tmp_path / "clip.webm"
     write_layer_video(source, np.concatenate([painted.frames, alpha[..., None]], 3), Fraction(10))
     save_atlas(tmp_path / "clip.atlas", true_model(painted.frames, painted.masks), source)
-    box = box_of(painted, "foreground")
-    layer = save(tmp_path / "layer.png", square_layer(painted, "foreground", box))
-    wanted = expected(painted, "foreground", box)
+    box = box_of(painted, FOREGROUND)
+    layer = save(tmp_path / "layer.png", square_layer(painted, FOREGROUND, box))
+    wanted = expected(painted, FOREGROUND, box)
     for name in ("out.webm", "out.mov", "folder", "out.mp4"):
         told = Told()
         out = composite_clip(source, tmp_path / name, fg_layer=layer, progress=told)
@@ -436,7 +437,7 @@ def test_the_atlas_may_be_in_the_current_folder(
     save_frames(clip, painted.frames)
     layer = save(
         tmp_path / "layer.png",
-        square_layer(painted, "foreground", box_of(painted, "foreground")),
+        square_layer(painted, FOREGROUND, box_of(painted, FOREGROUND)),
     )
     with pytest.raises(UsageError, match="no atlas of it; run text2live fit-atlas"):
         composite_clip(clip, tmp_path / "out", fg_layer=layer)
@@ -447,7 +448,7 @@ def test_the_atlas_may_be_in_the_current_folder(
 
 
 def test_bad_requests_are_one_line(painted: Painted, tmp_path: Path) -> None:
-    height, width = picture_of(painted, "foreground").shape[:2]
+    height, width = picture_of(painted, FOREGROUND).shape[:2]
     wrong = save(tmp_path / "wrong.png", np.zeros((height + 1, width, 4), np.uint8))
     flat = save(tmp_path / "flat.png", np.zeros((HEIGHT, WIDTH, 3), np.uint8))
     clear = save(tmp_path / "clear.png", np.zeros((height, width, 4), np.uint8))
@@ -480,7 +481,7 @@ def test_bad_requests_are_one_line(painted: Painted, tmp_path: Path) -> None:
 
 
 def test_an_atlas_that_does_not_fit(painted: Painted, tmp_path: Path) -> None:
-    layer = painted.atlas / PICTURES["background"]
+    layer = painted.atlas / PICTURES[BACKGROUND]
     other = tmp_path / "other"
     save_frames(other, painted.frames[::-1])
     with pytest.raises(UsageError, match="fitted to another clip"):
@@ -491,7 +492,7 @@ def test_an_atlas_that_does_not_fit(painted: Painted, tmp_path: Path) -> None:
         composite_clip(
             painted.clip, tmp_path / "out", atlas_dir=tmp_path / "single.atlas", fg_layer=layer
         )
-    (tmp_path / "single.atlas" / PICTURES["background"]).write_bytes(
+    (tmp_path / "single.atlas" / PICTURES[BACKGROUND]).write_bytes(
         save(tmp_path / "flat.png", np.zeros((64, 64, 3), np.uint8)).read_bytes()
     )
     with pytest.raises(Text2LiveError, match=r"background.png: was changed since the fit"):
@@ -515,9 +516,9 @@ def test_a_carried_edit_comes_back_where_it_was(scale: float, angle: float, seed
     edit = np.zeros((40, 60, 4), np.float32)
     edit[10:30, 15:45] = random.random((20, 30, 4)) * 0.5 + 0.5
     uv = similarity(scale, angle, 40, 60)
-    maps = Maps(uv, uv, torch.zeros(40, 60))
+    maps = Maps.of_two(uv, uv, torch.zeros(40, 60))
     layers = carry(torch.from_numpy(edit), maps, 3)
-    assert list(layers) == ["background"]
+    assert list(layers) == [BACKGROUND]
     frame = random.integers(0, 256, (40, 60, 3), dtype=np.uint8)
     result = lay_over_frame(frame, maps, layers)
     alpha = edit[..., 3:]
@@ -531,10 +532,10 @@ def test_a_magnified_edit_has_no_holes() -> None:
     """A part that the atlas shows larger than the rest: what lies between splats is filled."""
     uv = similarity(1, 0, 60, 60)
     uv[..., 0] = uv[..., 0] + (uv[..., 0] - 110).clamp(min=0) * 1.5
-    maps = Maps(uv, uv, torch.zeros(60, 60))
+    maps = Maps.of_two(uv, uv, torch.zeros(60, 60))
     edit = torch.zeros(60, 60, 4)
     edit[10:50, 5:55] = torch.tensor([1.0, 0.0, 0.0, 1.0])
-    layer = carry(edit, maps, 3)["background"]
+    layer = carry(edit, maps, 3)[BACKGROUND]
     wide = torch.nn.functional.interpolate(
         uv.permute(2, 0, 1)[None], scale_factor=4, mode="bilinear"
     )[0].permute(1, 2, 0)
@@ -546,14 +547,14 @@ def test_a_magnified_edit_has_no_holes() -> None:
 def test_paint_that_is_out_of_the_picture_changes_nothing() -> None:
     rgba = np.full((20, 30, 4), 255, np.uint8)
     uv = similarity(1, 0.5, 40, 60)
-    maps = Maps(uv, uv, torch.full((40, 60), 0.5))
+    maps = Maps.of_two(uv, uv, torch.full((40, 60), 0.5))
     frame = np.random.default_rng(0).integers(0, 256, (40, 60, 3), dtype=np.uint8)
     away = Layer.of(AtlasPicture(rgba, 300, 300))
-    assert np.array_equal(lay_over_frame(frame, maps, {"foreground": away}), frame)
+    assert np.array_equal(lay_over_frame(frame, maps, {FOREGROUND: away}), frame)
     assert np.array_equal(lay_over_frame(frame, maps, {}), frame)
     here = Layer.of(AtlasPicture(rgba, 80, 80))
-    both = lay_over_frame(frame, maps, {"foreground": away, "background": here})
-    assert np.array_equal(both, lay_over_frame(frame, maps, {"background": here}))
+    both = lay_over_frame(frame, maps, {FOREGROUND: away, BACKGROUND: here})
+    assert np.array_equal(both, lay_over_frame(frame, maps, {BACKGROUND: here}))
     touched = here.at(uv)[..., 3].numpy() > 0
     assert np.array_equal((both != frame).any(-1), touched & (frame < 254).any(-1))
 
@@ -562,7 +563,7 @@ def test_soft_edges_follow_the_paint_on_either_side() -> None:
     """A stroke over the object's edge shows whole; one on the object leaves nothing behind it."""
     ramp = ((torch.arange(60.0) - 30) / 6 + 0.5).clamp(0, 1).expand(40, 60)  # object at the right
     uv = similarity(1, 0, 40, 60)
-    maps = Maps(uv, uv, ramp)
+    maps = Maps.of_two(uv, uv, ramp)
     frame = np.full((40, 60, 3), 100, np.uint8)
     across = torch.zeros(40, 60, 4)
     across[10:30, 10:50] = torch.tensor([1.0, 0.0, 0.0, 1.0])
@@ -570,7 +571,7 @@ def test_soft_edges_follow_the_paint_on_either_side() -> None:
     assert (result[11:29, 11:49] == (255, 0, 0)).all()
     on_object = torch.zeros(40, 60, 4)
     on_object[10:30, 29:50] = torch.tensor([1.0, 0.0, 0.0, 1.0])
-    assert list(carry(on_object, maps, 4)) == ["foreground"]
+    assert list(carry(on_object, maps, 4)) == [FOREGROUND]
     beside = torch.zeros(40, 60, 4)
     beside[10:30, 10:32] = torch.tensor([1.0, 0.0, 0.0, 1.0])
-    assert list(carry(beside, maps, 4)) == ["background"]
+    assert list(carry(beside, maps, 4)) == [BACKGROUND]

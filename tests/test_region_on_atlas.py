@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from tests.moving_truth import offset, true_model
 from text2live_cli.atlas.discretise import discretise
-from text2live_cli.atlas.layers import SIDES, Side
+from text2live_cli.atlas.layers import BACKGROUND, FOREGROUND, FRONT_FIRST, Side
 from text2live_cli.atlas.store import Atlas, AtlasFacts
 from text2live_cli.config import DatasetSettings
 from text2live_cli.engine.internal_dataset import Example
@@ -41,14 +41,14 @@ class Painted(NamedTuple):
 
     def places(self, side: Side, t: int, working: WorkingAtlas) -> Tensor:
         """Where the pixels of frame t are in the working atlas, (1, h, w, 2) for `grid_sample`."""
-        uv = getattr(self.atlas.locate(FIRST + EVERY * t, (HEIGHT, WIDTH)), side)
+        uv = self.atlas.locate(FIRST + EVERY * t, (HEIGHT, WIDTH)).uv[side]
         height, width = working.color.shape[2:]
         corner = torch.tensor([working.left, working.top])
         return ((uv - corner) * working.scale * 2 / torch.tensor([width, height]) - 1)[None]
 
     def sure(self, side: Side, t: int, pixels: int = 7) -> NDArray[np.bool_]:
         """Where frame t shows the layer, away from its rim."""
-        mask = self.masks[t] if side == "foreground" else ~self.masks[t]
+        mask = self.masks[t] if side == FOREGROUND else ~self.masks[t]
         return cv2.erode(mask.astype(np.uint8), np.ones((pixels, pixels), np.uint8)) > 0
 
 
@@ -58,12 +58,12 @@ def painted() -> Painted:
         "cat", "leopard", "checkered table", frames=COUNT, size=(HEIGHT, WIDTH), seed=3
     )
     size = HEIGHT, WIDTH
-    corners: dict[Side, tuple[int, int]] = dict.fromkeys(SIDES, (0, 0))
+    corners: dict[Side, tuple[int, int]] = dict.fromkeys(FRONT_FIRST, (0, 0))
     facts = AtlasFacts("grid", size, COUNT, FIRST, EVERY, "25", "", size, {}, corners, {})
     return Painted(frames, masks, Atlas(true_model(frames, masks), facts))
 
 
-@pytest.mark.parametrize("side", SIDES)
+@pytest.mark.parametrize("side", FRONT_FIRST)
 @pytest.mark.parametrize("scale", [1.0, 0.8])
 def test_a_map_that_is_a_copy_of_the_frames_is_one_on_the_atlas(
     painted: Painted, side: Side, scale: float
@@ -80,7 +80,7 @@ def test_a_map_that_is_a_copy_of_the_frames_is_one_on_the_atlas(
         assert error.mean() < 0.25 * beside.mean()
 
 
-@pytest.mark.parametrize("side", SIDES)
+@pytest.mark.parametrize("side", FRONT_FIRST)
 @pytest.mark.parametrize(("here", "there"), [(0, 3), (5, 1)])
 def test_a_box_on_one_frame_lies_on_the_same_content_in_another(
     painted: Painted, side: Side, here: int, there: int
@@ -115,13 +115,13 @@ def _seen_too(painted: Painted, side: Side, here: int, there: int) -> NDArray[np
 
 
 def test_what_no_frame_shows_is_not_in_the_region(painted: Painted) -> None:
-    working = painted.working("background")
+    working = painted.working(BACKGROUND)
     full = np.ones((HEIGHT, WIDTH, 1), np.float32)
-    maps = carried(painted.atlas, "background", working, {FIRST: full})[0]
-    grid = painted.places("background", 0, working)
+    maps = carried(painted.atlas, BACKGROUND, working, {FIRST: full})[0]
+    grid = painted.places(BACKGROUND, 0, working)
     there = sample_crops(maps[None, None], grid)[0, 0].numpy()
-    assert there[painted.sure("background", 0)].min() > 0.99
-    last = offset("background", COUNT - 1, COUNT, WIDTH) - offset("background", 0, COUNT, WIDTH)
+    assert there[painted.sure(BACKGROUND, 0)].min() > 0.99
+    last = offset(BACKGROUND, COUNT - 1, COUNT, WIDTH) - offset(BACKGROUND, 0, COUNT, WIDTH)
     assert last > 20 and not maps[:, -last + 10 :].any()  # came into view later
 
 
@@ -132,7 +132,7 @@ class Copy(nn.Module):
         return torch.cat([picture, torch.ones_like(picture[:, :1])], dim=1)
 
 
-@pytest.mark.parametrize("side", SIDES)
+@pytest.mark.parametrize("side", FRONT_FIRST)
 @pytest.mark.parametrize("flip", [0.0, 1.0])
 @pytest.mark.parametrize("max_pixels", [None, 140**2])
 def test_maps_that_are_copies_of_the_atlas_stay_ones_in_the_training(

@@ -103,7 +103,7 @@ def test_the_declared_outputs_are_what_the_commands_write(cup: Path, clip: Path)
     assert {name for name in written if "/" not in name} == set(EDIT_IMAGE.files)
     assert {name for name in written if "/" in name} == {"previews/00001.png", "previews/00002.png"}
     assert all(map(EDIT_IMAGE.holds, written))
-    names = {ATLAS, FLOW, *PICTURES.values(), OPACITY, RECONSTRUCTION, REPORT, RECORD, CHECKPOINT}
+    names = {ATLAS, FLOW, *PICTURES, OPACITY, RECONSTRUCTION, REPORT, RECORD, CHECKPOINT}
     assert set(FIT_ATLAS.files) == names
     passed(fit())
     assert set(contents("clip.atlas")) == names - {CHECKPOINT}

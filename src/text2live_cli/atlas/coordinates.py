@@ -14,12 +14,14 @@ from ..device import vector
 
 
 def centres(count: int, working: int, device: torch.device | str = "cpu") -> Tensor:
-    """Where the centres of `count` pixels lie on an axis of `working` pixels, (count,)."""
+    """Where the centres of `count` pixels lie on an axis of `working` pixels: (count,), in those."""
     return (torch.arange(count, device=device) + 0.5) * (working / count) - 0.5
 
 
 def to_grid(uv: Tensor, size: tuple[int, int]) -> Tensor:
-    """uv (..., 2) in pixels of a picture of `size` → `grid_sample` without aligned corners."""
+    """uv (..., 2) in pixels of a picture of `size` (height, width) → `grid_sample`'s [-1, 1],
+    without aligned corners.
+    """
     height, width = size
     return uv * vector((2 / width, 2 / height), uv) - 1
 

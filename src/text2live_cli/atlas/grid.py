@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from . import spline
 from .coordinates import centres, sample_border
-from .layers import SIDES, Maps, Side
+from .layers import FRONT_FIRST, LAYERS, Maps, Side
 
 _SOFT_END = 0.05
 """A fit does not bring opacities to 0 and 1: those this near count as such, or an edit of one layer
@@ -68,18 +68,20 @@ class Mapping(nn.Module):
         self.affine = nn.Parameter(torch.zeros(frames, 2, 3))
 
     def forward(self, at: Lattice) -> Tensor:
-        """uv (n, rows, columns, 2) of a lattice."""
+        """uv (n, rows, columns, 2) of a lattice, in pixels of the atlas."""
         y, x = at.y[:, :, None], at.x[:, None, :]
         return self.project(at.t, y, x) + self.bend(at).permute(0, 2, 3, 1)
 
     def project(self, t: Tensor, y: Tensor, x: Tensor) -> Tensor:
-        """The projective part at y and x, (n, h, w) or what broadcasts to it: (n, h, w, 2)."""
+        """The projective part at `t` (n,), y and x, (n, h, w) or what broadcasts to it: uv (n, h,
+        w, 2).
+        """
         m = self._matrices(t)[..., None, None]  # (n, 3, 3, 1, 1)
         u, v, w = (m[:, i, 0] * x + m[:, i, 1] * y + m[:, i, 2] for i in range(3))
         return torch.stack([u / w, v / w], dim=-1)
 
     def bend(self, at: Lattice) -> Tensor:
-        """The spline part, (n, 2, rows, columns)."""
+        """The spline part in atlas pixels, u and v: (n, 2, rows, columns)."""
         in_time = spline.basis(at.t, self.period, self.time_knots)
         rows = spline.basis(at.y, self.spacing, self.row_knots)
         columns = spline.basis(at.x, self.spacing, self.column_knots)
@@ -141,11 +143,13 @@ class GridModel(nn.Module):
         textures: dict[Side, Texture],
         opacity: Tensor,
     ) -> None:
-        """`opacity` (T, h', w') are logits on a coarser lattice than the frames."""
+        """A mapping and a texture for each layer; `opacity` (T, h', w') are the foreground's, as
+        logits on a coarser lattice than the frames.
+        """
         super().__init__()
         self.size, self.frames = size, len(opacity)
-        self.mappings = nn.ModuleDict({side: mappings[side] for side in SIDES})
-        self.textures = nn.ModuleDict({side: textures[side] for side in SIDES})
+        self.mappings = nn.ModuleDict({LAYERS[side]: mappings[side] for side in FRONT_FIRST})
+        self.textures = nn.ModuleDict({LAYERS[side]: textures[side] for side in FRONT_FIRST})
         self.opacity_logits = nn.Parameter(opacity)
 
     @classmethod
@@ -162,14 +166,14 @@ class GridModel(nn.Module):
         """
         mappings: dict[Side, Mapping] = {}
         textures: dict[Side, Texture] = {}
-        for side in SIDES:
-            spacing, period = tensors[_PITCH.format(side)].tolist()
+        for side in FRONT_FIRST:
+            spacing, period = tensors[_PITCH.format(LAYERS[side])].tolist()
             if not (spacing >= 1 and period >= 1):
                 raise ValueError("impossible knots")
             mappings[side] = Mapping(torch.zeros(frames, 3, 3), size, spacing, period)
             textures[side] = Texture(torch.zeros(3, *canvases[side]), 0)
         model = cls(size, mappings, textures, torch.zeros_like(tensors["opacity_logits"]))
-        pitches = [_PITCH.format(side) for side in SIDES]
+        pitches = [_PITCH.format(name) for name in LAYERS]
         model.load_state_dict({n: value for n, value in tensors.items() if n not in pitches})
         return model
 
@@ -189,18 +193,18 @@ class GridModel(nn.Module):
 
     def mapping(self, side: Side) -> Mapping:
         """Frame position → position in the layer's atlas."""
-        found = self.mappings[side]
-        assert isinstance(found, Mapping)
-        return found
+        mapping = self.mappings[LAYERS[side]]
+        assert isinstance(mapping, Mapping)
+        return mapping
 
     def _texture(self, side: Side) -> Texture:
-        found = self.textures[side]
-        assert isinstance(found, Texture)
-        return found
+        texture = self.textures[LAYERS[side]]
+        assert isinstance(texture, Texture)
+        return texture
 
     def pictures(self) -> dict[Side, Tensor]:
-        """Both atlases, (1, 3, H, W) in [0, 1]."""
-        return {side: self._texture(side)().clamp(0, 1) for side in SIDES}
+        """The layers' atlases, (1, 3, H, W) in [0, 1]."""
+        return {side: self._texture(side)().clamp(0, 1) for side in FRONT_FIRST}
 
     @torch.no_grad()
     def texture(self, side: Side) -> Tensor:
@@ -209,17 +213,17 @@ class GridModel(nn.Module):
 
     @torch.no_grad()
     def locate(self, t: float, size: tuple[int, int] | None = None) -> Maps:
-        """The maps of all pixels of frame `t`, (h, w, ...); see `AtlasModel`."""
+        """The maps of all pixels of frame `t`, (2, h, w, ...); see `AtlasModel`."""
         height, width = size or self.size
         y, x = (centres(*n, self.device) for n in zip((height, width), self.size, strict=True))
         at_t = torch.full((1,), float(t), device=self.device)
         at = whole_frames(at_t, y, x, float(t).is_integer())
-        foreground, background = (self.mapping(side)(at)[0] for side in SIDES)
+        foreground, background = (self.mapping(side)(at)[0] for side in FRONT_FIRST)
         opacity = ((self.opacity(at)[0] - _SOFT_END) / (1 - 2 * _SOFT_END)).clamp(0, 1)
-        return Maps(foreground, background, opacity)
+        return Maps.of_two(background, foreground, opacity)
 
     def opacity(self, at: Lattice) -> Tensor:
-        """Opacity (n, rows, columns), linear between the frames."""
+        """Opacity of the foreground (n, rows, columns) in [0, 1], linear between the frames."""
         below = at.t.floor().clamp(0, self.frames - 1).long()
         above = (below + 1).clamp(max=self.frames - 1)
         share = (at.t - below)[:, None, None]
@@ -240,16 +244,16 @@ class GridModel(nn.Module):
         """See `AtlasModel`: holes and gaps of up to two cells of the opacity, about 4 pixels."""
         grown = F.max_pool2d(self.opacity_logits[:, None], 3, 1, 1)
         logits = -F.max_pool2d(-grown, 3, 1, 1)[:, 0]
-        mappings = {side: self.mapping(side) for side in SIDES}
-        textures = {side: self._texture(side) for side in SIDES}
+        mappings = {side: self.mapping(side) for side in FRONT_FIRST}
+        textures = {side: self._texture(side) for side in FRONT_FIRST}
         return GridModel(self.size, mappings, textures, logits)
 
     @torch.no_grad()
     def tensors(self) -> dict[str, Tensor]:
         """What `from_tensors` needs; each texture is one picture in it."""
-        kept = {n: v for n, v in self.state_dict().items() if not n.startswith("textures.")}
-        for side in SIDES:
-            mapping = self.mapping(side)
+        values = {n: v for n, v in self.state_dict().items() if not n.startswith("textures.")}
+        for side in FRONT_FIRST:
+            name, mapping = LAYERS[side], self.mapping(side)
             pitch = torch.tensor([mapping.spacing, mapping.period], dtype=torch.float64)
-            kept |= {_PITCH.format(side): pitch, f"textures.{side}.start": self.textures[side]()}
-        return kept
+            values |= {_PITCH.format(name): pitch, f"textures.{name}.start": self.textures[name]()}
+        return values

@@ -2,7 +2,7 @@
 
 Two map a pixel (x, y, t) of the clip to the two atlases, one gives the opacity of the foreground,
 and one is both atlases: each has a quadrant of its own. A "point" is a network input from
-`coordinates.clip_to_unit`; "mapped" is what a mapping answers, in (-1, 1)² on either side.
+`coordinates.clip_to_unit`; "places" are what a mapping answers, in (-1, 1)² for any layer.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from ..config import NLA_RESOLUTION, NLA_WIDTH
 from ..engine.initial import draw_weights
 from .coordinates import centres, clip_to_unit
-from .layers import Maps, Side
+from .layers import BACKGROUND, FOREGROUND, LAYERS, Maps, Side
 
 OPACITY_FLOOR, OPACITY_SPAN = 0.001, 0.99
 _CHUNK = 1 << 16  # points at a time through a network, to bound the memory
@@ -45,18 +45,21 @@ PUBLISHED: dict[str, Shape] = {
     "atlas": Shape(2, 3, 8, 10, (4, 7)),
 }
 """The networks of spec §6, by their names in `NlaModel`."""
+_QUADRANTS = (-0.5, 0.5)
+"""Where the atlas network has the quadrant of each layer: its centre, along both axes."""
 
 
 class Imlp(nn.Module):
     """A coordinate MLP with ReLU inside and tanh at its end."""
 
     def __init__(self, shape: Shape, width: int = NLA_WIDTH) -> None:
+        """`width` channels in every hidden layer; weights as `nn.Linear` draws them."""
         super().__init__()
         self.shape = shape
-        encoded = encoding_size(shape.inputs, shape.octaves)
-        entering = [encoded] + [width] * (shape.layers - 1)
+        channels = encoding_size(shape.inputs, shape.octaves)
+        entering = [channels] + [width] * (shape.layers - 1)
         for skip in shape.skips:
-            entering[skip] += encoded
+            entering[skip] += channels
         leaving = [width] * (shape.layers - 1) + [shape.outputs]
         self.hidden = nn.ModuleList(map(nn.Linear, entering, leaving))
 
@@ -65,9 +68,9 @@ class Imlp(nn.Module):
 
         The encoding that enters again at a skip is detached: no gradient reaches x through it.
         """
-        encoded = encode(x, self.shape.octaves)
-        again = encoded.detach()
-        value = self.hidden[0](encoded)
+        encoding = encode(x, self.shape.octaves)
+        again = encoding.detach()
+        value = self.hidden[0](encoding)
         for i, layer in enumerate(self.hidden[1:], start=1):
             value = torch.relu(value)
             value = layer(torch.cat([value, again], dim=-1) if i in self.shape.skips else value)
@@ -86,7 +89,7 @@ def encode(x: Tensor, octaves: int | None) -> Tensor:
 
 
 def encoding_size(inputs: int, octaves: int | None) -> int:
-    """Channels that `encode` gives."""
+    """Channels that `encode` gives of `inputs` coordinates."""
     return inputs if octaves is None else 2 * inputs * octaves
 
 
@@ -107,6 +110,9 @@ class NlaModel(nn.Module):
         frames: int,
         resolution: int = NLA_RESOLUTION,
     ) -> None:
+        """`networks` are those of `PUBLISHED`, by name; `size` (height, width) and `frames` are the
+        clip's.
+        """
         super().__init__()
         self.foreground = networks["foreground"]
         self.background = networks["background"]
@@ -124,7 +130,10 @@ class NlaModel(nn.Module):
         frames: int,
         resolution: int = NLA_RESOLUTION,
     ) -> NlaModel:
-        """The model whose `tensors` these are. Raises ValueError where they are no such."""
+        """The model whose `tensors` these are, "foreground.hidden.0.weight" and so on.
+
+        Raises ValueError where they are no such.
+        """
         networks = {}
         for name in PUBLISHED:
             start = name + "."
@@ -151,29 +160,28 @@ class NlaModel(nn.Module):
 
     def mapped(self, side: Side, points: Tensor) -> Tensor:
         """Where points (..., 3) are in the layer's atlas: (..., 2) in (-1, 1)."""
-        mapping = self.foreground if side == "foreground" else self.background
+        mapping: Imlp = getattr(self, LAYERS[side])
         return mapping(points)
 
     def opacity(self, points: Tensor) -> Tensor:
         """The published α of the foreground at points (..., 3): (...), from .001 to .991."""
         return OPACITY_SPAN * self._matte(points) + OPACITY_FLOOR
 
-    def colour(self, side: Side, mapped: Tensor) -> Tensor:
-        """The layer's atlas at `mapped` (..., 2): RGB (..., 3) in [0, 1]."""
-        shift = 0.5 if side == "foreground" else -0.5
-        return (self.atlas(mapped / 2 + shift) + 1) / 2
+    def colour(self, side: Side, places: Tensor) -> Tensor:
+        """The layer's atlas at `places` (..., 2): RGB (..., 3) in [0, 1]."""
+        return (self.atlas(places / 2 + _QUADRANTS[side]) + 1) / 2
 
     @torch.no_grad()
     def locate(self, t: float, size: tuple[int, int] | None = None) -> Maps:
-        """The maps of all pixels of frame `t`, (h, w, ...); see `AtlasModel`.
+        """The maps of all pixels of frame `t`, (2, h, w, ...); see `AtlasModel`.
 
         The opacity is stretched to reach 0 and 1, which the published α never does: else an edit
         of the background would tint every pixel of the foreground (spec §7).
         """
         points = self._points(t, size)
-        return Maps(
-            self._pixels(in_chunks(self.foreground, points)),
+        return Maps.of_two(
             self._pixels(in_chunks(self.background, points)),
+            self._pixels(in_chunks(self.foreground, points)),
             in_chunks(self._matte, points),
         )
 
@@ -186,26 +194,26 @@ class NlaModel(nn.Module):
         """The layer's atlas, RGB (3, resolution, resolution) in [0, 1]."""
         along = (torch.arange(self.resolution, device=self.device) + 0.5) / self.resolution
         across = along.expand(self.resolution, -1)
-        mapped = torch.stack([across, across.T], dim=-1) * 2 - 1
-        return in_chunks(lambda part: self.colour(side, part), mapped).permute(2, 0, 1)
+        places = torch.stack([across, across.T], dim=-1) * 2 - 1
+        return in_chunks(lambda part: self.colour(side, part), places).permute(2, 0, 1)
 
     @torch.no_grad()
     def reconstruct(self, t: float, size: tuple[int, int] | None = None) -> Tensor:
-        """Frame `t` straight from the networks, with no texture between: RGB (h, w, 3)."""
+        """Frame `t` straight from the networks, without a texture: RGB (h, w, 3) in [0, 1]."""
         return in_chunks(self.shown, self._points(t, size))
 
     def shown(self, points: Tensor) -> Tensor:
-        """The clip's colour at points (..., 3): both layers composited, RGB (..., 3)."""
-        front = self.colour("foreground", self.mapped("foreground", points))
-        behind = self.colour("background", self.mapped("background", points))
+        """The clip's colour at points (..., 3): both layers composited, RGB (..., 3) in [0, 1]."""
+        front = self.colour(FOREGROUND, self.mapped(FOREGROUND, points))
+        behind = self.colour(BACKGROUND, self.mapped(BACKGROUND, points))
         return behind + (front - behind) * self.opacity(points)[..., None]
 
     def _matte(self, points: Tensor) -> Tensor:
         return (self.alpha(points)[..., 0] + 1) / 2
 
-    def _pixels(self, mapped: Tensor) -> Tensor:
+    def _pixels(self, places: Tensor) -> Tensor:
         """Network units → atlas pixels."""
-        return (mapped + 1) * (self.resolution / 2)
+        return (places + 1) * (self.resolution / 2)
 
     def _points(self, t: float, size: tuple[int, int] | None) -> Tensor:
         """All pixels of a frame, (h, w, 3)."""
@@ -223,7 +231,9 @@ def in_chunks(function: Callable[[Tensor], Tensor], points: Tensor) -> Tensor:
 
 
 def new_networks(width: int = NLA_WIDTH, rng: torch.Generator | None = None) -> dict[str, Imlp]:
-    """The published networks, freshly drawn from `rng` (None: the process's random numbers)."""
+    """The published networks by name, freshly drawn from `rng` (None: the process's random
+    numbers).
+    """
     networks = {}
     for name, shape in PUBLISHED.items():
         with torch.device("meta"):
@@ -242,17 +252,17 @@ def network_of(name: str, state: Mapping[str, Tensor]) -> Imlp:
     """
     inputs, outputs = PUBLISHED[name].inputs, PUBLISHED[name].outputs
     layers = len(state) // 2
-    expected = [f"hidden.{i}.{kind}" for i in range(layers) for kind in ("weight", "bias")]
-    if not 2 <= layers <= _MAX_LAYERS or set(state) != set(expected):
+    parts = [f"hidden.{i}.{kind}" for i in range(layers) for kind in ("weight", "bias")]
+    if not 2 <= layers <= _MAX_LAYERS or set(state) != set(parts):
         raise ValueError(f"{name} has not the layers hidden.0, hidden.1, …")
-    for part in expected:
+    for part in parts:
         _require_plain(f"{name}.{part}", state[part])
     width, entering = state["hidden.0.weight"].shape
-    encoded = int(entering)
-    octaves = None if encoded == inputs else encoded // (2 * inputs)
-    skips = [i for i in range(1, layers) if _enters(state, i) == width + encoded]
+    channels = int(entering)
+    octaves = None if channels == inputs else channels // (2 * inputs)
+    skips = [i for i in range(1, layers) if _enters(state, i) == width + channels]
     if octaves is not None and not 1 <= octaves <= _MAX_OCTAVES:
-        raise ValueError(f"{name}: {encoded} inputs are no positional encoding of {inputs}")
+        raise ValueError(f"{name}: {channels} inputs are no positional encoding of {inputs}")
     with torch.device("meta"):  # only shapes
         network = Imlp(Shape(inputs, outputs, layers, octaves, tuple(skips)), int(width))
     for part, own in network.state_dict().items():

@@ -24,11 +24,11 @@ from ..media.pictures import (
 )
 from ..progress import Progress
 from .discretise import AtlasPicture, discretise
-from .layers import SIDES, Maps, Side
+from .layers import FRONT_FIRST, LAYERS, Maps, Side
 from .render import Layer
 from .store import PICTURES, Atlas
 
-_OPTIONS: dict[Side, str] = {"foreground": "--fg-layer", "background": "--bg-layer"}
+_OPTIONS = ("--bg-layer", "--fg-layer")  # of the layers, back to front
 _FRAME_EDIT = re.compile(r"([0-9]{1,9}):(.+)", re.DOTALL)
 
 _LEVELS = 2  # of 255: a painted-over copy counts as painted where it differs by more
@@ -42,7 +42,7 @@ _EDGE = 3  # working pixels from there, within which a soft edge is taken for th
 _FINENESS = 2  # layer pixels to a source pixel, so that no two of these are mixed
 _MAX_CARRIED = 16_000_000  # pixels of a carried layer; beyond, it is made coarser
 _HOLE = 4  # layer pixels around a splat that are filled where another is across
-_KNOWN = 1e-4  # weight of a layer's pixel that a splat has reached
+_LEAST_WEIGHT = 1e-4  # weight of a layer's pixel that a splat has reached
 
 
 # Paint on an atlas
@@ -51,29 +51,33 @@ _KNOWN = 1e-4  # weight of a layer's pixel that a splat has reached
 def painted_layer(
     path: Path, side: Side, atlas: Atlas, folder: Path, progress: Progress
 ) -> Layer | None:
-    """The layer that a picture of an atlas's size is; None where nothing is painted."""
+    """The layer that a picture of an atlas's size is; None where nothing is painted.
+
+    `folder` is the atlas's. Raises UsageError where the clip has no such layer or the picture
+    another size, Text2LiveError where the atlas's own picture was changed.
+    """
     if side not in atlas.facts.corners:
         raise UsageError(
-            f"{_OPTIONS[side]} {path}: {folder} has no {side} atlas, as the clip is one layer;"
-            f" use {_OPTIONS['background' if side == 'foreground' else 'foreground']}"
+            f"{_OPTIONS[side]} {path}: {folder} has no {LAYERS[side]} atlas, as the clip is one"
+            f" layer; use {' or '.join(_OPTIONS[other] for other in atlas.facts.corners)}"
         )
-    drawn = _read(path, progress)
-    color, alpha = _eight_bits(drawn)
+    picture = _read(path, progress)
+    color, alpha = _eight_bits(picture)
     reference = _reference(path, side, atlas, folder)
-    scale = _enlargement(drawn, reference.rgba.shape[:2], side)
-    covered = _covered(reference, scale)
-    if alpha is None or np.count_nonzero(alpha[covered] == 255) >= _MOSTLY * covered.sum():
-        painted = _differs(color, reference.rgba[..., :3]) & covered
-        opaque = np.full(painted.shape, 255, np.uint8) if alpha is None else alpha
-        rgba = np.dstack([color, np.where(painted, opaque, 0)])
-        rgba = _over_rim(rgba, ~covered, _RIM * scale)
+    scale = _enlargement(picture, reference.rgba.shape[:2], side)
+    cover = _covered(reference, scale)
+    if alpha is None or np.count_nonzero(alpha[cover] == 255) >= _MOSTLY * cover.sum():
+        paint = _differs(color, reference.rgba[..., :3]) & cover
+        opaque = np.full(paint.shape, 255, np.uint8) if alpha is None else alpha
+        rgba = np.dstack([color, np.where(paint, opaque, 0)])
+        rgba = _over_rim(rgba, ~cover, _RIM * scale)
     else:
         rgba = np.dstack([color, alpha])
     if not rgba[..., 3].any():
-        progress.warning(f"{path}: nothing is painted on the {side}; it changes nothing")
+        progress.warning(f"{path}: nothing is painted on the {LAYERS[side]}; it changes nothing")
         return None
     share = (rgba[..., 3] > 0).mean()
-    progress.message(f"{path}: {share:.1%} of the {side} atlas's picture is painted")
+    progress.message(f"{path}: {share:.1%} of the {LAYERS[side]} atlas's picture is painted")
     rows, columns = _box(rgba[..., 3] > 0)
     part = AtlasPicture(rgba[rows, columns], 0, 0)
     left, top = reference.left + columns.start / scale, reference.top + rows.start / scale
@@ -97,26 +101,26 @@ def _eight_bits(picture: Picture) -> tuple[NDArray[np.uint8], NDArray[np.uint8] 
 def _reference(path: Path, side: Side, atlas: Atlas, folder: Path) -> AtlasPicture:
     """The atlas picture as it was fitted, whatever the user has done to the file."""
     original = folder / PICTURES[side]
-    found: AtlasPicture | None = None
+    picture: AtlasPicture | None = None
     if original.exists() and path.samefile(original):  # painted over in place, or not at all
-        found = discretise(atlas.model, side)
+        picture = discretise(atlas.model, side)
     else:
         color, alpha = _eight_bits(read_picture(original))
         if alpha is not None and (alpha > 127).any():
-            found = AtlasPicture(np.dstack([color, alpha]), *atlas.facts.corners[side])
-    if found is None:
+            picture = AtlasPicture(np.dstack([color, alpha]), *atlas.facts.corners[side])
+    if picture is None:
         raise Text2LiveError(
             f"{original}: was changed since the fit; fit the clip again, with --overwrite"
         )
-    return found
+    return picture
 
 
-def _enlargement(drawn: Picture, size: tuple[int, int], side: Side) -> int:
+def _enlargement(picture: Picture, size: tuple[int, int], side: Side) -> int:
     height, width = size
-    scale = drawn.width // width
-    if scale < 1 or (drawn.width, drawn.height) != (width * scale, height * scale):
+    scale = picture.width // width
+    if scale < 1 or (picture.width, picture.height) != (width * scale, height * scale):
         raise UsageError(
-            f"{_OPTIONS[side]} {drawn.path}: is {drawn.width}×{drawn.height}; it must be"
+            f"{_OPTIONS[side]} {picture.path}: is {picture.width}×{picture.height}; it must be"
             f" {width}×{height}, as {PICTURES[side]} is, or a whole multiple of both"
         )
     return scale
@@ -127,11 +131,11 @@ def _covered(reference: AtlasPicture, scale: int) -> NDArray[np.bool_]:
 
     Outside a copy says nothing: editors fill it with whatever they like, and mix it into the rim.
     """
-    covered = reference.rgba[..., 3] > 127
+    cover = reference.rgba[..., 3] > 127
     if scale > 1:
         side = 2 * _ENLARGED_RIM + 1
-        covered = cv2.erode(covered.astype(np.uint8), np.ones((side, side), np.uint8)) > 0
-    return covered.repeat(scale, 0).repeat(scale, 1)
+        cover = cv2.erode(cover.astype(np.uint8), np.ones((side, side), np.uint8)) > 0
+    return cover.repeat(scale, 0).repeat(scale, 1)
 
 
 def _differs(color: NDArray[np.uint8], reference: NDArray[np.uint8]) -> NDArray[np.bool_]:
@@ -140,31 +144,31 @@ def _differs(color: NDArray[np.uint8], reference: NDArray[np.uint8]) -> NDArray[
     low = high = reference
     if reference.shape != color.shape:
         image = Image.fromarray(reference)
-        enlarged = [np.asarray(image.resize(size, kernel)) for kernel in _ENLARGEMENTS]
-        enlarged.append(cv2.resize(reference, size, interpolation=cv2.INTER_CUBIC))
-        low, high = np.minimum.reduce(enlarged), np.maximum.reduce(enlarged)
+        enlargements = [np.asarray(image.resize(size, kernel)) for kernel in _ENLARGEMENTS]
+        enlargements.append(cv2.resize(reference, size, interpolation=cv2.INTER_CUBIC))
+        low, high = np.minimum.reduce(enlargements), np.maximum.reduce(enlargements)
     off = np.maximum(cv2.subtract(low, color), cv2.subtract(color, high))  # both end at 0
     return off.max(axis=2) > _LEVELS
 
 
 def _over_rim(rgba: NDArray[np.uint8], open_to: NDArray[np.bool_], reach: int) -> NDArray[np.uint8]:
     """Let paint go on for `reach` pixels, in the colour nearest by, where `open_to` says so."""
-    painted = rgba[..., 3] > 0
-    if not painted.any():
+    paint = rgba[..., 3] > 0
+    if not paint.any():
         return rgba
     distance, labels = cv2.distanceTransformWithLabels(
-        (~painted).astype(np.uint8), cv2.DIST_L2, 5, labelType=cv2.DIST_LABEL_PIXEL
+        (~paint).astype(np.uint8), cv2.DIST_L2, 5, labelType=cv2.DIST_LABEL_PIXEL
     )
     nearest = np.zeros((int(labels.max()) + 1, 4), np.uint8)
-    nearest[labels[painted]] = rgba[painted]
-    reached = open_to & ~painted & (distance <= reach)
-    rgba[reached] = nearest[labels[reached]]
+    nearest[labels[paint]] = rgba[paint]
+    rim = open_to & ~paint & (distance <= reach)
+    rgba[rim] = nearest[labels[rim]]
     return rgba
 
 
-def _box(painted: NDArray[np.bool_]) -> tuple[slice, slice]:
+def _box(paint: NDArray[np.bool_]) -> tuple[slice, slice]:
     """Rows and columns of what is painted, and one more around it for bilinear lookups."""
-    rows, columns = np.flatnonzero(painted.any(1)), np.flatnonzero(painted.any(0))
+    rows, columns = np.flatnonzero(paint.any(1)), np.flatnonzero(paint.any(0))
     top, left = max(int(rows[0]) - 1, 0), max(int(columns[0]) - 1, 0)
     return slice(top, int(rows[-1]) + 2), slice(left, int(columns[-1]) + 2)
 
@@ -173,7 +177,12 @@ def _box(painted: NDArray[np.bool_]) -> tuple[slice, slice]:
 
 
 def read_frame_edit(text: str, clip: Clip, atlas: Atlas, progress: Progress) -> dict[Side, Layer]:
-    """The atlas layers that show in frame N what "N:PICTURE" painted there."""
+    """The atlas layers that show in frame N what "N:PICTURE" painted there, none where that is
+    nothing.
+
+    Raises UsageError for a frame that was not fitted, and for a picture of another size or without
+    alpha.
+    """
     match = _FRAME_EDIT.fullmatch(text)
     if match is None:
         raise UsageError(f"--frame-edit {text}: write FRAME:PICTURE, as in 12:edit.png")
@@ -205,41 +214,42 @@ def read_frame_edit(text: str, clip: Clip, atlas: Atlas, progress: Progress) -> 
     return carry(rgba, maps, reach, tuple(atlas.facts.corners))
 
 
-def carry(rgba: Tensor, maps: Maps, reach: int, sides: Sequence[Side] = SIDES) -> dict[Side, Layer]:
+def carry(
+    rgba: Tensor, maps: Maps, reach: int, sides: Sequence[Side] = FRONT_FIRST
+) -> dict[Side, Layer]:
     """Carry a layer (h, w, 4) in [0, 1], painted on the frame that `maps` belong to, to the atlas.
 
-    What lies on the foreground goes to the foreground's atlas and the rest to the background's.
-    Where the opacity is soft, paint goes to the layer, or both, on which it goes on clearly within
-    `reach` pixels. Among `sides`, those on which nothing is painted are left out.
+    What lies on a layer goes to that layer's atlas. Where the shares are soft, paint goes to the
+    layer, or the layers, on which it goes on clearly within `reach` pixels. Among `sides`, those on
+    which nothing is painted are left out.
     """
-    painted = rgba[..., 3] > 0
-    shares = {"foreground": maps.opacity, "background": 1 - maps.opacity}
-    shares = {side: shares[side] for side in sides}
-    takes = {side: _belongs(painted, share, reach) for side, share in shares.items()}
-    left = painted & ~torch.stack(list(takes.values())).any(0)
+    paint = rgba[..., 3] > 0
+    takes = {side: _belongs(paint, maps.share[side], reach) for side in sides}
+    rest = paint & ~torch.stack(list(takes.values())).any(0)
     layers: dict[Side, Layer] = {}
     for side in sides:
-        uv = getattr(maps, side)
-        take = (takes[side] | (left & (shares[side] >= 0.5))) & uv.isfinite().all(-1)
+        uv, share = maps.uv[side], maps.share[side]
+        take = (takes[side] | (rest & (share >= 0.5))) & uv.isfinite().all(-1)
         if take.any():
-            layers[side] = splat(rgba, take, shares[side], uv)
+            layers[side] = splat(rgba, take, share, uv)
     return layers
 
 
-def _belongs(painted: Tensor, share: Tensor, reach: int) -> Tensor:
+def _belongs(paint: Tensor, share: Tensor, reach: int) -> Tensor:
     """Which painted pixels (h, w) are meant for the layer whose `share` of them this is."""
-    sure = painted & (share > _SURE)
+    sure = paint & (share > _SURE)
     side = 2 * reach + 1
     kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (side, side))
     near = torch.from_numpy(cv2.dilate(sure.numpy().astype(np.uint8), kernel)) > 0
-    return sure | (near & painted & (share > 0))
+    return sure | (near & paint & (share > 0))
 
 
 def splat(rgba: Tensor, take: Tensor, share: Tensor, uv: Tensor) -> Layer:
-    """Normalised splats, on the atlas, of the pixels (h, w, C + 1), alpha last, that `take` names.
+    """Normalised splats, on the atlas, of the pixels (h, w, C + 1), alpha last, that `take` (h, w)
+    names.
 
-    They lie beside the unpainted ones around them. Each counts by its `share` in the layer. Holes
-    between splats are filled, and only those.
+    They lie beside the unpainted ones around them. Each counts by its `share` (h, w) in the layer,
+    at its place `uv` (h, w, 2). Holes between splats are filled, and only those.
     """
     low = uv[take].amin(0).floor() - 1
     extent = uv[take].amax(0).ceil() + 1 - low
@@ -247,10 +257,10 @@ def splat(rgba: Tensor, take: Tensor, share: Tensor, uv: Tensor) -> Layer:
     scale = min(scale, float((_MAX_CARRIED / extent.prod()).sqrt()))
     width, height = (int(n) for n in (extent * scale).ceil().clamp(min=2))
     at = (uv - low) * scale - 0.5
-    here = ((at > -1) & (at < torch.tensor([width, height]))).all(-1) & (share > 0)
-    alpha = (rgba[..., -1] * take)[here][:, None]
-    values = torch.cat([rgba[here][:, :-1] * alpha, alpha, torch.ones_like(alpha)], dim=1)
-    sums = _scatter(values * share[here][:, None], at[here], (height, width))
+    near = ((at > -1) & (at < torch.tensor([width, height]))).all(-1) & (share > 0)
+    alpha = (rgba[..., -1] * take)[near][:, None]
+    values = torch.cat([rgba[near][:, :-1] * alpha, alpha, torch.ones_like(alpha)], dim=1)
+    sums = _scatter(values * share[near][:, None], at[near], (height, width))
     return Layer(_filled(sums), float(low[0]), float(low[1]), scale)
 
 
@@ -282,13 +292,13 @@ def _filled(sums: Tensor) -> Tensor:
 
     Holes between known pixels are filled from their rims inwards; around them there is nothing.
     """
-    known = (sums[-1:] > _KNOWN).float()
-    means = sums[:-1] / sums[-1:].clamp(min=_KNOWN) * known
+    mask = (sums[-1:] > _LEAST_WEIGHT).float()
+    means = sums[:-1] / sums[-1:].clamp(min=_LEAST_WEIGHT) * mask
     kernel = np.ones((2 * _HOLE + 1, 2 * _HOLE + 1), np.uint8)
-    closed = torch.from_numpy(cv2.morphologyEx(known[0].numpy(), cv2.MORPH_CLOSE, kernel))
+    closure = torch.from_numpy(cv2.morphologyEx(mask[0].numpy(), cv2.MORPH_CLOSE, kernel))
     for _ in range(_HOLE):
-        around = F.avg_pool2d(torch.cat([means * known, known]), 3, stride=1, padding=1)
+        around = F.avg_pool2d(torch.cat([means * mask, mask]), 3, stride=1, padding=1)
         share = around[-1:]
-        means = torch.where(known > 0, means, around[:-1] / share.clamp(min=_KNOWN))
-        known = (share > _KNOWN).float()
-    return means * closed
+        means = torch.where(mask > 0, means, around[:-1] / share.clamp(min=_LEAST_WEIGHT))
+        mask = (share > _LEAST_WEIGHT).float()
+    return means * closure

@@ -13,12 +13,7 @@ from torch import Tensor
 from ..device import vector
 from .coordinates import sample
 from .discretise import AtlasPicture
-from .layers import (
-    SIDES,
-    AtlasModel,
-    Maps,
-    Side,
-)
+from .layers import LAYERS, AtlasModel, Maps, Side
 
 
 class Layer(NamedTuple):
@@ -34,7 +29,7 @@ class Layer(NamedTuple):
 
     @classmethod
     def of(cls, picture: AtlasPicture, scale: float = 1.0) -> Layer:
-        """`picture` at `scale` times the atlas's resolution."""
+        """`picture`, whose pixels are 1/`scale` atlas pixels wide."""
         rgba = torch.from_numpy(picture.rgba).permute(2, 0, 1).float() / 255
         return cls(torch.cat([rgba[:3] * rgba[3:], rgba[3:]]), picture.left, picture.top, scale)
 
@@ -48,8 +43,8 @@ class Layer(NamedTuple):
         end = torch.tensor([width, height]) / self.scale
         x, y = (uv - torch.tensor([self.left, self.top]) - end / 2).abs().unbind(-1)
         margin = 0.5 / self.scale  # of a bilinear lookup
-        seen = (x < end[0] / 2 + margin) & (y < end[1] / 2 + margin)
-        rows, columns = seen.any(1).nonzero()[:, 0], seen.any(0).nonzero()[:, 0]
+        mask = (x < end[0] / 2 + margin) & (y < end[1] / 2 + margin)
+        rows, columns = mask.any(1).nonzero()[:, 0], mask.any(0).nonzero()[:, 0]
         if not len(rows):
             return slice(0, 0), slice(0, 0)
         return slice(int(rows[0]), int(rows[-1]) + 1), slice(int(columns[0]), int(columns[-1]) + 1)
@@ -60,16 +55,18 @@ class Layer(NamedTuple):
         return sample(self.premultiplied, (uv - origin) * self.scale)
 
 
-def reconstruct(textures: dict[Side, Tensor], maps: Maps) -> NDArray[np.uint8]:
-    """The frame (h, w, 3) that both atlases (3, H, W) give by themselves."""
-    foreground, background = (sample(textures[s], getattr(maps, s), "border") for s in SIDES)
-    mixed = torch.lerp(background, foreground, maps.opacity[..., None])
-    return (mixed.clamp(0, 1) * 255).round().to(torch.uint8).cpu().numpy()
+def reconstruct(textures: Sequence[Tensor], maps: Maps) -> NDArray[np.uint8]:
+    """The frame (h, w, 3) that the layers' atlases (3, H, W), back to front, give by themselves."""
+    colours = [sample(texture, uv, "border") for texture, uv in zip(textures, maps.uv, strict=True)]
+    frame = maps.mixed(colours).clamp(0, 1) * 255
+    return frame.round().to(torch.uint8).cpu().numpy()
 
 
-def textures_of(model: AtlasModel) -> dict[Side, Tensor]:
-    """Both atlases over their whole canvases, on the model's device."""
-    return {side: model.texture(side) for side in SIDES}
+def textures_of(model: AtlasModel) -> list[Tensor]:
+    """The layers' atlases (3, H, W) over their whole canvases, back to front, on the model's
+    device.
+    """
+    return [model.texture(side) for side in range(len(LAYERS))]
 
 
 def lay_over_frame(
@@ -78,22 +75,20 @@ def lay_over_frame(
     """Composite layers of the atlases over a frame (h, w, 3); `maps` are of its size.
 
     All is computed where maps and layers are.
-    out = α·(α_f·C_f + (1−α_f)·c) + (1−α)·(α_b·C_b + (1−α_b)·c), spec §7. Where nothing of a layer
-    is, the frame's values come out untouched.
+    out = Σ_l s_l·(α_l·C_l + (1−α_l)·c) over the layers l and their shares s_l, spec §7. Where
+    nothing of a layer is, the frame's values come out untouched.
     """
-    device = maps.opacity.device
+    device = maps.share.device
     part = np.s_[:, :]  # a GPU is quicker with all of it than with looking what it takes
     if device.type == "cpu":
-        seen = [layer.box(getattr(maps, side)) for side, layer in layers.items()]
-        part = _union([rows for rows, _ in seen]), _union([columns for _, columns in seen])
+        boxes = [layer.box(maps.uv[side]) for side, layer in layers.items()]
+        part = _union([rows for rows, _ in boxes]), _union([columns for _, columns in boxes])
         if not part[0].stop:
             return frame
     below = torch.from_numpy(frame[part]).to(device).float()
     change = torch.zeros_like(below)
     for side, layer in layers.items():
-        opacity = maps.opacity[part]
-        share = opacity if side == "foreground" else 1 - opacity
-        rgba = layer.at(getattr(maps, side)[part]) * share[..., None]
+        rgba = layer.at(maps.uv[side][part]) * maps.share[side][part][..., None]
         change += 255 * rgba[..., :3] - rgba[..., 3:] * below
     result = frame.copy()
     result[part] = (below + change).clamp(0, 255).round().to(torch.uint8).cpu().numpy()

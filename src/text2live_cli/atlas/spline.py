@@ -9,7 +9,9 @@ from torch import Tensor
 
 
 def knots(length: int, spacing: float) -> int:
-    """How many coefficients a spline needs over positions 0 … length − 1."""
+    """How many coefficients a spline needs over positions 0 … length − 1, with knots `spacing`
+    apart.
+    """
     return max(math.ceil((length - 1) / spacing), 1) + 3
 
 

@@ -24,16 +24,13 @@ from ..media.tensor_files import (
 )
 from . import ATLAS
 from .grid import GridModel
-from .layers import (
-    SIDES,
-    AtlasModel,
-    Maps,
-    Side,
-)
+from .layers import BACKGROUND, FRONT_FIRST, LAYERS, AtlasModel, Maps, Side
 from .nla import NlaModel
 
-PICTURES: dict[Side, str] = {"foreground": "foreground.png", "background": "background.png"}
+PICTURES = tuple(f"{name}.png" for name in LAYERS)
+"""The files of the atlas pictures, by layer."""
 _FORMAT = "text2live-atlas/1"
+_BY_LAYER = ("canvases", "corners")  # the facts that each layer has, in files by its name
 _MAX_NUMBER = 2**31 - 1  # of a frame, or of a place on a canvas
 _MAX_PIXELS = 2**30  # of a frame or canvas: memory is taken for them before tensors are compared
 
@@ -55,6 +52,7 @@ class AtlasFacts:
     """SHA-256 of the clip."""
     source_size: tuple[int, int]
     canvases: dict[Side, tuple[int, int]]
+    """Height and width of each layer's atlas, atlas pixels."""
     corners: dict[Side, tuple[int, int]]
     """Left and top of each atlas picture on its canvas; a side without a picture is absent."""
     settings: dict[str, Any]
@@ -90,19 +88,20 @@ class Atlas:
         return self.frames[0] <= frame <= self.frames[-1]
 
     @cached_property
-    def _shown(self) -> AtlasModel:
+    def _for_edits(self) -> AtlasModel:
         return self.model.closed()
 
     def locate(self, frame: int, size: tuple[int, int]) -> Maps:
-        """The maps of a source frame as edits use them, at any size, on the model's device.
+        """The maps of source frame `frame` as edits use them, (L, h, w, ...) at `size` (height,
+        width).
 
-        Between fitted frames by interpolation.
+        They are on the model's device; between fitted frames by interpolation.
         """
         t = (frame - self.facts.first) / self.facts.every
-        return self._shown.locate(t, size)
+        return self._for_edits.locate(t, size)
 
     def require_clip(self, clip: Clip, folder: Path) -> None:
-        """Refuse a clip that the atlas was not fitted to."""
+        """Raise UsageError for a clip that the atlas, which `folder` holds, was not fitted to."""
         if clip.sha256 != self.facts.source:
             raise UsageError(
                 f"{folder} was fitted to another clip than {clip.path} (or the clip was changed"
@@ -111,8 +110,11 @@ class Atlas:
 
 
 def write_atlas(folder: Path, model: AtlasModel, facts: AtlasFacts) -> None:
-    """Write the tensors and facts into `folder`, whole or not at all."""
-    texts = {"format": _FORMAT, "facts": json.dumps(asdict(facts))}
+    """Write the tensors and facts into `folder`, whole or not at all; raises Text2LiveError."""
+    values = asdict(facts)
+    for name in _BY_LAYER:
+        values[name] = {LAYERS[s]: values[name][s] for s in FRONT_FIRST if s in values[name]}
+    texts = {"format": _FORMAT, "facts": json.dumps(values)}
     write_tensors(folder / ATLAS, model.tensors(), texts)
 
 
@@ -136,10 +138,8 @@ def read_atlas(folder: Path) -> Atlas:
 def _facts(values: dict[str, Any]) -> AtlasFacts:
     for name in ("size", "source_size"):
         values[name] = _pair(values[name])
-    for name in ("canvases", "corners"):
-        values[name] = {side: _pair(pair) for side, pair in values[name].items()}
-        if not values[name].keys() <= {*SIDES}:
-            raise ValueError("strange sides")
+    for name in _BY_LAYER:
+        values[name] = {LAYERS.index(n): _pair(pair) for n, pair in values[name].items()}
     facts = AtlasFacts(**values)
     whole_number(facts.frames, 1, _MAX_NUMBER)
     whole_number(facts.first, 0, _MAX_NUMBER)
@@ -158,7 +158,7 @@ def _pair(values: Any) -> tuple[int, int]:
 
 def _model(tensors: dict[str, torch.Tensor], facts: AtlasFacts) -> AtlasModel:
     if facts.model == "nla":
-        resolution = facts.canvases["background"][0]
+        resolution = facts.canvases[BACKGROUND][0]
         return NlaModel.from_tensors(tensors, facts.size, facts.frames, resolution)
     if facts.model != "grid":
         raise ValueError(f"unknown model {facts.model}")

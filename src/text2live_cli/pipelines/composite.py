@@ -8,21 +8,21 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from ..atlas.footage import composited, stacked, tell_uncovered
-from ..atlas.layers import Side
+from ..atlas.footage import Stack, composited, stacked, tell_uncovered
+from ..atlas.layers import BACKGROUND, FOREGROUND
 from ..atlas.painting import painted_layer, read_frame_edit
-from ..atlas.render import Layer
 from ..atlas.store import read_atlas
 from ..engine.delivery import lay_over
 from ..errors import Text2LiveError, UsageError
 from ..media.clip_frames import transparency_note
 from ..media.clip_writing import keeps_alpha, require_writable, write_layer_frames, write_video
-from ..media.clips import open_clip
+from ..media.clips import Clip, open_clip
 from ..media.pictures import (
     Picture,
     read_picture,
@@ -55,8 +55,7 @@ def composite(
     """
     progress = progress or Silent()
     source, output = Path(source), Path(output)
-    if not 0 <= opacity <= 1:
-        raise UsageError(f"--opacity {opacity}: must be from 0 to 1")
+    _require_opacity(opacity)
     if not layers:
         raise UsageError("name at least one layer to lay over the source")
     writable_kind(output)
@@ -98,8 +97,8 @@ def _layer_file(path: Path) -> Path:
 def _resized(rgba: np.ndarray, width: int, height: int) -> np.ndarray:
     """Resize with colours weighted by alpha, so that hidden colours do not bleed in."""
     image = Image.fromarray(rgba, "RGBA").convert("RGBa")
-    resized = image.resize((width, height), Image.Resampling.BICUBIC)
-    return np.array(resized.convert("RGBA"))
+    image = image.resize((width, height), Image.Resampling.BICUBIC)
+    return np.array(image.convert("RGBA"))
 
 
 def _tell(picture: Picture, progress: Progress) -> None:
@@ -135,57 +134,91 @@ def composite_clip(
     Raises UsageError for what cannot be asked for, Text2LiveError for what goes wrong.
     """
     progress = progress or Silent()
-    source, is_folder = Path(source), str(output).endswith(("/", os.sep))
-    output = Path(output)
-    is_folder = is_folder or not output.suffix
+    source, destination = Path(source), _Destination.of(output)
     if fg_layer is None and bg_layer is None and not frame_edits and not results:
         raise UsageError(
             "nothing to lay over the clip: give --fg-layer, --bg-layer, --frame-edit or results"
         )
-    if not 0 <= opacity <= 1:
-        raise UsageError(f"--opacity {opacity}: must be from 0 to 1")
-    if not is_folder:
-        require_writable(output)
-        require_file_place("-o", output)
-    atlas_folder = Path(atlas_dir) if atlas_dir is not None else find_atlas(source)
-    painted_frames = [text.partition(":")[2] for text in frame_edits]
-    inputs = [source, atlas_folder, fg_layer, bg_layer, *painted_frames, *results]
-    if output.exists() and source.exists() and output.samefile(source):
-        raise UsageError(f"{output} is the clip itself: choose another -o OUT")
-    check_output(output, inputs, overwrite, "folder" if is_folder else "file")
+    _require_opacity(opacity)
+    folder = Path(atlas_dir) if atlas_dir is not None else find_atlas(source)
+    edited_frames = [text.partition(":")[2] for text in frame_edits]
+    inputs = [folder, fg_layer, bg_layer, *edited_frames, *results]
+    destination.check(source, inputs, overwrite)
     clip = open_clip(source)
-    if atlas_folder is None:
+    if folder is None:
         raise UsageError(f"{source}: no atlas of it; run text2live fit-atlas, or give --atlas-dir")
-    folder = atlas_folder
     atlas = read_atlas(folder)
     atlas.require_clip(clip, folder)
-    alpha = clip.transparent and (is_folder or keeps_alpha(output))
-    if alpha and not is_folder:
-        require_writable(output, alpha)
+    alpha = destination.keeps_alpha(clip)
     for note in clip.notes + tell_uncovered(clip, atlas):
         if not (alpha and note == transparency_note(clip.path)):
             progress.message(note)
-    files: dict[Side, Path | str | None] = {"foreground": fg_layer, "background": bg_layer}
-    layers = {s: painted_layer(Path(p), s, atlas, folder, progress) for s, p in files.items() if p}
-    edited = result_layers([Path(result) for result in results], clip, atlas.digest)
-    stack = list(stacked(edited))
-    stack.append({side: layer for side, layer in layers.items() if layer is not None})
+    files = {FOREGROUND: fg_layer, BACKGROUND: bg_layer}
+    paint = {s: painted_layer(Path(p), s, atlas, folder, progress) for s, p in files.items() if p}
+    stack = list(stacked(result_layers([Path(result) for result in results], clip, atlas.digest)))
+    stack.append({side: layer for side, layer in paint.items() if layer is not None})
     stack += [read_frame_edit(text, clip, atlas, progress) for text in frame_edits]
-    faded = [{side: _faded(layer, opacity) for side, layer in on.items()} for on in stack if on]
-    frames = composited(clip, atlas, faded, progress, alpha)
-    if is_folder:
-        _write_frames(output, frames)
-        return output
-    notes = write_video(
-        output, frames, clip.rate, times=clip.times, end=clip.end, like=clip, audio_from=clip
-    )
-    for note in notes:
-        progress.message(note)
-    return output
+    frames = composited(clip, atlas, _faded(stack, opacity), progress, alpha)
+    destination.write(frames, clip, progress)
+    return destination.path
 
 
-def _faded(layer: Layer, opacity: float) -> Layer:
-    return layer._replace(premultiplied=layer.premultiplied * opacity)
+class _Destination(NamedTuple):
+    """Where a composited clip goes: a video, or a folder of PNG frames."""
+
+    path: Path
+    is_folder: bool
+
+    @classmethod
+    def of(cls, output: Path | str) -> _Destination:
+        """A name that ends with a slash, or without an ending, is that of a folder."""
+        path = Path(output)
+        return cls(path, str(output).endswith(("/", os.sep)) or not path.suffix)
+
+    def check(self, source: Path, inputs: Sequence[Path | str | None], overwrite: bool) -> None:
+        """Raise UsageError where the result cannot or must not be written there."""
+        path = self.path
+        if not self.is_folder:
+            require_writable(path)
+            require_file_place("-o", path)
+        if path.exists() and source.exists() and path.samefile(source):
+            raise UsageError(f"{path} is the clip itself: choose another -o OUT")
+        check_output(path, [source, *inputs], overwrite, "folder" if self.is_folder else "file")
+
+    def keeps_alpha(self, clip: Clip) -> bool:
+        """Whether the clip is transparent and stays so; raises UsageError as `require_writable`."""
+        alpha = clip.transparent and (self.is_folder or keeps_alpha(self.path))
+        if alpha and not self.is_folder:
+            require_writable(self.path, alpha)
+        return alpha
+
+    def write(self, frames: Iterator[NDArray[np.uint8]], clip: Clip, progress: Progress) -> None:
+        """Write frames (h, w, 3 or 4), the video with the clip's timing, colour tags and sound."""
+        if self.is_folder:
+            _write_frames(self.path, frames)
+            return
+        notes = write_video(
+            self.path, frames, clip.rate, times=clip.times, end=clip.end, like=clip, audio_from=clip
+        )
+        for note in notes:
+            progress.message(note)
+
+
+def _require_opacity(opacity: float) -> None:
+    if not 0 <= opacity <= 1:
+        raise UsageError(f"--opacity {opacity}: must be from 0 to 1")
+
+
+def _faded(stack: Stack, opacity: float) -> Stack:
+    """The same layers with every alpha times `opacity`."""
+    return [
+        {
+            side: layer._replace(premultiplied=layer.premultiplied * opacity)
+            for side, layer in on.items()
+        }
+        for on in stack
+        if on
+    ]
 
 
 def _write_frames(folder: Path, frames: Iterator[NDArray[np.uint8]]) -> None:

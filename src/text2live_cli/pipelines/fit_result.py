@@ -14,7 +14,7 @@ from ..atlas.discretise import AtlasPicture, discretise
 from ..atlas.fit.inputs import Material
 from ..atlas.fit.measure import Quality, measure, verdict
 from ..atlas.fit.settings import FitSettings
-from ..atlas.layers import SIDES, AtlasModel, Side
+from ..atlas.layers import BACKGROUND, FRONT_FIRST, AtlasModel, Side
 from ..atlas.store import AtlasFacts, write_atlas
 from ..progress import Progress
 from ..report.atlas_films import REPORT, write_pictures, write_report, write_videos
@@ -75,7 +75,7 @@ def _write_result(
     folder: Path, fit: Fit, plan: FitPlan, quality: Quality, words: Words, progress: Progress
 ) -> None:
     model, material, span, clip = fit.model, fit.material, plan.span, plan.clip
-    sides = SIDES if material.foreground.masks.any() else SIDES[1:]
+    sides = FRONT_FIRST if material.foreground.masks.any() else (BACKGROUND,)
     atlases = {side: discretise(model, side) for side in sides}
     pictures = {side: atlas for side, atlas in atlases.items() if atlas is not None}
     write_pictures(folder, pictures)
@@ -107,7 +107,7 @@ def _atlas_facts(
         rate=str(clip.rate),
         source=clip.sha256,
         source_size=(clip.height, clip.width),
-        canvases={side: model.canvas(side) for side in SIDES},
+        canvases={side: model.canvas(side) for side in FRONT_FIRST},
         corners={side: (picture.left, picture.top) for side, picture in pictures.items()},
         settings=_settings_json(plan.settings),
     )

@@ -9,7 +9,7 @@ import platform
 import shutil
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from ..atlas import ATLAS
 from ..atlas.fit.settings import (
@@ -54,12 +54,10 @@ from ..texts import slug
 from ..video.frames import FrameHints, read_frame_hints, training_size
 from .options import EditOptions, FitOptions, ImageOptions, VideoOptions
 
-if TYPE_CHECKING:
-    from ..atlas.layers import Side
-
 LAYER_FORMATS = ("mov", "webm", "png", "none")
 BASELINES = ("atlas", "frames")
-SIDES: dict[str, Side] = {"fg": "foreground", "bg": "background"}
+SIDES = {"fg": "foreground", "bg": "background"}
+"""The layers by their short names; atlases count them (`atlas.layers.LAYERS`)."""
 _MAX_AREA_ASPECT = 4.0  # a longer picture is trained smaller, so that its area stays that of 4:1
 _GB = 1e9
 

@@ -65,6 +65,7 @@ def fit_step(device: torch.device) -> None:
 
 
 def _locate(device: torch.device) -> None:
+    from ..atlas.layers import FOREGROUND
     from ..atlas.render import (
         Layer,
         lay_over_frame,
@@ -78,7 +79,7 @@ def _locate(device: torch.device) -> None:
         _require_finite(values)
     reconstruct(textures_of(model), maps)
     layer = Layer(torch.ones(4, 8, 8, device=device), 0, 0, 1.0)
-    lay_over_frame(_clip()[0][0], maps, {"foreground": layer})
+    lay_over_frame(_clip()[0][0], maps, {FOREGROUND: layer})
 
 
 def _grid_problem(device: torch.device) -> GridProblem:

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from ..atlas import ATLAS
 from ..atlas.footage import tell_uncovered
-from ..atlas.layers import Side
+from ..atlas.layers import LAYERS, Side
 from ..atlas.render import Layer
 from ..atlas.store import Atlas
 from ..config import EditSettings
@@ -245,7 +245,7 @@ def _atlas_scene(
     session: Session,
     below: Sequence[tuple[Side, Layer]],
 ) -> AtlasScene:
-    side, as_picture = SIDES[plan.options.atlas], plan.options.baseline == "atlas"
+    side, as_picture = LAYERS.index(SIDES[plan.options.atlas]), plan.options.baseline == "atlas"
     where = session.device, session.progress
     return prepare_atlas_scene(plan.clip, fitted, side, settings, *where, below, as_picture)
 

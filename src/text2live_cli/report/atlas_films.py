@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from fractions import Fraction
 from pathlib import Path
 
 import cv2
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from ..atlas.discretise import AtlasPicture
 from ..atlas.fit.measure import Quality
 from ..atlas.layers import (
-    SIDES,
+    FOREGROUND,
+    FRONT_FIRST,
+    LAYERS,
     AtlasModel,
     Maps,
     Side,
@@ -31,13 +32,13 @@ from .atlas import Report, report_html
 OPACITY, RECONSTRUCTION, REPORT = "opacity.mp4", "reconstruction.mp4", "report.html"
 _REPORT_SIDE = 320  # longest side of the report's small videos, pixels
 _ERROR_GAIN = 8
-_SQUARE = {"foreground": 12, "background": 24}  # of the checkerboards, working pixels
+_SQUARES = (24, 12)  # of the checkerboards, background and foreground, working pixels
 _TINT = (1.0, 0.75, 0.55)  # of the foreground's squares
 
 
 def write_pictures(folder: Path, pictures: Mapping[Side, AtlasPicture]) -> None:
     """Write the atlases; what an earlier fit had and this one has not is removed."""
-    for side, name in PICTURES.items():
+    for side, name in enumerate(PICTURES):
         if side in pictures:
             rgba = pictures[side].rgba
             write_picture(folder / name, rgba[..., :3], rgba[..., 3])
@@ -61,7 +62,7 @@ def write_videos(
         maps = model.locate(t)
         made[t] = reconstruct(textures, maps)
         maps = Maps(*(values.cpu() for values in maps))
-        opacity[t] = (maps.opacity[..., None] * 255).round().numpy()
+        opacity[t] = (maps.share[FOREGROUND][..., None] * 255).round().numpy()
         checks[t] = _checkerboard(maps, made[t], squares)
         progress.advance(t + 1)
     write_video(folder / OPACITY, opacity, rate)
@@ -75,21 +76,22 @@ def write_videos(
     return clips, webm_bytes(_small(checks), rate)
 
 
-def _square_sides(model: AtlasModel) -> dict[Side, float]:
+def _square_sides(model: AtlasModel) -> list[float]:
     """Sides of the checkerboards' squares, atlas pixels, as large in the middle of the clip."""
     maps = Maps(*(values.cpu() for values in model.locate(model.frames // 2)))
-    return {side: _SQUARE[side] * (pixel_ratio(maps, side) or 1.0) for side in SIDES}
+    return [pixels * (pixel_ratio(maps, side) or 1.0) for side, pixels in enumerate(_SQUARES)]
 
 
 def _checkerboard(
-    maps: Maps, frame: NDArray[np.uint8], sides: Mapping[Side, float]
+    maps: Maps, frame: NDArray[np.uint8], squares: Sequence[float]
 ) -> NDArray[np.uint8]:
     """Squares that lie on the atlases, seen in a frame: they shall stick, and stay square."""
-    foreground, background = (
-        ((getattr(maps, side) / sides[side]).floor().sum(-1) % 2).float() for side in SIDES
-    )
-    board = torch.lerp(background, foreground, maps.opacity)[..., None].numpy()
-    opacity = maps.opacity[..., None].numpy()
+    boards = [
+        ((uv / length).floor().sum(-1, keepdim=True) % 2).float()
+        for uv, length in zip(maps.uv, squares, strict=True)
+    ]
+    board = maps.mixed(boards).numpy()
+    opacity = maps.share[FOREGROUND][..., None].numpy()
     tint = 1 - opacity * (1 - np.array(_TINT))
     return np.asarray((0.35 * frame + 0.65 * 255 * board * tint).round(), np.uint8)
 
@@ -124,7 +126,9 @@ def write_report(
         figures=tuple(figures.items()),
         psnr=quality.psnr,
         frame_numbers=tuple(numbers),
-        atlases=tuple((f"{side} atlas", pictures[side].rgba) for side in SIDES if side in pictures),
+        atlases=tuple(
+            (f"{LAYERS[s]} atlas", pictures[s].rgba) for s in FRONT_FIRST if s in pictures
+        ),
         clips=clips,
         checkerboard=checkerboard,
         settings=settings,

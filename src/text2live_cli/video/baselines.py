@@ -34,7 +34,7 @@ class FramesDataset:
         augment: bool,
         device: torch.device | str = "cpu",
     ) -> None:
-        """`frames` (T, h, w, 3)."""
+        """`frames` (T, h, w, 3), RGB, go to `device`; without `augment` all steps are alike."""
         self.frames = torch.from_numpy(frames).permute(0, 3, 1, 2).contiguous().to(device)
         self.settings = settings
         self.augment = augment
@@ -85,7 +85,7 @@ class FramesScene:
         return FramesEdit(self.clip, trainer, (self.frames.shape[1], self.frames.shape[2]))
 
     def preview(self, trainer: Trainer) -> NDArray[np.uint8]:
-        """The edited middle frame, at the size of the training."""
+        """The edited middle frame (h, w, 3), at the size of the training."""
         frame = self.frames[len(self.frames) // 2]
         return lay_over(frame, self.edit(trainer).layer_of(frame))
 
@@ -93,7 +93,9 @@ class FramesScene:
 def prepare_frames_scene(
     clip: Clip, settings: EditSettings, device: torch.device, progress: Progress
 ) -> FramesScene:
-    """Read all frames at the size of the training."""
+    """Read all frames at the size of the training. Raises UsageError and Text2LiveError where that
+    cannot be done.
+    """
     size = training_size(clip, settings)
     return FramesScene(clip, read_frames(clip, range(clip.count), size, progress), device)
 
@@ -108,25 +110,25 @@ class FramesEdit:
     """Height and width that were trained on."""
 
     def composited(self, progress: Progress) -> Frames:
-        """The clip under the edit."""
+        """The clip under the edit, (h, w, 3)."""
         for frame, layer in zip(self.clip.frames(), self.by_itself(progress), strict=True):
             yield lay_over(frame, layer)
 
     def on_green(self, progress: Progress) -> Frames:
-        """The edit layer over plain green."""
+        """The edit layer over plain green, (h, w, 3)."""
         green = to_uint(np.array(GREEN_SCREEN), 255)
         for layer in self.by_itself(progress):
             yield lay_over(np.broadcast_to(green, layer[..., :3].shape), layer)
 
     def by_itself(self, progress: Progress) -> Frames:
-        """The generator's layer of every frame."""
+        """The generator's layer of every frame, straight RGBA (h, w, 4)."""
         progress.stage("editing frames", self.clip.count, "frame")
         for number, frame in enumerate(self.clip.frames()):
             yield self.layer_of(frame)
             progress.advance(number + 1)
 
     def layer_of(self, frame: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        """The generator's layer of one frame (h, w, 3), straight RGBA."""
+        """The generator's layer of one frame (h, w, 3), straight RGBA (h, w, 4)."""
         trainer = self.trainer
         with torch.no_grad(), trainer.precision.autocast(trainer.device):
             return frame_layer(

@@ -15,7 +15,6 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ..atlas.discretise import AtlasPicture
-from ..atlas.layers import Side
 from ..config import MIN_SIDE, DatasetSettings
 from ..engine.delivery import render_at, snap_alpha
 from ..engine.edit_layer import EditLayer, green_screen
@@ -28,11 +27,11 @@ from ..engine.internal_dataset import (
 from ..engine.objective import Rendered
 from ..guide.views import color_jitter, jitter_factors
 from ..media.pictures import to_uint
-from .footage import _LEVELS, _LOWEST, Box, Footage, WorkingAtlas, _grown
+from .footage import LEVELS, LOWEST, Box, Footage, WorkingAtlas, grown
 
 NEIGHBOUR = 2
 """Frames between the three of a step."""
-_WHOLE_SHARE: dict[Side, float] = {"foreground": 1.0, "background": 1 / 3}  # of the atlas's sides
+_WHOLE_SHARE = (1 / 3, 1.0)  # of the sides of the background's atlas, and of the foreground's
 
 
 class Draw(NamedTuple):
@@ -59,9 +58,9 @@ class Crops(NamedTuple):
     grid: Tensor
     """Where each pixel is in it, (k, h, w, 2) for `grid_sample` without aligned corners."""
     frames: Tensor | None
-    """The frames' own foreground on black, (k, 3, h, w); None for the background."""
+    """What the frames show of the layer, on black, (k, 3, h, w); None for one seen whole."""
     opacity: Tensor | None
-    """(k, 1, h, w) in [0, 1]; None for the background."""
+    """Of the layer, (k, 1, h, w) in [0, 1]; None for one seen whole."""
 
 
 class AtlasDataset:
@@ -89,35 +88,35 @@ class AtlasDataset:
         self.max_pixels = max_pixels
         share = _WHOLE_SHARE[footage.side]
         self.whole = self.atlas.each(lambda x: _bounded(_shrunk(x, share), max_pixels))
-        self._shown = [t for t, box in enumerate(footage.boxes) if box is not None]
+        self._visible = [t for t, box in enumerate(footage.boxes) if box is not None]
         last = len(footage.boxes) - 1
-        with_both = [t for t in self._shown if NEIGHBOUR <= t <= last - NEIGHBOUR]
-        self._middles = with_both or self._shown
+        with_both = [t for t in self._visible if NEIGHBOUR <= t <= last - NEIGHBOUR]
+        self._middles = with_both or self._visible
 
     def render(self, generator: Generator, step: int, rng: torch.Generator) -> list[Rendered]:
         """The edit in three frames by way of the atlas, in one of them directly, and by turns on
         the whole atlas.
         """
-        drawn = self.draw(rng) if self.augment else self._undisturbed()
-        crops = self.cut(drawn)
+        draw = self.draw(rng) if self.augment else self._undisturbed()
+        crops = self.cut(draw)
         layer = EditLayer.from_rgba(generator(crops.atlas.picture)).limited(crops.atlas.limit)
-        rendered = through_atlas(layer, crops)
-        one = slice(drawn.direct, drawn.direct + 1)
+        views = through_atlas(layer, crops)
+        one = slice(draw.direct, draw.direct + 1)
         opacity = None if crops.opacity is None else crops.opacity[one]
-        seen = rendered[drawn.direct]
-        picture = seen.source if crops.frames is None else crops.frames[one]
+        view = views[draw.direct]
+        picture = view.source if crops.frames is None else crops.frames[one]
         limit = crops.atlas.limit
         if limit is not None:
             limit = sample_crops(limit, crops.grid[one])
         layer = EditLayer.from_rgba(generator(picture)).limited(limit)
         direct = directly(layer, picture, opacity)
-        rendered.append(direct._replace(target=seen.target, keep=seen.keep))
+        views.append(direct._replace(target=view.target, keep=view.keep))
         if self.augment and step % self.settings.whole_every == 0:
-            rendered.append(render(generator, self.whole))
-        return rendered
+            views.append(render(generator, self.whole))
+        return views
 
     def draw(self, rng: torch.Generator) -> Draw:
-        """The chances of one step."""
+        """The chances of one step, all from `rng` (CPU)."""
         s = self.settings
         shares = torch.rand(8, generator=rng).tolist()
         jitter, flip, tall, wide, down, across, middle, direct = shares
@@ -141,36 +140,36 @@ class AtlasDataset:
         """t − 2, t and t + 2, in a short clip its ends, of the frames that show the layer."""
         last = len(self.footage.boxes) - 1
         near = {min(max(t + way, 0), last) for way in (-NEIGHBOUR, 0, NEIGHBOUR)}
-        return sorted(near.intersection(self._shown))
+        return sorted(near.intersection(self._visible))
 
-    def cut(self, drawn: Draw) -> Crops:
+    def cut(self, draw: Draw) -> Crops:
         """The crops that were drawn; flip and jitter do the same to frames and atlas."""
         footage = self.footage
-        boxes = self.frame_boxes(drawn)
-        held = self._atlas_box(drawn.times, boxes)
-        atlas = self.atlas.each(lambda x: _bounded(held.of(x), self.max_pixels))
-        grid = _stack(footage.uv, drawn.times, boxes)
-        grid = self._grid(grid, held, (atlas.picture.shape[2], atlas.picture.shape[3]))
+        boxes = self.frame_boxes(draw)
+        place = self._atlas_box(draw.times, boxes)
+        atlas = self.atlas.each(lambda x: _bounded(place.of(x), self.max_pixels))
+        grid = _stack(footage.uv, draw.times, boxes)
+        grid = self._grid(grid, place, (atlas.picture.shape[2], atlas.picture.shape[3]))
         frames = opacity = None
         if footage.frames is not None and footage.opacity is not None:
-            frames = _stack(footage.frames, drawn.times, boxes).float() / 255
-            opacity = _stack(footage.opacity, drawn.times, boxes).float() / 255
-            frames = _jittered(frames, drawn.jitter) * opacity
-        atlas = atlas._replace(picture=_jittered(atlas.picture, drawn.jitter))
+            frames = _stack(footage.frames, draw.times, boxes).float() / 255
+            opacity = _stack(footage.opacity, draw.times, boxes).float() / 255
+            frames = _jittered(frames, draw.jitter) * opacity
+        atlas = atlas._replace(picture=_jittered(atlas.picture, draw.jitter))
         crops = Crops(atlas, grid, frames, opacity)
-        return _mirrored(crops) if drawn.flip else crops
+        return _mirrored(crops) if draw.flip else crops
 
-    def frame_boxes(self, drawn: Draw) -> list[Box]:
+    def frame_boxes(self, draw: Draw) -> list[Box]:
         """The crops of the frames drawn, in proportion to their boxes.
 
         All have one size, that of the largest, so that the encoder sees them in one pass; in a
         frame whose box is smaller, the crop goes over it by the few pixels that it is.
         """
-        boxes = [box for box in (self.footage.boxes[t] for t in drawn.times) if box is not None]
-        tall = max(max(MIN_SIDE, round(drawn.cover[0] * box.height)) for box in boxes)
-        wide = max(max(MIN_SIDE, round(drawn.cover[1] * box.width)) for box in boxes)
+        boxes = [box for box in (self.footage.boxes[t] for t in draw.times) if box is not None]
+        tall = max(max(MIN_SIDE, round(draw.cover[0] * box.height)) for box in boxes)
+        wide = max(max(MIN_SIDE, round(draw.cover[1] * box.width)) for box in boxes)
         height, width = self.footage.size
-        (down, across), crops = drawn.place, []
+        (down, across), crops = draw.place, []
         for box in boxes:
             top = round(box.top + down * (box.height - tall))
             left = round(box.left + across * (box.width - wide))
@@ -186,18 +185,18 @@ class AtlasDataset:
         high = torch.stack([crop.amax((1, 2)) for crop in crops]).amax(0).tolist()
         spans = []
         for first, last, count in zip(low, high, (width, height), strict=True):
-            start, end = ((q - _LOWEST) * (count / _LEVELS) - 0.5 for q in (first, last))
-            spans.append(_grown(math.floor(start), math.floor(end) + 2, MIN_SIDE, count))
+            start, end = ((q - LOWEST) * (count / LEVELS) - 0.5 for q in (first, last))
+            spans.append(grown(math.floor(start), math.floor(end) + 2, MIN_SIDE, count))
         (left, wide), (top, tall) = spans
         return Box(top, left, tall, wide)
 
-    def _grid(self, stored: Tensor, held: Box, size: tuple[int, int]) -> Tensor:
-        """Stored uv (k, 2, h, w) on the atlas crop `held`, at `size`, as (k, h, w, 2)."""
+    def _grid(self, levels: Tensor, place: Box, size: tuple[int, int]) -> Tensor:
+        """Stored uv (k, 2, h, w) on the atlas crop `place`, at `size`, as (k, h, w, 2)."""
         height, width = self.footage.atlas.color.shape[2:]
-        axes = (width, held.left, held.width, size[1]), (height, held.top, held.height, size[0])
+        axes = (width, place.left, place.width, size[1]), (height, place.top, place.height, size[0])
         along = []
-        for values, (count, start, length, pixels) in zip(stored.unbind(1), axes, strict=True):
-            position = (values.float() - _LOWEST) * (count / _LEVELS) - start
+        for values, (count, start, length, pixels) in zip(levels.unbind(1), axes, strict=True):
+            position = (values.float() - LOWEST) * (count / LEVELS) - start
             # Half a pixel inside of a crop that was shrunk, which continues its border.
             along.append((position * (2 / length) - 1).clamp(1 / pixels - 1, 1 - 1 / pixels))
         return torch.stack(along, dim=-1)
@@ -229,7 +228,8 @@ def through_atlas(layer: EditLayer, crops: Crops) -> list[Rendered]:
 def directly(layer: EditLayer, picture: Tensor, opacity: Tensor | None) -> Rendered:
     """A layer that the generator made of a frame's crop (1, 3, h, w) itself.
 
-    `opacity` (1, 1, h, w) is that of the foreground, and times all four channels.
+    `opacity` (1, 1, h, w) is the edited layer's in the frame, and times all four channels; None for
+    1.
     """
     if opacity is not None:
         layer = EditLayer(layer.color * opacity, layer.alpha * opacity)
@@ -246,7 +246,7 @@ def sample_crops(picture: Tensor, grid: Tensor) -> Tensor:
 def atlas_layer(
     generator: Generator,
     working: WorkingAtlas,
-    delivered: WorkingAtlas,
+    fine: WorkingAtlas,
     alpha_cut: float,
     outside_cut: float = 0.0,
     matte: Tensor | None = None,
@@ -254,12 +254,12 @@ def atlas_layer(
 ) -> AtlasPicture:
     """The edit of the whole atlas as it is saved: 8 bits, straight alpha that reaches 0 and 1.
 
-    `delivered` is `working` or the same `finer`; `render.Layer.of(result, delivered.scale)` brings
+    `fine` is `working` or the same `finer`; `render.Layer.of(result, fine.scale)` brings
     it to the frames. `matte` and `outside` (1, 1, h, w), of the size of `working`, are what the
     alpha is multiplied by, and where its cut rises (`snap_alpha`). To be called in the training's
     autocast.
     """
-    layer = render_at(generator, delivered.color, working.color)
+    layer = render_at(generator, fine.color, working.color)
     matte, outside = (
         None if x is None else F.interpolate(x, layer.alpha.shape[2:], mode="bilinear")
         for x in (matte, outside)
@@ -269,12 +269,12 @@ def atlas_layer(
         alpha = alpha * matte
     rgba = torch.cat([layer.color, alpha], dim=1)
     values = rgba[0].permute(1, 2, 0).float().cpu().numpy()
-    return AtlasPicture(to_uint(values, 255), delivered.left, delivered.top)
+    return AtlasPicture(to_uint(values, 255), fine.left, fine.top)
 
 
-def _stack(stored: Tensor, times: list[int], boxes: list[Box]) -> Tensor:
+def _stack(levels: Tensor, times: list[int], boxes: list[Box]) -> Tensor:
     """Crops of frames, of one size: (T, C, h, w) → (k, C, h', w')."""
-    return torch.stack([box.of(stored[t]) for t, box in zip(times, boxes, strict=True)])
+    return torch.stack([box.of(levels[t]) for t, box in zip(times, boxes, strict=True)])
 
 
 def _jittered(pictures: Tensor, factors: Tensor | None) -> Tensor:

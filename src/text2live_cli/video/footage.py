@@ -13,19 +13,15 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ..atlas.discretise import AtlasPicture
-from ..atlas.layers import OPAQUE, Maps, Side
+from ..atlas.layers import BACKGROUND, LAYERS, OPAQUE, Maps, Side
 from ..config import MIN_SIDE
 from ..errors import UsageError
 from ..media.clips import Clip
 from ..progress import Progress
 
-_BORDER = 30 / 768  # around the foreground, as a share of the frame's larger side
-
-
-_LEVELS = 2**16 - 1  # of a stored uv
-
-
-_LOWEST = -(2**15)
+_BORDER = 30 / 768  # around what a layer shows, as a share of the frame's larger side
+LEVELS, LOWEST = 2**16 - 1, -(2**15)
+"""A stored uv: its number of steps, and where they begin."""
 
 
 class Box(NamedTuple):
@@ -59,7 +55,7 @@ class WorkingAtlas(NamedTuple):
     def of(
         cls, picture: AtlasPicture, scale: float, device: torch.device | str = "cpu"
     ) -> WorkingAtlas:
-        """`picture` at `scale` times the atlas's resolution."""
+        """`picture` with `scale` pixels to one of the atlas's."""
         height, width = picture.rgba.shape[:2]
         size = max(MIN_SIDE, math.ceil(height * scale)), max(MIN_SIDE, math.ceil(width * scale))
         return cls(_resized(picture, scale, size).to(device), picture.left, picture.top, scale)
@@ -95,11 +91,19 @@ class Footage(NamedTuple):
     uv_cpu: Tensor
     """The same on the CPU, where boxes are found without waiting for a GPU."""
     frames: Tensor | None
-    """(T, 3, h, w) uint8; None for the background, which shows nothing of them."""
+    """(T, 3, h, w) uint8; None for a layer that is seen whole: it shows nothing of them."""
     opacity: Tensor | None
-    """(T, 1, h, w) uint8, 255 for 1; None for the background, which is seen whole."""
+    """The layer's share of them, (T, 1, h, w) uint8, 255 for 1; None for one that is seen whole."""
     boxes: list[Box | None]
     """Where the layer is in each frame."""
+
+
+def seen_whole(side: Side) -> bool:
+    """Whether training shows the layer in whole frames: the hindmost one, which lies behind all.
+
+    The others are shown in boxes around them, as far as their share goes (paper A.4).
+    """
+    return side == BACKGROUND
 
 
 def gather_footage(
@@ -111,8 +115,8 @@ def gather_footage(
     """Map every frame to the atlas, once; on the atlas's device.
 
     `frames` (T, h, w, 3) are at the working size, at least `MIN_SIDE` px a side; `locate` gives the
-    maps of the frame of an index, at that size. Raises UsageError where no frame shows a
-    foreground that is to be edited.
+    maps of the frame of an index, at that size. Raises UsageError where no frame shows the layer,
+    ValueError for frames that are too small.
     """
     count, height, width, _ = frames.shape
     if min(height, width) < MIN_SIDE:
@@ -122,19 +126,19 @@ def gather_footage(
     boxes: list[Box | None] = [Box(0, 0, height, width)] * count
     for t in range(count):
         maps = locate(t)
-        uv[t] = _stored(getattr(maps, side), atlas)
-        if side == "foreground":
-            opacity[t, 0] = (maps.opacity * 255).round().to(torch.uint8)
-            boxes[t] = mask_box(maps.opacity.cpu().numpy() > OPAQUE)
+        uv[t] = _stored(maps.uv[side], atlas)
+        if not seen_whole(side):
+            opacity[t, 0] = (maps.share[side] * 255).round().to(torch.uint8)
+            boxes[t] = mask_box(maps.share[side].cpu().numpy() > OPAQUE)
     if not any(boxes):
-        raise UsageError("the clip shows no foreground to edit: edit the background, --atlas bg")
+        name = LAYERS[side]
+        raise UsageError(f"the clip shows no {name} to edit: edit the background, --atlas bg")
     device = atlas.color.device
-    seen_uv = uv.to(device)
-    if side == "background":
-        return Footage(side, atlas, (height, width), seen_uv, uv, None, None, boxes)
+    footage = Footage(side, atlas, (height, width), uv.to(device), uv, None, None, boxes)
+    if seen_whole(side):
+        return footage
     pictures = torch.from_numpy(frames).permute(0, 3, 1, 2).contiguous().to(device)
-    seen = opacity.to(device)
-    return Footage(side, atlas, (height, width), seen_uv, uv, pictures, seen, boxes)
+    return footage._replace(frames=pictures, opacity=opacity.to(device))
 
 
 def mask_box(
@@ -150,8 +154,8 @@ def mask_box(
     height, width = mask.shape
     if border is None:
         border = max(1, round(_BORDER * max(height, width)))
-    top, tall = _grown(rows[0] - border, rows[-1] + border, least, height)
-    left, wide = _grown(columns[0] - border, columns[-1] + border, least, width)
+    top, tall = grown(rows[0] - border, rows[-1] + border, least, height)
+    left, wide = grown(columns[0] - border, columns[-1] + border, least, width)
     return Box(top, left, tall, wide)
 
 
@@ -162,8 +166,8 @@ def _resized(picture: AtlasPicture, scale: float, size: tuple[int, int]) -> Tens
     """
     color = torch.from_numpy(picture.rgba[..., :3].copy()).permute(2, 0, 1)[None].float() / 255
     below, beside = (
-        max(0, math.ceil(wanted / scale) + 1 - there)
-        for wanted, there in zip(size, tuple(color.shape[2:]), strict=True)
+        max(0, math.ceil(length / scale) + 1 - own)
+        for length, own in zip(size, tuple(color.shape[2:]), strict=True)
     )
     color = F.pad(color, (0, beside, 0, below), mode="replicate")
     if scale != 1:
@@ -176,16 +180,16 @@ def _resized(picture: AtlasPicture, scale: float, size: tuple[int, int]) -> Tens
 
 def _stored(uv: Tensor, atlas: WorkingAtlas) -> Tensor:
     """uv (h, w, 2) of the canvas → (2, h, w) as `Footage` keeps it; outside, the atlas's border."""
-    kept = []
+    levels = []
     for axis, (start, count) in enumerate(
         ((atlas.left, atlas.color.shape[3]), (atlas.top, atlas.color.shape[2]))
     ):
         position = ((uv[..., axis] - start) * atlas.scale).clamp(0.5, count - 0.5)
-        kept.append((position * (_LEVELS / count)).round() + _LOWEST)
-    return torch.stack(kept).to(torch.int16)
+        levels.append((position * (LEVELS / count)).round() + LOWEST)
+    return torch.stack(levels).to(torch.int16)
 
 
-def _grown(start: int, end: int, least: int, limit: int) -> tuple[int, int]:
+def grown(start: int, end: int, least: int, limit: int) -> tuple[int, int]:
     """Start and length of [start, end) within [0, limit), grown to `least` about its middle."""
     start, end = max(int(start), 0), min(int(end), limit)
     length = max(end - start, least)
@@ -195,6 +199,10 @@ def _grown(start: int, end: int, least: int, limit: int) -> tuple[int, int]:
 def read_frames(
     clip: Clip, numbers: range, size: tuple[int, int], progress: Progress
 ) -> NDArray[np.uint8]:
+    """Frames `numbers` of the clip, from 0, at `size` (height, width): (T, h, w, 3), RGB.
+
+    Raises Text2LiveError where the clip cannot be read to their end.
+    """
     progress.stage("reading frames", len(numbers), "frame")
     frames = np.empty((len(numbers), *size, 3), np.uint8)
     for i, frame in enumerate(clip.frames(numbers.start, numbers.stop, numbers.step, size)):

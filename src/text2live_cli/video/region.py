@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ..atlas.layers import Side
+from ..atlas.layers import LAYERS, Side
 from ..atlas.painting import splat
 from ..atlas.store import Atlas
 from ..engine.internal_dataset import Example
@@ -93,7 +93,7 @@ def _with_maps(scene: AtlasScene, maps: Tensor, region: Region) -> AtlasScene:
     keep = maps[:, 3:] if maps.shape[1] > 3 else None
     if float(target.max()) < 0.5 / 255:
         raise Text2LiveError(
-            f"the region of the edit is empty on the {scene.side}:"
+            f"the region of the edit is empty on the {LAYERS[scene.side]}:"
             " point at it in another frame (@FRAME), or edit the other --atlas"
         )
     limit = None if region.limit is None else matte
@@ -169,13 +169,12 @@ def carried(
     total: Tensor | float = 0.0
     for number, values_there in values.items():
         maps = atlas.locate(number, (values_there.shape[0], values_there.shape[1]))
-        opacity, uv = maps.opacity.cpu(), getattr(maps, side).cpu()
-        share = opacity if side == "foreground" else 1 - opacity
+        uv, share = maps.uv[side].cpu(), maps.share[side].cpu()
         take = (share > _SEEN) & uv.isfinite().all(-1)
         if take.any():
-            known = np.ones(values_there.shape[:2], np.float32)
-            there = torch.from_numpy(np.dstack([values_there, known]))
-            total = total + splat(there, take, share, uv).at(places)
+            ones = np.ones(values_there.shape[:2], np.float32)
+            image = torch.from_numpy(np.dstack([values_there, ones]))
+            total = total + splat(image, take, share, uv).at(places)
     if isinstance(total, float):
         return torch.zeros(next(iter(values.values())).shape[2], height, width)
     mean = total[..., :-1] / total[..., -1:].clamp_min(1e-6)

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from ..atlas.discretise import AtlasPicture
 from ..atlas.footage import by_itself, composited, on_green, stacked
-from ..atlas.layers import SIDES, Side
+from ..atlas.layers import LAYERS, Side
 from ..atlas.render import Layer
 from ..atlas.store import Atlas
 from ..engine.delivery import lay_over
@@ -74,7 +74,7 @@ class AtlasEdit:
 
     @property
     def after(self) -> NDArray[np.uint8]:
-        """The atlas under the edit, as `before`."""
+        """The atlas under the edit, RGBA (H, W, 4) as `before`."""
         return np.dstack([lay_over(self.before[..., :3], self.picture.rgba), self.before[..., 3]])
 
     @property
@@ -83,16 +83,16 @@ class AtlasEdit:
         return Layer.of(self.picture, self.scale)
 
     def composited(self, progress: Progress) -> Frames:
-        """The clip under the edit and those below."""
+        """The clip under the edit and those below, (h, w, 3)."""
         layers = stacked([*self.below, (self.side, self.layer)])
         return composited(self.clip, self.atlas, layers, progress)
 
     def on_green(self, progress: Progress) -> Frames:
-        """The edit layer over plain green."""
+        """The edit layer over plain green, (h, w, 3)."""
         return on_green(self.clip, self.atlas, self.side, self.layer, progress)
 
     def by_itself(self, progress: Progress) -> Frames:
-        """The edit layer in every frame."""
+        """The edit layer in every frame, straight RGBA (h, w, 4)."""
         return by_itself(self.clip, self.atlas, self.side, self.layer, progress)
 
 
@@ -162,7 +162,7 @@ def write_atlas_layer(folder: Path, edit: AtlasEdit) -> dict[str, Any]:
     picture = edit.picture
     write_picture(folder / ATLAS_LAYER, picture.rgba[..., :3], picture.rgba[..., 3])
     return {
-        "side": edit.side,
+        "side": LAYERS[edit.side],
         "left": picture.left,
         "top": picture.top,
         "scale": edit.scale,
@@ -172,7 +172,9 @@ def write_atlas_layer(folder: Path, edit: AtlasEdit) -> dict[str, Any]:
 def write_report(
     folder: Path, clip: Clip, edit: Edit, facts: dict[str, Any], notes: Sequence[str]
 ) -> None:
-    """Write report.html: what was written, to look at in a browser."""
+    """Write report.html: what was written, to look at in a browser. Raises Text2LiveError where the
+    videos cannot be read or the page cannot be written.
+    """
     composite, screen = (open_clip(folder / name) for name in ("composite.mp4", "screen.mp4"))
     prompts = facts["prompts"]
     texts = {name: value for name, value in prompts.items() if value}
@@ -205,29 +207,29 @@ ATLAS_LAYER = "atlas-layer.png"
 
 
 def result_layers(
-    folders: Sequence[Path], clip: Clip, fit: str, written: Path | None = None
+    folders: Sequence[Path], clip: Clip, fit: str, output: Path | None = None
 ) -> list[tuple[Side, Layer]]:
     """The layers of results of `edit_video`, lowest first, each with what it was laid onto, once.
 
     `fit` is the digest of the atlas. Raises UsageError where a folder is no such result, one of
-    another clip or fit, or where a result would lie on itself: `written` is the folder of one that
+    another clip or fit, or where a result would lie on itself: `output` is the folder of one that
     is about to be laid onto them.
     """
     layers: list[tuple[Side, Layer]] = []
-    placed: set[Path] = set()
+    places: set[Path] = set()
     for folder in folders:
         chain: list[tuple[Side, Layer]] = []
-        met = set() if written is None else {written.resolve()}
+        chain_places = set() if output is None else {output.resolve()}
         below: Path | None = folder
         while below is not None:
-            here = below.resolve()
-            if here in met:
+            place = below.resolve()
+            if place in chain_places:
                 raise UsageError(f"{folder}: {below} would lie on itself; choose another -o DIR")
-            met.add(here)
+            chain_places.add(place)
             layer, below = _result_layer(below, clip, fit)
-            if here not in placed:
+            if place not in places:
                 chain.insert(0, layer)
-            placed.add(here)
+            places.add(place)
         layers += chain
     return layers
 
@@ -235,10 +237,9 @@ def result_layers(
 def _result_layer(folder: Path, clip: Clip, fit: str) -> tuple[tuple[Side, Layer], Path | None]:
     """The layer of a result, and the folder of the one that it lies on."""
     try:
-        told = read_record(folder / RECORD)
-        facts, source, onto = told["layer"], told["input"]["sha256"], told["onto"]
-        fitted = told["job"]["fit"]
-        side: Side = facts["side"]
+        record = read_record(folder / RECORD)
+        facts, source, onto = record["layer"], record["input"]["sha256"], record["onto"]
+        own_fit, name = record["job"]["fit"], facts["side"]
         place = float(facts["left"]), float(facts["top"]), float(facts["scale"])
         if onto is not None and Path(plain_text(onto, _LONGEST_PATH)).is_absolute():
             raise ValueError("a record names no place outside of where it lies")
@@ -247,13 +248,13 @@ def _result_layer(folder: Path, clip: Clip, fit: str) -> tuple[tuple[Side, Layer
         raise UsageError(f"{folder}: no result of edit-video there") from error
     if source != clip.sha256:
         raise UsageError(f"{folder}: it is an edit of another clip than {clip.path}")
-    if fitted != fit:
+    if own_fit != fit:
         raise UsageError(f"{folder}: it was made on another fit of the clip; edit it again")
     picture = read_picture(folder / ATLAS_LAYER)
-    sound = side in SIDES and all(map(math.isfinite, place)) and place[2] > 0
+    sound = name in LAYERS and all(map(math.isfinite, place)) and place[2] > 0
     if not sound or picture.alpha is None or picture.color.dtype != np.uint8:
         raise Text2LiveError(f"{folder}: {ATLAS_LAYER} or {RECORD} was altered; edit it again")
     rgba = np.dstack([picture.color, picture.alpha])
     left, top, scale = place
     layer = Layer.of(AtlasPicture(rgba, 0, 0), scale)._replace(left=left, top=top)
-    return (side, layer), below
+    return (LAYERS.index(name), layer), below

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ..atlas.discretise import AtlasPicture, discretise
-from ..atlas.layers import OPAQUE, Maps, Side, pixel_ratio
+from ..atlas.layers import LAYERS, OPAQUE, Side, pixel_ratio
 from ..atlas.render import Layer
 from ..atlas.store import Atlas
 from ..config import MIN_SIDE, DatasetSettings, EditSettings
@@ -24,7 +24,7 @@ from ..media.clips import Clip
 from ..media.pictures import to_uint
 from ..progress import Progress, Silent
 from .dataset import AtlasDataset, atlas_layer
-from .footage import WorkingAtlas, gather_footage, mask_box, read_frames
+from .footage import WorkingAtlas, gather_footage, mask_box, read_frames, seen_whole
 from .frames import training_size
 from .result import AtlasEdit
 
@@ -80,25 +80,26 @@ class AtlasScene:
     def edit(self, trainer: Trainer, progress: Progress | None = None) -> AtlasEdit:
         """The layer on the whole atlas, as it is saved."""
 
-        def painted_on(device: torch.device) -> tuple[WorkingAtlas, AtlasPicture]:
+        def paint_on(device: torch.device) -> tuple[WorkingAtlas, AtlasPicture]:
+            """The atlas as fine as its picture, and the edit on it, computed on `device`."""
             generator, precision = trainer.generator_on(device)
             working = self.working.on(device)
             source = working.finer(self.picture)
-            held = (None if x is None else x.to(device) for x in (self.matte, self.outside))
+            maps = (None if x is None else x.to(device) for x in (self.matte, self.outside))
             cuts = trainer.settings.alpha_cut, trainer.settings.outside_cut
             with precision.autocast(device):
-                return source, atlas_layer(generator, working, source, *cuts, *held)
+                return source, atlas_layer(generator, working, source, *cuts, *maps)
 
-        source, made = here_or_on_cpu(painted_on, trainer.device, progress or Silent())
-        height, width = made.rgba.shape[:2]
-        covered = cv2.resize(
+        source, layer = here_or_on_cpu(paint_on, trainer.device, progress or Silent())
+        height, width = layer.rgba.shape[:2]
+        cover = cv2.resize(
             self.picture.rgba[..., 3], (width, height), interpolation=cv2.INTER_NEAREST
         )
-        before = np.dstack([_colors(source), covered])
-        return AtlasEdit(self.clip, self.atlas, self.side, made, source.scale, before, self.below)
+        before = np.dstack([_colors(source), cover])
+        return AtlasEdit(self.clip, self.atlas, self.side, layer, source.scale, before, self.below)
 
     def preview(self, trainer: Trainer) -> NDArray[np.uint8]:
-        """The edited atlas."""
+        """The edited atlas, (H, W, 3)."""
         return self.edit(trainer).after[..., :3]
 
 
@@ -118,30 +119,33 @@ def prepare_atlas_scene(
     """
     picture = discretise(atlas.model, side) if side in atlas.facts.corners else None
     if picture is None:
-        raise UsageError(f"--atlas: {clip.path} has no {side}: nothing moves in it; edit the other")
+        raise UsageError(
+            f"--atlas: {clip.path} has no {LAYERS[side]}: nothing moves in it; edit the other"
+        )
     size = training_size(clip, settings)
-    sampled = atlas.frames[:: max(1, len(atlas.frames) // _SAMPLES)]
-    if side == "foreground":
+    samples = atlas.frames[:: max(1, len(atlas.frames) // _SAMPLES)]
+    if not seen_whole(side):
         plain = size
-        size = _enlarged(size, clip, [atlas.locate(number, size) for number in sampled])
+        size = _enlarged(size, clip, [atlas.locate(number, size).share[side] for number in samples])
         if size != plain:
-            progress.message(f"the foreground is small: trained at {size[1]}×{size[0]}")
+            progress.message(f"the {LAYERS[side]} is small: trained at {size[1]}×{size[0]}")
     frames = read_frames(clip, atlas.frames, size, progress)
-    ratios = [pixel_ratio(atlas.locate(number, size), side) for number in sampled]
-    known = [ratio for ratio in ratios if ratio > 0]
-    finest = 1 / float(np.median(known)) if known else 1.0
+    ratios = [pixel_ratio(atlas.locate(number, size), side) for number in samples]
+    sizes = [ratio for ratio in ratios if ratio > 0]
+    finest = 1 / float(np.median(sizes)) if sizes else 1.0
     if settings.preset == "paper":
         finest = max(finest, _PAPER_ATLAS / max(atlas.model.canvas(side)))
     working = WorkingAtlas.of(picture, finest, device)
     return AtlasScene(clip, atlas, side, picture, frames, working, below, as_picture)
 
 
-def _enlarged(size: tuple[int, int], clip: Clip, maps: list[Maps]) -> tuple[int, int]:
-    """So much larger, as far as the source goes, that half of the foreground's boxes fill a crop.
+def _enlarged(size: tuple[int, int], clip: Clip, shares: list[Tensor]) -> tuple[int, int]:
+    """So much larger, as far as the source goes, that half of a layer's boxes fill a crop.
 
-    A crop has `MIN_SIDE` px at least; around a smaller foreground, most of it would be black.
+    `shares` (h, w) are the layer's in some frames. A crop has `MIN_SIDE` px at least; around less,
+    most of it would be black.
     """
-    boxes = [mask_box(one.opacity.cpu().numpy() > OPAQUE, least=1) for one in maps]
+    boxes = [mask_box(share.cpu().numpy() > OPAQUE, least=1) for share in shares]
     sides = [min(box.height, box.width) for box in boxes if box is not None]
     if not sides:
         return size

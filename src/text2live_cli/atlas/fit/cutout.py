@@ -27,13 +27,14 @@ _OVERLAP = 0.25
 
 
 def colour_models(frames: Frames, inside: Mask, outside: Mask) -> Colours | None:
-    """The colours of an object and of all else, from pixels (n, h, w) of several frames.
+    """The colours of an object and of all else, from frames (n, h, w, 3), RGB.
 
-    None where there are too few of a kind.
+    `inside` and `outside` (n, h, w) tell pixels of the one and the other. None where there are too
+    few of a kind.
     """
     rows = []
-    for chosen in (inside, outside):
-        pixels = frames[chosen]
+    for mask in (inside, outside):
+        pixels = frames[mask]
         if len(pixels) < _SAMPLES // 20:
             return None
         rows.append(pixels[np.linspace(0, len(pixels) - 1, _SAMPLES).astype(int)])
@@ -77,17 +78,21 @@ def cut_out(
 
 
 def carried(values: NDArray[np.float32], flow: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Values (h, w) of a neighbouring frame, seen from the frame whose `flow` leads there."""
+    """Values (h, w) of a neighbouring frame, seen from the frame whose `flow` (h, w, 2) leads
+    there; 0 where it leads out of the picture.
+    """
     height, width = values.shape
     y, x = np.mgrid[:height, :width].astype(np.float32)
-    moved = cv2.remap(
+    values_here = cv2.remap(
         values, x + flow[..., 0], y + flow[..., 1], cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT
     )
-    return moved.astype(np.float32)
+    return values_here.astype(np.float32)
 
 
 def steadied(masks: Mask, flow: Flow) -> NDArray[np.float32]:
-    """Soft masks (T, h, w): each averaged with its neighbours, brought here by the flow."""
+    """Soft masks (T, h, w) in [0, 1]: each of `masks` averaged with its neighbours, brought here by
+    the flow.
+    """
     values = masks.astype(np.float32)
     soft = np.empty_like(values)
     for t, value in enumerate(values):
@@ -102,18 +107,20 @@ def objects(masks: Mask, flow: Flow) -> NDArray[np.int64]:
 
     (T, h, w): 0 outside of the masks, else the number of the object, the largest in the clip first.
     """
-    found = [cv2.connectedComponents(mask.astype(np.uint8)) for mask in masks]
-    first = np.cumsum([0] + [count for count, _ in found])
-    pieces = np.stack([start + labels for start, (_, labels) in zip(first, found, strict=False)])
+    components = [cv2.connectedComponents(mask.astype(np.uint8)) for mask in masks]
+    first = np.cumsum([0] + [count for count, _ in components])
+    pieces = np.stack(
+        [start + labels for start, (_, labels) in zip(first, components, strict=False)]
+    )
     areas = np.bincount(pieces.ravel(), minlength=first[-1])
     parent = np.arange(first[-1])
     for t in range(len(masks) - 1):
-        there = _rounded_remap(pieces[t + 1], flow.forward[t])
-        both = masks[t] & (there > first[t + 1])
-        pairs, shared = np.unique(
-            pieces[t][both].astype(np.int64) * first[-1] + there[both], return_counts=True
+        ahead = _rounded_remap(pieces[t + 1], flow.forward[t])
+        both = masks[t] & (ahead > first[t + 1])
+        pairs, overlaps = np.unique(
+            pieces[t][both].astype(np.int64) * first[-1] + ahead[both], return_counts=True
         )
-        for pair, overlap in zip(pairs, shared, strict=True):
+        for pair, overlap in zip(pairs, overlaps, strict=True):
             a, b = divmod(int(pair), int(first[-1]))
             if overlap > _OVERLAP * min(areas[a], areas[b]):
                 parent[_root(parent, a)] = _root(parent, b)

@@ -48,7 +48,10 @@ def dis_flow(
     preset: str = "medium",
     gap: int = 1,
 ) -> Flow:
-    """OpenCV's DIS flow (Kroeger et al. 2016) of frames (T, h, w, 3)."""
+    """OpenCV's DIS flow (Kroeger et al. 2016) of frames (T, h, w, 3), RGB, `gap` frames apart.
+
+    `preset` is "ultrafast", "fast" or "medium".
+    """
     search = cv2.DISOpticalFlow.create(_PRESETS[preset])
     grey = [cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY) for frame in frames]
     pairs = max(len(frames) - gap, 0)
@@ -69,14 +72,16 @@ def with_agreement(forward: NDArray[np.float32], backward: NDArray[np.float32]) 
     return Flow(forward, backward, forward_ok, backward_ok)
 
 
-def agree(there: NDArray[np.float32], back: NDArray[np.float32]) -> NDArray[np.bool_]:
-    """Where going `there` (h, w, 2) and `back` again ends within `AGREEMENT` of the start."""
-    height, width = there.shape[:2]
+def agree(forward: NDArray[np.float32], backward: NDArray[np.float32]) -> NDArray[np.bool_]:
+    """Where (h, w) going `forward` (h, w, 2) and `backward` again ends within `AGREEMENT` of the
+    start.
+    """
+    height, width = forward.shape[:2]
     y, x = np.mgrid[:height, :width].astype(np.float32)
-    x, y = x + there[..., 0], y + there[..., 1]
+    x, y = x + forward[..., 0], y + forward[..., 1]
     inside = (x >= 0) & (x <= width - 1) & (y >= 0) & (y <= height - 1)
-    returned = cv2.remap(back, x, y, cv2.INTER_LINEAR)
-    distance = np.linalg.norm(there + returned, axis=-1)
+    way_back = cv2.remap(backward, x, y, cv2.INTER_LINEAR)
+    distance = np.linalg.norm(forward + way_back, axis=-1)
     return inside & (distance < AGREEMENT)
 
 
@@ -123,20 +128,20 @@ def read_flow_dir(folder: Path, numbers: Sequence[int], size: tuple[int, int]) -
     """
     files = _pair_files(folder)
     numbers = _names_in_use(files, numbers)
-    wanted = list(itertools.pairwise(numbers))
-    missing = [pair for a, b in wanted for pair in ((a, b), (b, a)) if pair not in files]
+    pairs = list(itertools.pairwise(numbers))
+    missing = [pair for a, b in pairs for pair in ((a, b), (b, a)) if pair not in files]
     if missing:
-        listed = ", ".join(f"{a:05d}_{b:05d}" for a, b in missing[:4])
+        names = ", ".join(f"{a:05d}_{b:05d}" for a, b in missing[:4])
         more = ", …" if len(missing) > 4 else ""
         raise UsageError(
-            f"{folder}: no flow for {len(missing)} of {2 * len(wanted)} pairs of frames:"
-            f" {listed}{more} (.npy or .flo); add them, or leave out --flow-dir"
+            f"{folder}: no flow for {len(missing)} of {2 * len(pairs)} pairs of frames:"
+            f" {names}{more} (.npy or .flo); add them, or leave out --flow-dir"
         )
-    forward = [_read_flow(files[a, b], size) for a, b in wanted]
-    backward = [_read_flow(files[b, a], size) for a, b in wanted]
+    forward = [_read_flow(files[a, b], size) for a, b in pairs]
+    backward = [_read_flow(files[b, a], size) for a, b in pairs]
     flow = with_agreement(np.stack([f for f, _ in forward]), np.stack([b for b, _ in backward]))
-    flow.forward_ok[:] &= np.stack([known for _, known in forward])
-    flow.backward_ok[:] &= np.stack([known for _, known in backward])
+    flow.forward_ok[:] &= np.stack([valid for _, valid in forward])
+    flow.backward_ok[:] &= np.stack([valid for _, valid in backward])
     return flow
 
 
@@ -145,22 +150,22 @@ def _pair_files(folder: Path) -> dict[tuple[int, int], Path]:
         paths = sorted(folder.iterdir())
     except OSError as error:
         raise UsageError(f"--flow-dir {folder}: {error.strerror}; name a folder") from error
-    found = {}
+    files = {}
     for path in paths:
         match = _PAIR.fullmatch(path.stem)
         if match and path.suffix.lower() in (".npy", ".flo"):
-            found[int(match[2]), int(match[5])] = path
-    if not found:
+            files[int(match[2]), int(match[5])] = path
+    if not files:
         raise UsageError(f"--flow-dir {folder}: holds no A_B.npy or A_B.flo, A and B frame numbers")
-    return found
+    return files
 
 
 def _names_in_use(files: dict[tuple[int, int], Path], numbers: Sequence[int]) -> Sequence[int]:
     """The numbers that the files have for the frames, which count from 0."""
-    used = sorted({number for pair in files for number in pair})
-    if used[0] == 1:
+    own = sorted({number for pair in files for number in pair})
+    if own[0] == 1:
         return [number + 1 for number in numbers]
-    return used if used[0] > 1 and len(used) == len(numbers) else numbers
+    return own if own[0] > 1 and len(own) == len(numbers) else numbers
 
 
 def _read_flow(path: Path, size: tuple[int, int]) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
@@ -171,15 +176,15 @@ def _read_flow(path: Path, size: tuple[int, int]) -> tuple[NDArray[np.float32], 
         raise Text2LiveError(
             f"{path}: no flow of numbers (h, w, 2), or cut short; write it again"
         ) from error
-    known = (np.abs(values) < _UNKNOWN).all(axis=-1)  # False for NaN too
-    values = np.where(known[..., None], values, 0).astype(np.float32)
+    valid = (np.abs(values) < _UNKNOWN).all(axis=-1)  # False for NaN too
+    values = np.where(valid[..., None], values, 0).astype(np.float32)
     height, width = size
     if values.shape[:2] != size:
         stretch = np.array([width / values.shape[1], height / values.shape[0]], np.float32)
         values = cv2.resize(values, (width, height), interpolation=cv2.INTER_LINEAR) * stretch
-        nearest = cv2.resize(known.astype(np.uint8), (width, height), interpolation=0)
-        known = nearest.astype(bool)
-    return values, known
+        nearest = cv2.resize(valid.astype(np.uint8), (width, height), interpolation=0)
+        valid = nearest.astype(bool)
+    return values, valid
 
 
 def _read_npy(path: Path) -> NDArray[np.floating]:
@@ -206,7 +211,10 @@ def _read_flo(path: Path) -> NDArray[np.floating]:
 
 
 def save_flow(path: Path, flow: Flow, of: str = "") -> None:
-    """Write flow as safetensors, in halves (steps of 1/64 px at 32 px); `of` says of what."""
+    """Write flow as safetensors, in halves (steps of 1/64 px at 32 px); `of` says of what.
+
+    Raises Text2LiveError where it cannot be written.
+    """
     tensors = {
         "forward": flow.forward.astype(np.float16),
         "backward": flow.backward.astype(np.float16),

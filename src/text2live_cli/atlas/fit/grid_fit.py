@@ -20,7 +20,7 @@ from ..grid import (
     Mapping,
     whole_frames,
 )
-from ..layers import SIDES, Side
+from ..layers import BACKGROUND, FOREGROUND, FRONT_FIRST, LAYERS, Side
 from .flow import Flow
 from .grid_start import start_model
 from .settings import GridSettings
@@ -50,22 +50,24 @@ class GridProblem:
         model, sure = start_model(frames, masks, flow, settings.start)
         self.model: GridModel = model.to(device)
         self.boxes = _boxes(sure).to(device)
-        shown = min(self.count, settings.max_frames)
-        self.stride = max(2, round((shown * height * width / settings.samples) ** 0.5))
-        self.lines = max(2, round((settings.samples / shown) ** 0.5))
+        most = min(self.count, settings.max_frames)
+        self.stride = max(2, round((most * height * width / settings.samples) ** 0.5))
+        self.lines = max(2, round((settings.samples / most) ** 0.5))
         self.frames = torch.from_numpy(frames).to(device)
         self.masks = torch.from_numpy(sure).to(device)
         self.doubtful = torch.from_numpy(masks > sure).to(device)
         self.forward = torch.from_numpy(flow.forward).to(device)
-        self.trusted = torch.from_numpy(flow.forward_ok).to(device)
+        self.forward_ok = torch.from_numpy(flow.forward_ok).to(device)
 
     def prepare(self, progress: Progress, stopped: Callable[[], bool]) -> None:
         """Nothing to do: the model starts from the flow."""
 
     def parameter_groups(self) -> list[dict[str, Any]]:
-        """For Adam, with their learning rates."""
+        """All parameters for Adam, with their learning rates; checkpoints number them in this
+        order.
+        """
         s, model = self.settings, self.model
-        mappings = [model.mapping(side) for side in SIDES]
+        mappings = [model.mapping(side) for side in FRONT_FIRST]
         textures = list(model.textures.parameters())
         hold = {"eps": s.texture_eps, "weight_decay": s.texture_hold}
         return [
@@ -76,24 +78,25 @@ class GridProblem:
         ]
 
     def rate(self, step: int) -> float:
-        """Share of the learning rates at `step`: falls to `last_rate`."""
+        """Share of the learning rates at `step` (from 0), in (0, 1]: falls to `last_rate`."""
         return self.settings.last_rate ** (step / self.settings.steps)
 
     def loss(self, step: int, rng: torch.Generator) -> dict[str, Tensor]:
-        """The weighted terms, on two lattices: of whole frames, and of the foreground's boxes.
+        """The weighted terms by name, each a scalar, with random numbers from `rng` (CPU).
 
-        Flow costs as much as colour, so that it is compared on one of them by turns.
+        They are taken on two lattices: of whole frames, and of the foreground's boxes. Flow costs
+        as much as colour, so that it is compared on one of them by turns.
         """
         times = self._draw_frames(rng)
         pictures = self.model.pictures()
-        done = step / self.settings.steps
+        age = step / self.settings.steps
         even = step % 2 == 0
-        whole = self._compare(self._in_frames(times, rng), pictures, done, even)
-        boxes = self._compare(self._in_boxes(times, rng), pictures, done, not even)
+        whole = self._compare(self._in_frames(times, rng), pictures, age, even)
+        boxes = self._compare(self._in_boxes(times, rng), pictures, age, not even)
         terms = {name: value * self.settings.inside for name, value in boxes.items()}
         for name, value in whole.items():
             terms[name] = terms[name] + value if name in terms else value
-        for side in SIDES:
+        for side in FRONT_FIRST:
             terms.update(self._shape(side, times))
         return terms
 
@@ -101,8 +104,8 @@ class GridProblem:
         most = self.settings.max_frames
         if self.count <= most:
             return torch.arange(self.count, device=self.device)
-        drawn = torch.randperm(self.count, generator=rng)[:most].sort().values
-        return upload(drawn, self.device)
+        numbers = torch.randperm(self.count, generator=rng)[:most].sort().values
+        return upload(numbers, self.device)
 
     def _in_frames(self, times: Tensor, rng: torch.Generator) -> Lattice:
         """Every `stride`-th pixel of both axes, from a random one on."""
@@ -116,31 +119,31 @@ class GridProblem:
     def _in_boxes(self, times: Tensor, rng: torch.Generator) -> Lattice:
         """Rows and columns of pixels, spread over each frame's box of the foreground."""
         top, bottom, left, right = self.boxes[times].float()[..., None].unbind(1)
-        drawn = torch.stack([torch.rand(len(times), 1, generator=rng) for _ in range(2)])
+        offsets = torch.stack([torch.rand(len(times), 1, generator=rng) for _ in range(2)])
         lines = torch.arange(self.lines, device=self.device)
-        spread = (lines + upload(drawn, self.device)) / self.lines
+        spread = (lines + upload(offsets, self.device)) / self.lines
         y = (top + spread[0] * (bottom - top)).long()
         x = (left + spread[1] * (right - left)).long()
         return Lattice(times, y, x)
 
     def _compare(
-        self, pixels: Lattice, pictures: dict[Side, Tensor], done: float, with_flow: bool
+        self, pixels: Lattice, pictures: dict[Side, Tensor], age: float, with_flow: bool
     ) -> dict[str, Tensor]:
-        """The terms at `pixels` (whole numbers), when the share `done` of the fit is over."""
+        """The terms at `pixels` (whole numbers), when the share `age` of the fit is over."""
         s, model = self.settings, self.model
         index = (pixels.t[:, None, None], pixels.y[:, :, None], pixels.x[:, None, :])
         at = Lattice(pixels.t.float(), pixels.y.float(), pixels.x.float(), whole=True)
-        uv = {side: model.mapping(side)(at) for side in SIDES}
+        uv = {side: model.mapping(side)(at) for side in FRONT_FIRST}
         opacity = model.opacity(at)
         colour, masks = self.frames[index].float() / 255, self.masks[index]
         hidden = (masks > 0.5) & (opacity.detach() > 0.5)
-        told = (opacity > _NOTHING) & ~self.doubtful[index]
+        use = (opacity > _NOTHING) & ~self.doubtful[index]
         off = F.binary_cross_entropy(opacity.clamp(1e-4, 1 - 1e-4), masks, reduction="none")
-        bootstrap = s.bootstrap * max(s.bootstrap_left, 1 - 2 * done)
+        bootstrap = s.bootstrap * max(s.bootstrap_left, 1 - 2 * age)
         terms = {
             "colour": s.colour * _colour_error(uv, opacity, colour, pictures, hidden),
-            "bootstrap": bootstrap * (off * told).mean(),
-            "halves": s.halves * done * (opacity * (1 - opacity)).mean(),
+            "bootstrap": bootstrap * (off * use).mean(),
+            "halves": s.halves * age * (opacity * (1 - opacity)).mean(),
         }
         return terms | self._flow(index, at.t, uv, opacity) if with_flow else terms
 
@@ -154,22 +157,23 @@ class GridProblem:
         s = self.settings
         frame, rows, columns = index[0], index[1][:, ::2], index[2]
         pair = frame.clamp(max=self.count - 2)
-        use = self.trusted[pair, rows, columns] * (frame < self.count - 1)
-        there = self.forward[pair, rows, columns]
-        x, y = columns + there[..., 0], rows + there[..., 1]
+        use = self.forward_ok[pair, rows, columns] * (frame < self.count - 1)
+        way = self.forward[pair, rows, columns]
+        x, y = columns + way[..., 0], rows + way[..., 1]
         share = opacity[:, ::2]
-        weights: dict[Side, Tensor] = {"foreground": share, "background": 1 - share}
         terms = {}
-        for side, weight in weights.items():
+        for side, weight in ((FOREGROUND, share), (BACKGROUND, 1 - share)):
             mapping = self.model.mapping(side)
-            moved = mapping.project(t + 1, y, x) + self._bend_at(mapping, t + 1, y, x)
-            distance = ((moved - uv[side][:, ::2]).square().sum(-1) + 1e-4).sqrt()
+            place = mapping.project(t + 1, y, x) + self._bend_at(mapping, t + 1, y, x)
+            distance = ((place - uv[side][:, ::2]).square().sum(-1) + 1e-4).sqrt()
             trust = use * weight.detach()
-            terms[f"flow {side}"] = s.flow * (trust * distance).sum() / trust.sum().clamp(min=1)
+            terms[f"flow {LAYERS[side]}"] = (
+                s.flow * (trust * distance).sum() / trust.sum().clamp(min=1)
+            )
         later = self.model.opacity_logits[(t + 1).long().clamp(max=self.count - 1), None]
         grid = to_grid(torch.stack([x + 0.5, y + 0.5], dim=-1), self.size)
-        moved = sample_border(later, grid)
-        change = (moved[:, 0].sigmoid() - share).abs()
+        logits = sample_border(later, grid)
+        change = (logits[:, 0].sigmoid() - share).abs()
         return terms | {"opacity flow": s.opacity_flow * (use * change).mean()}
 
     def _bend_at(self, mapping: Mapping, t: Tensor, y: Tensor, x: Tensor) -> Tensor:
@@ -191,12 +195,12 @@ class GridProblem:
         xx, yy, xy = right.square().sum(-1), down.square().sum(-1), (right * down).sum(-1)
         area = right[..., 0] * down[..., 1] - right[..., 1] * down[..., 0]
         usual = 0.5 * (xx + yy).detach().mean((1, 2), keepdim=True)
-        sheared = ((xx - yy).square() + 4 * xy.square()) / usual.square()
-        stretched = (0.5 * (xx + yy) / usual - 1).square()
-        rigidity = s.rigidity_foreground if side == "foreground" else s.rigidity_background
+        shear = ((xx - yy).square() + 4 * xy.square()) / usual.square()
+        stretch = (0.5 * (xx + yy) / usual - 1).square()
+        rigidity = (s.rigidity_background, s.rigidity_foreground)[side]
         return {
-            f"rigidity {side}": rigidity * (sheared + stretched).mean(),
-            f"fold {side}": s.fold * F.relu(_UPRIGHT - area / usual).mean(),
+            f"rigidity {LAYERS[side]}": rigidity * (shear + stretch).mean(),
+            f"fold {LAYERS[side]}": s.fold * F.relu(_UPRIGHT - area / usual).mean(),
         }
 
     def _cells(self, mapping: Mapping, parts: int) -> tuple[Tensor, Tensor, float]:
@@ -218,18 +222,18 @@ def _colour_error(
     Where the background is `hidden` it learns nothing, or its texture would take up what little of
     the foreground's error its small share can mend, and end up white or black.
     """
-    background = _look_up(pictures["background"], uv["background"].flatten(0, 2))
+    background = _look_up(pictures[BACKGROUND], uv[BACKGROUND].flatten(0, 2))
     background = torch.where(hidden.flatten()[:, None], background.detach(), background)
     error = background - colour.flatten(0, 2)
     share = opacity.flatten()
-    places = uv["foreground"].flatten(0, 2)
+    places = uv[FOREGROUND].flatten(0, 2)
     if share.device.type != "cpu":  # how many pixels there are is known to a GPU alone
-        foreground = _look_up(pictures["foreground"], places)
+        foreground = _look_up(pictures[FOREGROUND], places)
         change = share[:, None] * (foreground - background)
         error = error + change.where(share[:, None] > _NOTHING, 0)
         return error.square().sum(1).mean()
     near = (share > _NOTHING).nonzero()[:, 0]
-    foreground = _look_up(pictures["foreground"], places[near])
+    foreground = _look_up(pictures[FOREGROUND], places[near])
     change = share[near, None] * (foreground - background[near])
     return error.index_add(0, near, change).square().sum(1).mean()
 

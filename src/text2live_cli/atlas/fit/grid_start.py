@@ -17,7 +17,7 @@ from ..grid import (
     Texture,
     whole_frames,
 )
-from ..layers import Side
+from ..layers import BACKGROUND, FOREGROUND, Side
 from .flow import Flow
 from .motion import background_homographies
 from .settings import GridStart
@@ -38,7 +38,10 @@ _UNSEEN = -8.0  # logit of an opacity that is far from every mask
 def start_model(
     frames: NDArray[np.uint8], masks: NDArray[np.float32], flow: Flow, settings: GridStart
 ) -> tuple[GridModel, NDArray[np.float32]]:
-    """The model before its fit, and the masks without what does not move against the camera."""
+    """The model before its fit, and the masks without what does not move against the camera.
+
+    `frames` (T, h, w, 3), RGB; `masks`, given and returned, (T, h, w) in [0, 1].
+    """
     size = (frames.shape[1], frames.shape[2])
     camera = background_homographies(flow, masks)
     background = Mapping(
@@ -60,15 +63,15 @@ def start_model(
     pictures = torch.from_numpy(frames).permute(0, 3, 1, 2).float() / 255
     everywhere = np.ones_like(masks, bool)
     layers: dict[Side, tuple[Mapping, NDArray[np.float32], NDArray[np.bool_]]] = {
-        "foreground": (foreground, sure, sure > 0.5),
-        "background": (background, 1 - sure, everywhere),
+        FOREGROUND: (foreground, sure, sure > 0.5),
+        BACKGROUND: (background, 1 - sure, everywhere),
     }
     textures: dict[Side, Texture] = {}
-    for side, (mapping, shown, seen) in layers.items():
-        canvas = place_on_canvas(mapping, seen, size)
-        weights = torch.from_numpy(shown) ** 2 + _SLIGHT
+    for side, (mapping, share, mask) in layers.items():
+        canvas = place_on_canvas(mapping, mask, size)
+        weights = torch.from_numpy(share) ** 2 + _SLIGHT
         textures[side] = Texture(mosaic(pictures, weights, mapping, canvas), settings.levels)
-    mappings: dict[Side, Mapping] = {"foreground": foreground, "background": background}
+    mappings = {FOREGROUND: foreground, BACKGROUND: background}
     return GridModel(size, mappings, textures, opacity_logits(masks, sure)), sure
 
 
@@ -77,7 +80,9 @@ def _tensor(matrices: NDArray[np.float64]) -> Tensor:
 
 
 def chain(steps: NDArray[np.float64], reference: int) -> NDArray[np.float64]:
-    """Maps of neighbours (T−1, 3, 3), frame t → t + 1, as maps of every frame to `reference`."""
+    """Maps of neighbours (T−1, 3, 3), frame t → t + 1, as maps (T, 3, 3) of every frame to
+    `reference`.
+    """
     whole = np.tile(np.eye(3), (len(steps) + 1, 1, 1))
     for t in range(reference - 1, -1, -1):
         whole[t] = whole[t + 1] @ steps[t]
@@ -95,33 +100,33 @@ def foreground_steps(
     `camera`, so that where anything in a mask moves against it, only that counts.
     """
     steps = camera.copy()
-    used = masks > 0.5
-    for t, (there, ok) in enumerate(zip(flow.forward, flow.forward_ok, strict=True)):
-        used[t] = _moving(there, used[t], camera[t])
-        trusted = used[t] & ok
-        y, x = np.nonzero(trusted if trusted.sum() >= _MIN_MATCHES else used[t])
+    use = masks > 0.5
+    for t, (way, ok) in enumerate(zip(flow.forward, flow.forward_ok, strict=True)):
+        use[t] = _moving(way, use[t], camera[t])
+        matches = use[t] & ok
+        y, x = np.nonzero(matches if matches.sum() >= _MIN_MATCHES else use[t])
         if len(x) < _MIN_MATCHES:
             continue
         start = np.stack([x, y], 1).astype(np.float64)
-        found, _ = cv2.estimateAffinePartial2D(
-            start, start + there[y, x], method=cv2.RANSAC, ransacReprojThreshold=1.5
+        similarity, _ = cv2.estimateAffinePartial2D(
+            start, start + way[y, x], method=cv2.RANSAC, ransacReprojThreshold=1.5
         )
-        if found is not None:
-            steps[t, :2] = found
+        if similarity is not None:
+            steps[t, :2] = similarity
             steps[t, 2] = (0, 0, 1)
-    if len(used) > 1:
-        used[-1] = _moving(flow.backward[-1], used[-1], np.linalg.inv(camera[-1]))
-    return steps, used
+    if len(use) > 1:
+        use[-1] = _moving(flow.backward[-1], use[-1], np.linalg.inv(camera[-1]))
+    return steps, use
 
 
 def _moving(
-    there: NDArray[np.float32], mask: NDArray[np.bool_], camera: NDArray[np.float64]
+    way: NDArray[np.float32], mask: NDArray[np.bool_], camera: NDArray[np.float64]
 ) -> NDArray[np.bool_]:
     """The part of a mask that moves against the camera; all of it where nothing does."""
     height, width = mask.shape
     y, x = np.mgrid[:height, :width].astype(np.float64)
     u, v, w = (row[0] * x + row[1] * y + row[2] for row in camera)
-    residual = np.hypot(x + there[..., 0] - u / w, y + there[..., 1] - v / w)
+    residual = np.hypot(x + way[..., 0] - u / w, y + way[..., 1] - v / w)
     if not mask.any():
         return mask
     typical = np.percentile(residual[mask], 90)
@@ -174,11 +179,11 @@ class _Tracker:
         use: NDArray[np.bool_],
     ) -> Tensor:
         """The field (2, rows, columns) of frame `t`, given its neighbour's and the flow to it."""
-        there = torch.from_numpy(flow[::_LATTICE, ::_LATTICE])
+        way = torch.from_numpy(flow[::_LATTICE, ::_LATTICE])
         weight = torch.from_numpy(use[::_LATTICE, ::_LATTICE]).float()
         if weight.sum() < _MIN_MATCHES:
             return field
-        x, y = self.x + there[..., 0], self.y[:, None] + there[..., 1]
+        x, y = self.x + way[..., 0], self.y[:, None] + way[..., 1]
         with torch.no_grad():
             goal = self._project(neighbour, y, x) + self._bend_at(field, y, x)
             goal = goal - self._project(t, self.y[:, None], self.x)
@@ -192,13 +197,14 @@ class _Tracker:
         values = self.rows @ field @ self.columns.T
         at = torch.stack([x / _LATTICE + 0.5, y / _LATTICE + 0.5], dim=-1)
         grid = to_grid(at, (values.shape[1], values.shape[2]))
-        found = F.grid_sample(values[None], grid[None], padding_mode="border", align_corners=False)
-        return found[0].permute(1, 2, 0)
+        bend = F.grid_sample(values[None], grid[None], padding_mode="border", align_corners=False)
+        return bend[0].permute(1, 2, 0)
 
     def _fit(self, goal: Tensor, weight: Tensor, start: Tensor) -> Tensor:
         """Smoothing spline through `goal` (2, rows, columns), by conjugate gradients."""
 
         def normal(c: Tensor) -> Tensor:
+            """The matrix of the normal equations times `c` (2, rows, columns)."""
             return self.rows.T @ (weight * (self.rows @ c @ self.columns.T)) @ self.columns + (
                 _BENDING * _bending(c)
             )
@@ -224,9 +230,9 @@ def _bending(c: Tensor) -> Tensor:
     """Gradient of half the sum of squared second differences of (..., rows, columns)."""
     out = torch.zeros_like(c)
     for dim in (-1, -2):
-        moved = c.movedim(dim, -1)
-        second = moved[..., 2:] - 2 * moved[..., 1:-1] + moved[..., :-2]
-        part = torch.zeros_like(moved)
+        along = c.movedim(dim, -1)
+        second = along[..., 2:] - 2 * along[..., 1:-1] + along[..., :-2]
+        part = torch.zeros_like(along)
         part[..., 2:] += second
         part[..., 1:-1] -= 2 * second
         part[..., :-2] += second
@@ -235,19 +241,24 @@ def _bending(c: Tensor) -> Tensor:
 
 
 def place_on_canvas(
-    mapping: Mapping, seen: NDArray[np.bool_], frame: tuple[int, int]
+    mapping: Mapping, masks: NDArray[np.bool_], frame: tuple[int, int]
 ) -> tuple[int, int]:
-    """Shift `mapping` so that all that is `seen` (T, h, w) lies on a canvas; its height, width."""
+    """Shift `mapping` so that all of `masks` (T, h, w) lies on a canvas; the canvas's height and
+    width.
+
+    No canvas is larger than some frames (height, width `frame`) side by side: what lies further out
+    is cut.
+    """
     y, x = (torch.arange(0, n, _LATTICE).float() for n in mapping.size)
     with torch.no_grad():
-        uv = mapping(whole_frames(torch.arange(len(seen)).float(), y, x))
-    here = uv[torch.from_numpy(seen[:, ::_LATTICE, ::_LATTICE])]
-    if not len(here):
-        here = torch.zeros(1, 2)
-    middle = here.median(0).values
+        uv = mapping(whole_frames(torch.arange(len(masks)).float(), y, x))
+    places = uv[torch.from_numpy(masks[:, ::_LATTICE, ::_LATTICE])]
+    if not len(places):
+        places = torch.zeros(1, 2)
+    middle = places.median(0).values
     reach = _MAX_EXTENT / 2 * torch.tensor([frame[1], frame[0]])
-    low = torch.maximum(here.amin(0), middle - reach).floor() - _MARGIN
-    high = torch.minimum(here.amax(0), middle + reach).ceil() + _MARGIN
+    low = torch.maximum(places.amin(0), middle - reach).floor() - _MARGIN
+    high = torch.minimum(places.amax(0), middle + reach).ceil() + _MARGIN
     shift = torch.eye(3)
     shift[:2, 2] = -low
     mapping.base.copy_(shift @ mapping.base)
@@ -256,9 +267,9 @@ def place_on_canvas(
 
 
 def mosaic(frames: Tensor, weights: Tensor, mapping: Mapping, canvas: tuple[int, int]) -> Tensor:
-    """Weighted mean of frames (T, 3, h, w) laid on the canvas: (3, H, W).
+    """Weighted mean of frames (T, 3, h, w) in [0, 1] laid on the canvas (height, width): (3, H, W).
 
-    What no frame covers is filled from around.
+    `weights` are (T, h, w), over 0. What no frame covers is filled from around.
     """
     colours, total = torch.zeros(3, *canvas), torch.zeros(1, *canvas)
     y, x = (torch.arange(n).float() for n in mapping.size)
@@ -273,8 +284,8 @@ def mosaic(frames: Tensor, weights: Tensor, mapping: Mapping, canvas: tuple[int,
 def _splat(values: Tensor, uv: Tensor, canvas: tuple[int, int]) -> Tensor:
     """The transpose of sampling: adds `values` (C, h, w) to a canvas at uv (1, h, w, 2)."""
     blank = torch.zeros(1, len(values), *canvas, requires_grad=True)
-    sampled = F.grid_sample(blank, to_grid(uv, canvas), align_corners=False)
-    return torch.autograd.grad(sampled, blank, values[None])[0][0]
+    samples = F.grid_sample(blank, to_grid(uv, canvas), align_corners=False)
+    return torch.autograd.grad(samples, blank, values[None])[0][0]
 
 
 def _fill(colours: Tensor, weight: Tensor) -> Tensor:
@@ -294,20 +305,22 @@ def _fill(colours: Tensor, weight: Tensor) -> Tensor:
 
 
 def sure_foreground(masks: NDArray[np.float32], moving: NDArray[np.bool_]) -> NDArray[np.float32]:
-    """Masks without what does not move against the camera: ground and shadow in rough ones."""
+    """Masks (T, h, w) without what does not move against the camera: ground and shadow in rough
+    ones. `moving` (T, h, w) says what does.
+    """
     kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (_JOIN, _JOIN))
-    joined = [cv2.morphologyEx(m.astype(np.uint8), cv2.MORPH_CLOSE, kernel) for m in moving]
-    grown = np.stack([cv2.dilate(m, kernel) for m in joined])
-    return masks * grown
+    shapes = [cv2.morphologyEx(m.astype(np.uint8), cv2.MORPH_CLOSE, kernel) for m in moving]
+    near = np.stack([cv2.dilate(m, kernel) for m in shapes])
+    return masks * near
 
 
 def opacity_logits(
     masks: NDArray[np.float32], sure: NDArray[np.float32], shrink: int = 2
 ) -> Tensor:
-    """Logits (T, h/shrink, w/shrink) of the blurred masks.
+    """Logits (T, h/shrink, w/shrink) of the blurred masks, (T, h, w) in [0, 1].
 
-    Where only the mask says so, and not the motion, it is left open; far from every mask it is next
-    to nothing.
+    Where only the mask says so, and not the motion (`sure`, of the same shape), it is left open;
+    far from every mask it is next to nothing.
     """
     height, width = masks.shape[1:]
     size = (-(-height // shrink), -(-width // shrink))

@@ -24,11 +24,11 @@ from .flow import (
 )
 from .foreground import (
     Foreground,
-    masks_from_files,
     masks_from_hints,
     masks_from_motion,
     masks_from_text,
 )
+from .mask_files import masks_from_files
 from .raft import find_weights
 from .settings import FitSettings, Span, fit_hints
 
@@ -59,15 +59,19 @@ def read_material(
     device: torch.device,
     progress: Progress,
 ) -> Material:
-    """Read the frames, and find flow and foreground. The flow is kept in `folder`."""
+    """Read the frames at `size` (height, width), and find flow and foreground.
+
+    The flow is kept in `folder`. Raises UsageError and Text2LiveError for masks, flow or a text
+    that do not fit the clip.
+    """
     times = [time.monotonic()]
     frames = _read_frames(clip, span, size, progress)
     times.append(time.monotonic())
-    given = _given_masks(clip, span, settings, size)  # first, since they may be refused
+    masks = _given_masks(clip, span, settings, size)  # first, since they may be refused
     flow = _find_flow(frames, clip, span, settings, folder, device, progress)
     times.append(time.monotonic())
     progress.stage("finding the foreground", len(frames), "frame")
-    foreground = given or _find_foreground(frames, flow, clip, span, settings, device, progress)
+    foreground = masks or _find_foreground(frames, flow, clip, span, settings, device, progress)
     for note in foreground.notes:
         progress.message(note)
     times.append(time.monotonic())
@@ -100,10 +104,10 @@ def _find_flow(
         return read_flow_dir(Path(settings.flow_dir), span.numbers, size)
     of = f"{clip.sha256} {span} {size} {settings.flow}"
     path = folder / FLOW
-    kept = load_flow(path, of)
-    if kept is not None:
+    former = load_flow(path, of)
+    if former is not None:
         progress.message(f"flow taken from {path}")
-        return kept
+        return former
     progress.stage("optical flow", len(frames) - 1, "frame")
     if settings.flow == "raft":
         flow = raft_flow(frames, device, progress)
@@ -158,15 +162,18 @@ def require_flow(settings: FitSettings, folder: Path, progress: Progress) -> Non
 def read_words(
     settings: FitSettings, device: torch.device, progress: Progress
 ) -> tuple[ClipGuide, str]:
-    """The encoder that finds the foreground, and the text for it, checked."""
+    """The encoder that finds the foreground, and the text for it, checked.
+
+    Raises UsageError for a text that it does not know, Text2LiveError where it cannot be had.
+    """
     from ...guide.clip import load_guide
     from ...guide.prompts import check_text
 
     weights = None if settings.clip_weights is None else Path(settings.clip_weights)
     guide = load_guide(settings.clip, weights, progress)
     guide.to(device)
-    wanted = settings.foreground or settings.foreground_hint or ""
-    return guide, check_text("--foreground", wanted, guide, progress)
+    text = settings.foreground or settings.foreground_hint or ""
+    return guide, check_text("--foreground", text, guide, progress)
 
 
 def _relevancy(

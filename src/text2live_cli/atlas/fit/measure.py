@@ -10,7 +10,10 @@ from numpy.typing import NDArray
 
 from ...progress import Progress, Silent
 from ..layers import (
-    SIDES,
+    BACKGROUND,
+    FOREGROUND,
+    FRONT_FIRST,
+    LAYERS,
     AtlasModel,
     Maps,
     Side,
@@ -37,11 +40,11 @@ class Quality:
 
     psnr: tuple[float, ...]
     """Of every fitted frame, dB."""
-    folded: dict[Side, float]
-    """Share of the layer's pixels where its map is turned over."""
-    stretched: dict[Side, float]
+    folded: dict[str, float]
+    """By the layer's name: share of the layer's pixels where its map is turned over."""
+    stretched: dict[str, float]
     """Share where it is stretched or squeezed over four times the usual area."""
-    drift: dict[Side, float | None]
+    drift: dict[str, float | None]
     """Mean pixels by which `GAP` frames of trusted flow miss the same atlas position.
 
     None where too few pixels have such flow.
@@ -68,12 +71,13 @@ def measure(
     masks: NDArray[np.float32],
     progress: Progress,
 ) -> Quality:
-    """Compare `model` with frames (T, h, w, 3), masks (T, h, w) and a flow that it was not fitted
-    to: another preset of DIS, `GAP` frames apart.
+    """Compare `model` with frames (T, h, w, 3), RGB, masks (T, h, w) in [0, 1], and flow.
+
+    The flow is one that it was not fitted to: another preset of DIS, `GAP` frames apart.
     """
     progress.stage("measuring the atlas", len(frames), "frame")
     textures = textures_of(model)
-    sides: tuple[Side, ...] = SIDES if masks.any() else ("background",)
+    sides = FRONT_FIRST if masks.any() else (BACKGROUND,)
     psnr: list[float] = []
     shapes: dict[Side, list[NDArray[np.bool_]]] = {side: [] for side in sides}
     misses: dict[Side, list[NDArray[np.float32]]] = {side: [] for side in sides}
@@ -83,39 +87,38 @@ def measure(
         maps = model.locate(t)
         psnr.append(psnr_of(reconstruct(textures, maps), frame))
         maps = Maps(*(values.cpu() for values in maps))
-        opaque, mask = maps.opacity.numpy() > 0.5, masks[t] > 0.5
+        opaque, mask = maps.share[FOREGROUND].numpy() > 0.5, masks[t] > 0.5
         both, either = both + (opaque & mask).sum(), either + (opaque | mask).sum()
         queue.append(maps)
         for side in sides:
             shapes[side].append(_shape(maps, side))
         if len(queue) > GAP:
-            there, trusted = _trusted_flow(frames[t - GAP], frame)
+            way, ok = _trusted_flow(frames[t - GAP], frame)
             for side in sides:
-                misses[side].append(_misses(queue[0], maps, side, there, trusted))
+                misses[side].append(_misses(queue[0], maps, side, way, ok))
             queue.pop(0)
         progress.advance(t + 1)
-    seen = {side: sum(part.shape[1] for part in shapes[side]) for side in sides}
+    counts = {side: sum(part.shape[1] for part in shapes[side]) for side in sides}
     together = [part for side in sides for part in misses[side]]
     return Quality(
         tuple(psnr),
-        {side: _share([s[0] for s in shapes[side]]) for side in sides},
-        {side: _share([s[1] for s in shapes[side]]) for side in sides},
-        {side: _mean(misses[side], seen[side]) for side in sides},
-        _mean(together, sum(seen.values())),
+        {LAYERS[side]: _share([s[0] for s in shapes[side]]) for side in sides},
+        {LAYERS[side]: _share([s[1] for s in shapes[side]]) for side in sides},
+        {LAYERS[side]: _mean(misses[side], counts[side]) for side in sides},
+        _mean(together, sum(counts.values())),
         float(both / either) if masks.any() and either else None,
     )
 
 
-def psnr_of(made: NDArray[np.uint8], true: NDArray[np.uint8]) -> float:
-    """Peak signal-to-noise ratio of 8-bit pictures, dB; at most 100."""
-    error = float(np.square(made.astype(np.float32) - true).mean())
+def psnr_of(picture: NDArray[np.uint8], true: NDArray[np.uint8]) -> float:
+    """Peak signal-to-noise ratio of 8-bit pictures (…, 3) of one shape, dB; at most 100."""
+    error = float(np.square(picture.astype(np.float32) - true).mean())
     return float(10 * np.log10(255**2 / max(error, 255**2 / 1e10)))
 
 
 def _layer(maps: Maps, side: Side) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
     """uv (h, w, 2) of a layer, and the pixels that show it."""
-    opacity = maps.opacity.numpy()
-    return getattr(maps, side).numpy(), opacity > 0.5 if side == "foreground" else opacity < 0.5
+    return maps.uv[side].numpy(), maps.share[side].numpy() > 0.5
 
 
 def _areas(uv: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -126,12 +129,12 @@ def _areas(uv: NDArray[np.float32]) -> NDArray[np.float32]:
 
 def _shape(maps: Maps, side: Side) -> NDArray[np.bool_]:
     """Folded and stretched, (2, n), of the pixels that show the layer."""
-    uv, shown = _layer(maps, side)
-    areas = _areas(uv)[shown]
+    uv, mask = _layer(maps, side)
+    areas = _areas(uv)[mask]
     usual = np.median(areas) if len(areas) else 1.0
-    turned = areas * np.sign(usual) <= 0
+    folds = areas * np.sign(usual) <= 0
     ratio = np.abs(areas) / max(abs(float(usual)), 1e-6)
-    return np.stack([turned, ~turned & ((ratio > _STRETCH) | (ratio < 1 / _STRETCH))])
+    return np.stack([folds, ~folds & ((ratio > _STRETCH) | (ratio < 1 / _STRETCH))])
 
 
 def _trusted_flow(
@@ -143,29 +146,29 @@ def _trusted_flow(
     directions: on a bare wall any flow looks right.
     """
     flow = dis_flow(np.stack([frame, later]), Silent(), "fast")
-    there, ok = flow.forward[0], flow.forward_ok[0]
-    here, then = (cv2.cvtColor(p, cv2.COLOR_RGB2GRAY) for p in (frame, later))
-    carried = cv2.remap(then, *_places(there), cv2.INTER_LINEAR)
-    off = cv2.blur(np.abs(here.astype(np.float32) - carried), (7, 7))
-    return there, ok & (off < _BRIGHTNESS) & (cv2.cornerMinEigenVal(here, 9, ksize=3) > _TEXTURE)
+    way, ok = flow.forward[0], flow.forward_ok[0]
+    grey, later_grey = (cv2.cvtColor(p, cv2.COLOR_RGB2GRAY) for p in (frame, later))
+    arrival = cv2.remap(later_grey, *_places(way), cv2.INTER_LINEAR)
+    off = cv2.blur(np.abs(grey.astype(np.float32) - arrival), (7, 7))
+    return way, ok & (off < _BRIGHTNESS) & (cv2.cornerMinEigenVal(grey, 9, ksize=3) > _TEXTURE)
 
 
-def _places(there: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    y, x = np.mgrid[: there.shape[0], : there.shape[1]].astype(np.float32)
-    return x + there[..., 0], y + there[..., 1]
+def _places(way: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    y, x = np.mgrid[: way.shape[0], : way.shape[1]].astype(np.float32)
+    return x + way[..., 0], y + way[..., 1]
 
 
 def _misses(
-    before: Maps, after: Maps, side: Side, there: NDArray[np.float32], trusted: NDArray[np.bool_]
+    before: Maps, after: Maps, side: Side, way: NDArray[np.float32], ok: NDArray[np.bool_]
 ) -> NDArray[np.float32]:
     """Pixels between where a layer's pixels are in the atlas and where the flow's ends are."""
-    uv, shown = _layer(before, side)
-    later, shown_later = _layer(after, side)
-    x, y = _places(there)
+    uv, mask = _layer(before, side)
+    later, later_mask = _layer(after, side)
+    x, y = _places(way)
     ends = cv2.remap(later, x, y, cv2.INTER_LINEAR)
-    still = cv2.remap(shown_later.astype(np.uint8), x, y, cv2.INTER_NEAREST) > 0
-    scale = np.sqrt(max(float(np.median(np.abs(_areas(uv)[shown]))), 1e-6)) if shown.any() else 1
-    return np.linalg.norm(uv - ends, axis=-1)[trusted & shown & still] / scale
+    still = cv2.remap(later_mask.astype(np.uint8), x, y, cv2.INTER_NEAREST) > 0
+    scale = np.sqrt(max(float(np.median(np.abs(_areas(uv)[mask]))), 1e-6)) if mask.any() else 1
+    return np.linalg.norm(uv - ends, axis=-1)[ok & mask & still] / scale
 
 
 def _share(parts: list[NDArray[np.bool_]]) -> float:
@@ -173,9 +176,9 @@ def _share(parts: list[NDArray[np.bool_]]) -> float:
     return float(values.mean()) if values.size else 0.0
 
 
-def _mean(parts: list[NDArray[np.float32]], shown: int) -> float | None:
+def _mean(parts: list[NDArray[np.float32]], count: int) -> float | None:
     values = np.concatenate(parts) if parts else np.zeros(0)
-    return float(values.mean()) if values.size > _ENOUGH * shown else None
+    return float(values.mean()) if values.size > _ENOUGH * count else None
 
 
 def verdict(quality: Quality, numbers: list[int], masks_given: bool) -> tuple[list[str], list[str]]:
@@ -215,9 +218,9 @@ def verdict(quality: Quality, numbers: list[int], masks_given: bool) -> tuple[li
 
 def _unsteady(quality: Quality) -> list[str]:
     flaws = []
-    for side, folded in quality.folded.items():
+    for side, share in quality.folded.items():
         drift = quality.drift[side]
-        if folded > _MAX_FOLDED:
+        if share > _MAX_FOLDED:
             flaws.append(
                 f"the {side} map folds: edits there show twice or torn; fewer frames"
                 " (--frames A:B) or better --masks help"
@@ -236,16 +239,16 @@ def _bad_frames(quality: Quality, numbers: list[int]) -> list[str]:
     bad = psnr < min(np.median(psnr) - _FAR_BELOW, _FAIR_PSNR)
     if not bad.any():
         return []
-    named = " and ".join(_named(numbers, run) for run in _runs(bad))
+    spans = " and ".join(_named(numbers, run) for run in _runs(bad))
     longest = max(_runs(~bad), key=len)
     use = f"{numbers[longest[0]]}:{numbers[longest[-1]] + 1}"
-    return [f"frames {named} leave the atlas: use --frames {use}"]
+    return [f"frames {spans} leave the atlas: use --frames {use}"]
 
 
-def _runs(chosen: NDArray[np.bool_]) -> list[NDArray[np.intp]]:
+def _runs(flags: NDArray[np.bool_]) -> list[NDArray[np.intp]]:
     """The indices that are chosen, those in a row together."""
-    found = np.flatnonzero(chosen)
-    return np.split(found, np.flatnonzero(np.diff(found) > 1) + 1)
+    indices = np.flatnonzero(flags)
+    return np.split(indices, np.flatnonzero(np.diff(indices) > 1) + 1)
 
 
 def _named(numbers: list[int], run: NDArray[np.intp]) -> str:

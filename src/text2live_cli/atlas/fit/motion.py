@@ -51,25 +51,27 @@ def background_homographies(flow: Flow, masks: NDArray[np.float32] | None) -> Ho
     y, x = _grid(height, width)
     result = np.empty((pairs, 3, 3))
     for t in range(pairs):
-        free_here, free_there = flow.forward_ok[t][y, x], flow.backward_ok[t][y, x]
+        free, free_later = flow.forward_ok[t][y, x], flow.backward_ok[t][y, x]
         if masks is not None:
             gap = len(masks) - pairs
-            free_here = free_here & (masks[t][y, x] < 0.5)
-            free_there = free_there & (masks[t + gap][y, x] < 0.5)
+            free = free & (masks[t][y, x] < 0.5)
+            free_later = free_later & (masks[t + gap][y, x] < 0.5)
         grid = np.stack([x, y], axis=-1).astype(np.float32)
-        here, there = grid[free_here], grid[free_there]
-        source = np.concatenate([here, there + flow.backward[t][y, x][free_there]])
-        target = np.concatenate([here + flow.forward[t][y, x][free_here], there])
+        starts, ends = grid[free], grid[free_later]
+        source = np.concatenate([starts, ends + flow.backward[t][y, x][free_later]])
+        target = np.concatenate([starts + flow.forward[t][y, x][free], ends])
         result[t] = _fit(source, target, (height, width))
     return result
 
 
 def positions(matrix: NDArray[np.float64], size: tuple[int, int]) -> NDArray[np.float32]:
-    """Where a homography brings every pixel of a frame of `size`, (h, w, 2)."""
+    """Where a homography (3, 3) brings every pixel of a frame of `size` (height, width): x and y,
+    (h, w, 2).
+    """
     height, width = size
     y, x = np.mgrid[:height, :width].astype(np.float64)
-    moved = np.stack([x, y, np.ones_like(x)], axis=-1) @ matrix.T
-    return (moved[..., :2] / moved[..., 2:]).astype(np.float32)
+    places = np.stack([x, y, np.ones_like(x)], axis=-1) @ matrix.T
+    return (places[..., :2] / places[..., 2:]).astype(np.float32)
 
 
 class Residual(NamedTuple):
@@ -79,7 +81,7 @@ class Residual(NamedTuple):
     """(T, h, w), in pixels; 0 where it is not known."""
     least: NDArray[np.float32]
     """(T,): the length from which on a pixel of the frame counts as moving."""
-    known: NDArray[np.bool_]
+    valid: NDArray[np.bool_]
     """(T, h, w): where the flow can be trusted in one direction of time or both."""
     speed: NDArray[np.float32]
     """(T,): pixels a frame of what moves most."""
@@ -94,30 +96,30 @@ def residual_motion(frames: NDArray[np.uint8], flow: Flow, background: Homograph
     where a surface without texture allows it, a pixel is at rest.
     """
     pairs, height, width = flow.forward.shape[:3]
-    known = np.zeros((pairs + 1, height, width), bool)
-    known[:-1] |= flow.forward_ok
-    known[1:] |= flow.backward_ok
-    length = np.zeros(known.shape, np.float32)
+    valid = np.zeros((pairs + 1, height, width), bool)
+    valid[:-1] |= flow.forward_ok
+    valid[1:] |= flow.backward_ok
+    length = np.zeros(valid.shape, np.float32)
     least, speed = np.empty(pairs + 1, np.float32), np.empty(pairs + 1, np.float32)
     grey = [cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY) for frame in frames]
     place = chained(background)
     for t in range(pairs + 1):
-        found = np.minimum(_given(flow, background, t), _searched(grey, place, t, 1))
-        span, strongest = 1, _strongest(found, known[t])
+        motion = np.minimum(_given(flow, background, t), _searched(grey, place, t, 1))
+        span, strongest = 1, _strongest(motion, valid[t])
         while strongest < _FAST and 2 * span <= min(_SPAN, pairs):
             span *= 2
-            found = _searched(grey, place, t, span)
-            strongest = _strongest(found, known[t])
+            motion = _searched(grey, place, t, span)
+            strongest = _strongest(motion, valid[t])
         least[t] = np.clip(_SHARE * strongest, *_LEAST)
         speed[t] = strongest / span
-        known[t] &= np.isfinite(found)
-        length[t] = np.where(known[t], found, 0)
-    return Residual(length, least, known, speed)
+        valid[t] &= np.isfinite(motion)
+        length[t] = np.where(valid[t], motion, 0)
+    return Residual(length, least, valid, speed)
 
 
-def _strongest(length: NDArray[np.float32], known: NDArray[np.bool_]) -> float:
-    chosen = length[known & np.isfinite(length)]
-    return float(np.percentile(chosen, _STRONGEST)) if chosen.size else 0.0
+def _strongest(length: NDArray[np.float32], valid: NDArray[np.bool_]) -> float:
+    lengths = length[valid & np.isfinite(length)]
+    return float(np.percentile(lengths, _STRONGEST)) if lengths.size else 0.0
 
 
 def _given(flow: Flow, background: Homographies, t: int) -> NDArray[np.float32]:
@@ -131,9 +133,9 @@ def _given(flow: Flow, background: Homographies, t: int) -> NDArray[np.float32]:
     if t > 0:
         back = np.linalg.inv(background[t - 1])
         steps.append((flow.backward[t - 1], flow.backward_ok[t - 1], back))
-    for step, trusted, matrix in steps:
+    for step, ok, matrix in steps:
         rest = np.linalg.norm(start + step - positions(matrix, (height, width)), axis=-1)
-        smallest = np.where(trusted, np.minimum(smallest, rest), smallest)
+        smallest = np.where(ok, np.minimum(smallest, rest), smallest)
     return smallest.astype(np.float32)
 
 
@@ -145,10 +147,10 @@ def _searched(
     smallest = np.full(size, np.inf, np.float32)
     for s in (t - span, t + span):
         if 0 <= s < len(grey):
-            there = positions(place[s] @ np.linalg.inv(place[t]), size)
-            inside = ((there >= 0) & (there <= (size[1] - 1, size[0] - 1))).all(axis=-1)
+            ends = positions(place[s] @ np.linalg.inv(place[t]), size)
+            inside = ((ends >= 0) & (ends <= (size[1] - 1, size[0] - 1))).all(axis=-1)
             search = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_FAST)
-            rest = search.calc(grey[t], _moved(grey[s], there), None)  # type: ignore[call-overload]
+            rest = search.calc(grey[t], _moved(grey[s], ends), None)  # type: ignore[call-overload]
             rest = np.linalg.norm(rest, axis=-1)
             smallest = np.where(inside, np.minimum(smallest, rest), smallest)
     return smallest
@@ -164,7 +166,7 @@ class Unlikeness(NamedTuple):
 
     levels: NDArray[np.float32]
     """(T, h, w), in 0..255 of the channel that differs most; 0 where nothing is known."""
-    known: NDArray[np.bool_]
+    valid: NDArray[np.bool_]
     """(T, h, w): where another frame shows the background of this pixel."""
 
 
@@ -190,23 +192,23 @@ def unlike_background(
     quantile = 0 if masks is None else _QUANTILE
     place = chained(background)
     levels = np.zeros((count, height, width), np.float32)
-    known = np.zeros((count, height, width), bool)
+    valid = np.zeros((count, height, width), bool)
     for t in range(count):
         differences = []
         nearest = min(_APART / max(float(speed[t]), 1e-3), max(_GAPS) / 2)
         gaps = [gap for gap in _GAPS if gap >= nearest]
         for s in (s for gap in gaps for s in (t - gap, t + gap) if 0 <= s < count):
-            here = place[s] @ np.linalg.inv(place[t])
-            under, over, seen = (_brought(p[s], here) for p in (low, high, free))
+            matrix = place[s] @ np.linalg.inv(place[t])
+            under, over, sight = (_brought(p[s], matrix) for p in (low, high, free))
             far = np.maximum(cv2.subtract(smooth[t], over), cv2.subtract(under, smooth[t]))
-            differences.append(np.where(seen > 0, far.max(axis=-1).astype(np.int16), _UNSEEN))
+            differences.append(np.where(sight > 0, far.max(axis=-1).astype(np.int16), _UNSEEN))
         if differences:
-            levels[t], known[t] = _low_quantile(np.stack(differences), quantile)
-    return Unlikeness(levels, known)
+            levels[t], valid[t] = _low_quantile(np.stack(differences), quantile)
+    return Unlikeness(levels, valid)
 
 
 def chained(background: Homographies) -> Homographies:
-    """From frame 0 to every frame, (T, 3, 3), of the motions from frame to frame."""
+    """From frame 0 to every frame, (T, 3, 3), of the motions (T−1, 3, 3) from frame to frame."""
     place = [np.eye(3)]
     for matrix in background:
         place.append(matrix @ place[-1])
@@ -231,10 +233,10 @@ def _low_quantile(
     differences: NDArray[np.integer], quantile: float
 ) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
     """The quantile of those (n, h, w) that were seen, and whether any were."""
-    seen = (differences < _UNSEEN).sum(axis=0)
-    rank = np.maximum((seen * quantile).astype(int), 0)
-    chosen = np.take_along_axis(np.sort(differences, axis=0), rank[None] % len(differences), 0)[0]
-    return np.where(seen > 0, chosen, 0).astype(np.float32), seen > 0
+    count = (differences < _UNSEEN).sum(axis=0)
+    rank = np.maximum((count * quantile).astype(int), 0)
+    values = np.take_along_axis(np.sort(differences, axis=0), rank[None] % len(differences), 0)[0]
+    return np.where(count > 0, values, 0).astype(np.float32), count > 0
 
 
 def _grid(height: int, width: int) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
@@ -257,8 +259,8 @@ def _fit(
     matrix, _ = cv2.findHomography(source, target, cv2.RANSAC, _INLIER, maxIters=2000)
     if matrix is None:
         return shift
-    fitted = matrix.astype(np.float64)
-    return fitted if _plausible(fitted, shift, size) else shift
+    homography = matrix.astype(np.float64)
+    return homography if _plausible(homography, shift, size) else shift
 
 
 def _plausible(
@@ -268,11 +270,11 @@ def _plausible(
     height, width = size
     x, y = width - 1, height - 1
     corners = np.array([[0, 0, 1], [x, 0, 1], [x, y, 1], [0, y, 1]], np.float64)
-    moved = corners @ matrix.T
-    if not (np.isfinite(moved).all() and (moved[:, 2] > 0.1).all()):
+    places = corners @ matrix.T
+    if not (np.isfinite(places).all() and (places[:, 2] > 0.1).all()):
         return False
-    moved = moved[:, :2] / moved[:, 2:]
-    if not cv2.isContourConvex(moved.astype(np.float32)):
+    places = places[:, :2] / places[:, 2:]
+    if not cv2.isContourConvex(places.astype(np.float32)):
         return False
-    expected = (corners @ shift.T)[:, :2]
-    return bool(np.abs(moved - expected).max() < _MAX_CORNER * max(height, width))
+    goals = (corners @ shift.T)[:, :2]
+    return bool(np.abs(places - goals).max() < _MAX_CORNER * max(height, width))

@@ -109,8 +109,8 @@ def check_import(model: NlaModel, frames: NDArray[np.uint8]) -> float:
     errors = []
     for t in np.linspace(0, len(frames) - 1, count).round().astype(int):
         true = torch.from_numpy(frames[t]).float() / 255
-        shown = model.reconstruct(int(t), (frames.shape[1], frames.shape[2])).cpu()
-        errors.append(float((shown - true).square().mean()))
+        frame = model.reconstruct(int(t), (frames.shape[1], frames.shape[2])).cpu()
+        errors.append(float((frame - true).square().mean()))
     return float(-10 * np.log10(max(float(np.mean(errors)), 1e-10)))
 
 

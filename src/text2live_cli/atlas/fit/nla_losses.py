@@ -18,7 +18,7 @@ from torch.nn.functional import binary_cross_entropy
 from ...device import upload
 from ...progress import Progress
 from ..coordinates import clip_to_unit
-from ..layers import SIDES
+from ..layers import FRONT_FIRST, LAYERS
 from ..nla import (
     NlaModel,
     new_networks,
@@ -29,51 +29,53 @@ from .settings import NlaSettings
 _DIAGONAL = 1e-3  # added before JᵀJ is inverted
 
 
-def colour_loss(shown: Tensor, true: Tensor) -> Tensor:
+def colour_loss(composite: Tensor, true: Tensor) -> Tensor:
     """Mean of ‖shown − true‖² over colours (N, 3)."""
-    return (shown - true).square().sum(-1).mean()
+    return (composite - true).square().sum(-1).mean()
 
 
-def gradient_loss(shown: Tensor, true: Tensor) -> Tensor:
+def gradient_loss(composite: Tensor, true: Tensor) -> Tensor:
     """Mean squared distance of the spatial gradients, along x and along y together.
 
     Both are colours (3, N, 3): of the pixels, of those to their right, and of those below.
     """
-    off = shown - true
+    off = composite - true
     return (off[1:] - off[0]).square().sum(-1).sum(0).mean()
 
 
-def flow_loss(
-    mapped: Tensor, carried: Tensor, weight: Tensor, trusted: Tensor, pixels: float
-) -> Tensor:
+def flow_loss(places: Tensor, later: Tensor, weight: Tensor, ok: Tensor, pixels: float) -> Tensor:
     """How far, in pixels, a pixel's place in the atlas moves while the flow carries the pixel.
 
-    `mapped` and `carried` (2, N, 2) are before and after, for the flow to the next and to the
-    previous frame; `weight` (N,) is the layer's share of the pixel, `trusted` (2, N) tells where
+    `places` and `later` (2, N, 2) are before and after, for the flow to the next and to the
+    previous frame; `weight` (N,) is the layer's share of the pixel, `ok` (2, N) tells where
     the flow holds, `pixels` is what one network unit is. The mean over the trusted pixels, of both
     ways; 0 where there are none.
     """
-    moved = pixels * torch.linalg.vector_norm(mapped - carried, dim=-1)
-    return _trusted_mean(moved * weight, trusted)
+    distance = pixels * torch.linalg.vector_norm(places - later, dim=-1)
+    return _trusted_mean(distance * weight, ok)
 
 
-def opacity_flow_loss(opacity: Tensor, carried: Tensor, trusted: Tensor) -> Tensor:
-    """L1 between the opacity (N,) of a pixel and that (2, N) of where the flow carries it."""
-    return _trusted_mean((opacity - carried).abs(), trusted)
+def opacity_flow_loss(opacity: Tensor, later: Tensor, ok: Tensor) -> Tensor:
+    """L1 between the opacity (N,) of a pixel and that, `later` (2, N), of where the flow carries
+    it.
+
+    `ok` (2, N) tells where the flow to the next and to the previous frame holds.
+    """
+    return _trusted_mean((opacity - later).abs(), ok)
 
 
-def _trusted_mean(values: Tensor, trusted: Tensor) -> Tensor:
+def _trusted_mean(values: Tensor, ok: Tensor) -> Tensor:
     """Mean of the trusted values (2, N) of each way; then of the two ways."""
-    return ((values * trusted).sum(1) / trusted.sum(1).clamp(min=1)).mean()
+    return ((values * ok).sum(1) / ok.sum(1).clamp(min=1)).mean()
 
 
-def rigidity_loss(mapped: Tensor, right: Tensor, below: Tensor, pixels: float) -> Tensor:
+def rigidity_loss(places: Tensor, right: Tensor, below: Tensor, pixels: float) -> Tensor:
     """‖JᵀJ‖ + ‖(JᵀJ)⁻¹‖ of a mapping's Jacobian; least, about 2√2, where it is rigid.
 
     `right` and `below` (N, 2) are the mapping one step along x and y; `pixels` is what one network
     unit is, in steps. Norms are Frobenius'.
     """
-    dx, dy = pixels * (right - mapped), pixels * (below - mapped)
+    dx, dy = pixels * (right - places), pixels * (below - places)
     xx, yy, xy = dx.square().sum(-1), dy.square().sum(-1), (dx * dy).sum(-1)
     area = dx[..., 0] * dy[..., 1] - dx[..., 1] * dy[..., 0]
     # |JᵀJ + εI| = |J|² + ε tr JᵀJ + ε²: no cancellation where the map is folded
@@ -88,7 +90,9 @@ def _frobenius(xx: Tensor, xy: Tensor, yy: Tensor) -> Tensor:
 
 
 def sparsity_loss(opacity: Tensor, foreground: Tensor) -> Tensor:
-    """Mean of ‖(1 − α)·foreground‖²: colours (N, 3) that nobody sees are to be black."""
+    """Mean of ‖(1 − α)·foreground‖² over opacities (N,) and colours (N, 3): those that nobody sees
+    are to be black.
+    """
     return ((1 - opacity)[..., None] * foreground).square().sum(-1).mean()
 
 
@@ -104,7 +108,7 @@ class _Sample(NamedTuple):
     """(K, N, 3), network inputs: the pixels; to their right; below; carried to the next frame; to
     the previous one; and, while there is global rigidity, far to the right and far below."""
     colours: Tensor
-    trusted: Tensor
+    flow_ok: Tensor
     """(2, N): whether the flow to the next and to the previous frame holds."""
     masks: Tensor
     """(N,)."""
@@ -139,7 +143,7 @@ class NlaProblem:
             self._per_pixel(np.pad(flow.forward, (*last, (0, 0))), 2),
             self._per_pixel(np.pad(flow.backward, (*first, (0, 0))), 2),
         ]
-        self._trusted = [
+        self._flow_ok = [
             self._per_pixel(np.pad(flow.forward_ok, last)),
             self._per_pixel(np.pad(flow.backward_ok, first)),
         ]
@@ -155,7 +159,7 @@ class NlaProblem:
             [p for mapping in mappings for p in mapping.parameters()], self.settings.learning_rate
         )
         progress.stage("preparing the mappings", self.settings.pretraining_rounds, "round")
-        for done in range(1, self.settings.pretraining_rounds + 1):
+        for number in range(1, self.settings.pretraining_rounds + 1):
             for t in range(self.model.frames):
                 if stopped():
                     raise KeyboardInterrupt
@@ -165,7 +169,7 @@ class NlaProblem:
                 optimizer.zero_grad()
                 torch.stack(off).mean(1).sum().backward()
                 optimizer.step()
-            progress.advance(done)
+            progress.advance(number)
 
     def rate(self, step: int) -> float:
         """Share of the learning rate at `step`: all of it."""
@@ -184,39 +188,39 @@ class NlaProblem:
         settings, model, pixels = self.settings, self.model, self._pixels
         global_rigidity = step < settings.global_rigidity_until
         sample = self._draw(rng, settings.global_rigidity_reach if global_rigidity else None)
-        mapped = {side: model.mapped(side, sample.points) for side in SIDES}
-        front, behind = (model.colour(side, mapped[side][:3]) for side in SIDES)
+        places = {side: model.mapped(side, sample.points) for side in FRONT_FIRST}
+        front, behind = (model.colour(side, places[side][:3]) for side in FRONT_FIRST)
         opacity = model.opacity(sample.points[:5])
-        here = opacity[0]
-        shown = behind + (front - behind) * opacity[:3, :, None]
+        alpha = opacity[0]
+        composite = behind + (front - behind) * opacity[:3, :, None]
         terms = {
-            "colour": settings.colour * colour_loss(shown[0], sample.colours[0]),
-            "gradient": settings.gradient * gradient_loss(shown, sample.colours),
+            "colour": settings.colour * colour_loss(composite[0], sample.colours[0]),
+            "gradient": settings.gradient * gradient_loss(composite, sample.colours),
             "opacity_flow": settings.opacity_flow
-            * opacity_flow_loss(here, opacity[3:], sample.trusted),
-            "sparsity": settings.sparsity * sparsity_loss(here, front[0]),
+            * opacity_flow_loss(alpha, opacity[3:], sample.flow_ok),
+            "sparsity": settings.sparsity * sparsity_loss(alpha, front[0]),
         }
-        for side, share in zip(SIDES, (here, 1 - here), strict=True):
-            uv = mapped[side]
-            carried = flow_loss(uv[0], uv[3:5], share, sample.trusted, pixels)
-            terms[f"flow_{side}"] = settings.flow * carried
-            terms[f"rigidity_{side}"] = settings.rigidity * rigidity_loss(
+        for side, share in zip(FRONT_FIRST, (alpha, 1 - alpha), strict=True):
+            uv = places[side]
+            drift = flow_loss(uv[0], uv[3:5], share, sample.flow_ok, pixels)
+            terms[f"flow_{LAYERS[side]}"] = settings.flow * drift
+            terms[f"rigidity_{LAYERS[side]}"] = settings.rigidity * rigidity_loss(
                 uv[0], uv[1], uv[2], pixels
             )
         if global_rigidity:
-            terms |= self._global_rigidity(mapped)
+            terms |= self._global_rigidity(places)
         if step < settings.bootstrap_until:
-            terms["bootstrap"] = settings.bootstrap * bootstrap_loss(here, sample.masks)
+            terms["bootstrap"] = settings.bootstrap * bootstrap_loss(alpha, sample.masks)
         return terms
 
-    def _global_rigidity(self, mapped: dict[Any, Tensor]) -> dict[str, Tensor]:
+    def _global_rigidity(self, places: dict[Any, Tensor]) -> dict[str, Tensor]:
         settings = self.settings
         weights = (settings.global_rigidity_foreground, settings.global_rigidity_background)
         reach = self._pixels / settings.global_rigidity_reach
         return {
-            f"global_rigidity_{side}": weight
-            * rigidity_loss(mapped[side][0], mapped[side][5], mapped[side][6], reach)
-            for side, weight in zip(SIDES, weights, strict=True)
+            f"global_rigidity_{LAYERS[side]}": weight
+            * rigidity_loss(places[side][0], places[side][5], places[side][6], reach)
+            for side, weight in zip(FRONT_FIRST, weights, strict=True)
         }
 
     def _draw(self, rng: torch.Generator, reach: int | None) -> _Sample:
@@ -225,8 +229,8 @@ class NlaProblem:
         Past its right and lower edge a frame goes on with its edge pixels.
         """
         height, width = self.model.size
-        drawn = torch.randint(len(self._masks), (self.settings.samples,), generator=rng)
-        index = upload(drawn.int(), self._device).long()
+        numbers = torch.randint(len(self._masks), (self.settings.samples,), generator=rng)
+        index = upload(numbers.int(), self._device).long()
         x, y, t = index % width, index // width % height, index // (width * height)
         right, below = index + (x < width - 1), index + width * (y < height - 1)
         (ahead_x, ahead_y), (back_x, back_y) = (flow[index].unbind(-1) for flow in self._flows)
@@ -242,7 +246,7 @@ class NlaProblem:
         return _Sample(
             torch.stack(points),
             self._frames[torch.stack([index, right, below])].float() / 255,
-            torch.stack([trusted[index] for trusted in self._trusted]),
+            torch.stack([ok[index] for ok in self._flow_ok]),
             self._masks[index],
         )
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -63,7 +64,7 @@ def _is_published(path: Path) -> bool:
 def load(
     weights: Path, device: torch.device
 ) -> Callable[[NDArray[np.uint8], NDArray[np.uint8]], tuple[FlowArray, FlowArray]]:
-    """A function of two frames (h, w, 3) that gives the flow (h, w, 2) there and back.
+    """A function of two frames (h, w, 3) that gives the flow (h, w, 2) there and back, in pixels.
 
     `weights` are of raft_small where the file's name begins so, else of raft_large. Raises
     Text2LiveError where they are of neither.
@@ -78,30 +79,23 @@ def load(
         raise Text2LiveError(
             f"{weights}: these are not torchvision's weights of RAFT; delete it and run again"
         ) from error
-    network = network.eval().to(device)
-
-    def estimate(
-        first: NDArray[np.uint8], second: NDArray[np.uint8]
-    ) -> tuple[FlowArray, FlowArray]:
-        return _estimate(network, first, second, device)
-
-    return estimate
+    return partial(_estimate, network.eval().to(device), device)
 
 
 @torch.inference_mode()
 def _estimate(
     network: torch.nn.Module,
+    device: torch.device,
     first: NDArray[np.uint8],
     second: NDArray[np.uint8],
-    device: torch.device,
 ) -> tuple[FlowArray, FlowArray]:
     height, width = first.shape[:2]
     pair = torch.from_numpy(np.stack([first, second])).to(device).permute(0, 3, 1, 2)
     pair = pair.float() / 127.5 - 1
     size = [max(_LEAST_SIDE, -(-side // 8) * 8) for side in (height, width)]
-    resized = F.interpolate(pair, size, mode="bilinear", align_corners=False)
-    flows = network(resized, resized.flip(0), num_flow_updates=_UPDATES)[-1].float()
+    pair = F.interpolate(pair, size, mode="bilinear", align_corners=False)
+    flows = network(pair, pair.flip(0), num_flow_updates=_UPDATES)[-1].float()
     scale = torch.tensor([width / size[1], height / size[0]], device=device)
     back = F.interpolate(flows, (height, width), mode="bilinear", align_corners=False)
-    there = (back * scale[:, None, None]).permute(0, 2, 3, 1).cpu().numpy()
-    return there[0], there[1]
+    flow = (back * scale[:, None, None]).permute(0, 2, 3, 1).cpu().numpy()
+    return flow[0], flow[1]

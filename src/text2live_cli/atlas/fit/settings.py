@@ -107,15 +107,15 @@ class FitSettings:
         require_whole("--seed", self.seed, 0, MAX_SEED)
         if self.size is not None:
             require_whole("--size", self.size, MIN_SIZE, MAX_SIZE)
-        pointed = "--box" if self.box else "--point"
-        given = {
+        pointer = "--box" if self.box else "--point"
+        hints = {
             "--masks": self.masks,
-            pointed: self.box or self.points,
+            pointer: self.box or self.points,
             "--foreground": self.foreground,
         }
-        named = [flag for flag, value in given.items() if value]
-        if len(named) > 1:
-            raise UsageError(f"{' and '.join(named)}: choose one")
+        flags = [flag for flag, value in hints.items() if value]
+        if len(flags) > 1:
+            raise UsageError(f"{' and '.join(flags)}: choose one")
         if self.export_nla and self.model != "nla":
             raise UsageError("--export-nla: the published format holds --model nla only")
         if self.import_nla and self.export_nla:
