@@ -53,8 +53,8 @@ def html_page(name: str, command: str, title: str, **values: object) -> str:
     """The whole page called `name`, to be saved as UTF-8.
 
     Its template is `name`.html beside this module; `name`.css and `name`.js follow page.css and
-    films.js. `command`, `title` and all texts in `values` are plain: any characters, no markup. Only
-    `markupsafe.Markup` is taken as it is.
+    films.js. `command`, `title` and all texts in `values` are plain: any characters, no markup.
+    Only `markupsafe.Markup` is taken as it is.
     """
     style = _installed("page.css") + _installed(f"{name}.css")
     script = _installed("films.js") + _installed(f"{name}.js")

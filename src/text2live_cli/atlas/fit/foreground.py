@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal, NamedTuple
@@ -24,6 +23,7 @@ from ...guide.grabcut import (
 from ...guide.hints import Hints
 from ...guide.region import cut_out_hints, text_labels
 from ...media.clips import open_clip
+from ...media.files import natural_order
 from ...media.pictures import read_picture, to_unit
 from ...progress import Progress
 from .cutout import (
@@ -132,17 +132,11 @@ def _matched(folder: Path, names: Sequence[str] | None, numbers: Sequence[int]) 
                 f" {_listed(missing)}; add them, or choose the others by --frames"
             )
         return [by_name[name] for name in names]
-    ordered = sorted(paths, key=_natural)
+    ordered = natural_order(paths)
     if len(ordered) == len(numbers):
         return ordered
     _check_count(folder, len(ordered), numbers)
     return [ordered[number] for number in numbers]
-
-
-def _natural(path: Path) -> tuple[list[tuple[str, int]], str]:
-    """Orders 2.png before 10.png."""
-    parts = re.split(r"([0-9]+)", path.stem.casefold())
-    return list(zip(parts[::2], [*map(int, parts[1::2]), -1], strict=True)), path.name
 
 
 def _listed(names: Sequence[str]) -> str:
