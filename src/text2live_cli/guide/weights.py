@@ -104,8 +104,8 @@ class _Record:
 
     def stamped(self) -> _Record:
         """This record with the file's present size and time."""
-        found = self.path.stat()
-        return replace(self, size=found.st_size, mtime_ns=found.st_mtime_ns)
+        status = self.path.stat()
+        return replace(self, size=status.st_size, mtime_ns=status.st_mtime_ns)
 
     def stamp_holds(self) -> bool:
         """Whether the file is there and was not touched since it was recorded."""
@@ -161,8 +161,8 @@ def fetch(name: str, progress: Progress, force: bool = False) -> WeightsFile:
     repo, filenames = _hub_files(name)
     lock = cache_folder() / "locks" / f"{_slug(name)}.lock"
     with _explained(name, repo, filenames[0]), hub.locked(lock):
-        found = None if force else cached(name)
-        return found or _fetch(name, repo, filenames, force, progress)
+        weights = None if force else cached(name)
+        return weights or _fetch(name, repo, filenames, force, progress)
 
 
 def cached(name: str) -> WeightsFile | None:
@@ -205,8 +205,8 @@ def verify(name: str) -> Verification:
 
 def listing() -> list[ListRow]:
     """The embedded encoder, the curated models, and whatever else the cache holds."""
-    found = (_read_record(path) for path in sorted(_records_folder().glob("*.json")))
-    records = {record.name: record for record in found if record is not None}
+    files = map(_read_record, sorted(_records_folder().glob("*.json")))
+    records = {record.name: record for record in files if record is not None}
     rows = [ListRow(SWATCH, True, None, _EMBEDDED.source)]
     for name in [*CURATED, *(name for name in records if name not in CURATED)]:
         record = records.get(name)
@@ -313,19 +313,19 @@ def _fetch(
     name: str, repo: str, filenames: tuple[str, str], force: bool, progress: Progress
 ) -> WeightsFile:
     """Downloads `name`, checks it, records it. The caller holds the lock."""
-    known = _read_record(_record_path(name))
-    if known is not None and not force:
-        progress.warning(f"{known.path} is missing, cut short or altered: fetching it again")
+    former = _read_record(_record_path(name))
+    if former is not None and not force:
+        progress.warning(f"{former.path} is missing, cut short or altered: fetching it again")
     published = hub.look_up(repo, filenames)
-    if known is not None:
-        _discard(known.path)
+    if former is not None:
+        _discard(former.path)
     folder = cache_folder() / "hub"
-    left = hub.left_behind(published, folder)
-    if left is not None and sha256_of(left) != published.sha256:
-        _discard(left)
-    path = hub.download(published, folder, name, progress)
-    if sha256_of(path) != published.sha256:
+    for _ in range(2):  # the first may be what an earlier run left there, altered
+        path = hub.download(published, folder, name, progress)
+        if sha256_of(path) == published.sha256:
+            break
         _discard(path)
+    else:
         raise Text2LiveError(
             f"{published.url} arrived altered (its SHA-256 is not the published "
             f"{published.sha256}) and was deleted: try again, or another mirror by HF_ENDPOINT"

@@ -135,8 +135,8 @@ def read_flow_dir(folder: Path, numbers: Sequence[int], size: tuple[int, int]) -
     forward = [_read_flow(files[a, b], size) for a, b in wanted]
     backward = [_read_flow(files[b, a], size) for a, b in wanted]
     flow = with_agreement(np.stack([f for f, _ in forward]), np.stack([b for b, _ in backward]))
-    flow.forward_ok[:] &= np.stack([known for _, known in forward])
-    flow.backward_ok[:] &= np.stack([known for _, known in backward])
+    flow.forward_ok[:] &= np.stack([sure for _, sure in forward])
+    flow.backward_ok[:] &= np.stack([sure for _, sure in backward])
     return flow
 
 
@@ -145,14 +145,14 @@ def _pair_files(folder: Path) -> dict[tuple[int, int], Path]:
         paths = sorted(folder.iterdir())
     except OSError as error:
         raise UsageError(f"--flow-dir {folder}: {error.strerror}; name a folder") from error
-    found = {}
+    files = {}
     for path in paths:
         match = _PAIR.fullmatch(path.stem)
         if match and path.suffix.lower() in (".npy", ".flo"):
-            found[int(match[2]), int(match[5])] = path
-    if not found:
+            files[int(match[2]), int(match[5])] = path
+    if not files:
         raise UsageError(f"--flow-dir {folder}: holds no A_B.npy or A_B.flo, A and B frame numbers")
-    return found
+    return files
 
 
 def _names_in_use(files: dict[tuple[int, int], Path], numbers: Sequence[int]) -> Sequence[int]:
@@ -171,15 +171,15 @@ def _read_flow(path: Path, size: tuple[int, int]) -> tuple[NDArray[np.float32], 
         raise Text2LiveError(
             f"{path}: no flow of numbers (h, w, 2), or cut short; write it again"
         ) from error
-    known = (np.abs(values) < _UNKNOWN).all(axis=-1)  # False for NaN too
-    values = np.where(known[..., None], values, 0).astype(np.float32)
+    sure = (np.abs(values) < _UNKNOWN).all(axis=-1)  # False for NaN too
+    values = np.where(sure[..., None], values, 0).astype(np.float32)
     height, width = size
     if values.shape[:2] != size:
         stretch = np.array([width / values.shape[1], height / values.shape[0]], np.float32)
         values = cv2.resize(values, (width, height), interpolation=cv2.INTER_LINEAR) * stretch
-        nearest = cv2.resize(known.astype(np.uint8), (width, height), interpolation=0)
-        known = nearest.astype(bool)
-    return values, known
+        nearest = cv2.resize(sure.astype(np.uint8), (width, height), interpolation=0)
+        sure = nearest.astype(bool)
+    return values, sure
 
 
 def _read_npy(path: Path) -> NDArray[np.floating]:
