@@ -12,6 +12,8 @@ from multiprocessing.pool import ThreadPool
 from pathlib import Path
 from typing import TypeVar
 
+import platformdirs
+
 from ..errors import Text2LiveError
 from ..progress import Progress
 
@@ -29,6 +31,14 @@ class Published:
     commit: str
     sha256: str
     url: str
+
+
+def cache_folder() -> Path:
+    """Where weights are kept: `TEXT2LIVE_CACHE`, else the user's cache folder. Not created."""
+    override = os.environ.get("TEXT2LIVE_CACHE")
+    if override:
+        return Path(override).expanduser()
+    return platformdirs.user_cache_path("text2live", appauthor=False)
 
 
 def url(repo: str, filename: str) -> str:

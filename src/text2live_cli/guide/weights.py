@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import difflib
-import os
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
-
-import platformdirs
 
 from ..errors import Text2LiveError, UsageError
 from ..media.files import sha256_of, sweep, write_json_atomic
@@ -25,6 +22,7 @@ from ..media.outside import (
 from ..progress import Progress, Silent
 from ..texts import MAX_TEXT, require_text
 from . import hub, weight_files
+from .hub import cache_folder
 from .weight_files import OPENAI_FILES, OPENAI_MARKS
 
 if TYPE_CHECKING:
@@ -205,7 +203,7 @@ def verify(name: str) -> Verification:
 
 def listing() -> list[ListRow]:
     """The embedded encoder, the curated models, and whatever else the cache holds."""
-    files = map(_read_record, sorted(_records_folder().glob("*.json")))
+    files = map(_read_record, sorted((cache_folder() / "records").glob("*.json")))
     records = {record.name: record for record in files if record is not None}
     rows = [ListRow(SWATCH, True, None, _EMBEDDED.source)]
     for name in [*CURATED, *(name for name in records if name not in CURATED)]:
@@ -216,14 +214,6 @@ def listing() -> list[ListRow]:
             source = CURATED[name] if record is None else record.source
             rows.append(ListRow(name, False, None, source))
     return rows
-
-
-def cache_folder() -> Path:
-    """Where weights are kept: `TEXT2LIVE_CACHE`, else the user's cache folder. Not created."""
-    override = os.environ.get("TEXT2LIVE_CACHE")
-    if override:
-        return Path(override).expanduser()
-    return platformdirs.user_cache_path("text2live", appauthor=False)
 
 
 def resolve_name(asked: str, progress: Progress) -> str:
@@ -365,12 +355,8 @@ def _slug(name: str) -> str:
     return name.replace("/", "--")
 
 
-def _records_folder() -> Path:
-    return cache_folder() / "records"
-
-
 def _record_path(name: str) -> Path:
-    return _records_folder() / f"{_slug(name)}.json"
+    return cache_folder() / "records" / f"{_slug(name)}.json"
 
 
 def _read_record(path: Path) -> _Record | None:

@@ -533,13 +533,27 @@ def _encode_tiff(samples: np.ndarray, icc_profile: bytes | None) -> bytes:
 
 
 def _encode_webp(samples: np.ndarray, icc_profile: bytes | None) -> bytes:
-    options = {"lossless": True, "exact": True, "icc_profile": icc_profile}
-    return imageio.imwrite("<bytes>", samples, extension=".webp", plugin="pillow", **options)
+    return imageio.imwrite(
+        "<bytes>",
+        samples,
+        extension=".webp",
+        plugin="pillow",
+        lossless=True,
+        exact=True,
+        icc_profile=icc_profile,
+    )
 
 
 def _encode_jpeg(samples: np.ndarray, icc_profile: bytes | None) -> bytes:
-    options = {"quality": 95, "subsampling": 0, "icc_profile": icc_profile}
-    return imageio.imwrite("<bytes>", samples, extension=".jpg", plugin="pillow", **options)
+    return imageio.imwrite(
+        "<bytes>",
+        samples,
+        extension=".jpg",
+        plugin="pillow",
+        quality=95,
+        subsampling=0,
+        icc_profile=icc_profile,
+    )
 
 
 @dataclass(frozen=True)
