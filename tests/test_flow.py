@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import itertools
+from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 
 import cv2
 import numpy as np
@@ -11,6 +13,8 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from torch.hub import load_state_dict_from_url
+from torchvision.models.optical_flow import Raft_Large_Weights
 
 from text2live_cli.atlas.fit import raft
 from text2live_cli.atlas.fit.flow import (
@@ -24,6 +28,7 @@ from text2live_cli.atlas.fit.flow import (
     with_agreement,
 )
 from text2live_cli.errors import Text2LiveError, UsageError
+from text2live_cli.media.files import sha256_of
 from text2live_cli.progress import Silent
 
 SIZE = (48, 64)
@@ -45,18 +50,12 @@ def constant(shift: tuple[float, float], pairs: int = 2) -> np.ndarray:
     return np.broadcast_to(np.float32(shift), (pairs, *SIZE, 2)).copy()
 
 
-def write_flo(path: Path, values: np.ndarray) -> None:
-    height, width = values.shape[:2]
-    header = np.float32(202021.25).tobytes() + np.int32([width, height]).tobytes()
-    path.write_bytes(header + values.astype("<f4").tobytes())
-
-
 def write_pairs(folder: Path, names: list[str], ending: str = ".npy") -> None:
     for a, b in itertools.pairwise(names):
         for first, second, shift in ((a, b, (2, 1)), (b, a, (-2, -1))):
             values = constant(shift)[0]
             path = folder / f"{first}_{second}{ending}"
-            write_flo(path, values) if ending == ".flo" else np.save(path, values)
+            cv2.writeOpticalFlow(str(path), values) if ending == ".flo" else np.save(path, values)
 
 
 def one_line(error: pytest.ExceptionInfo[Exception], *words: str) -> None:
@@ -147,7 +146,7 @@ def test_unknown_flow_agrees_with_nothing(tmp_path: Path) -> None:
     values = constant((2, 1))[0]
     values[10:20, 10:20] = 1e9
     values[30, 30] = np.nan
-    write_flo(tmp_path / "0_1.flo", values)
+    cv2.writeOpticalFlow(str(tmp_path / "0_1.flo"), values)
     flow = read_flow_dir(tmp_path, [0, 1], SIZE)
     assert np.isfinite(flow.forward).all() and np.abs(flow.forward).max() <= 2
     assert not flow.forward_ok[0, 10:20, 10:20].any() and not flow.forward_ok[0, 30, 30]
@@ -171,7 +170,14 @@ def test_no_flow_folder_is_one_line(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     "content",
-    [b"", b"PIEH", b"\x93NUMPY\x01\x00", np.float32(202021.25).tobytes() + b"\xff\xff\xff\x7f" * 2],
+    [
+        b"",
+        b"PIEH",
+        b"\x93NUMPY\x01\x00",
+        b"PIEH" + b"\xff\xff\xff\x7f" * 2,
+        b"PIEH" + b"\xff" * 8,
+        b"PIEH" + np.int32([64, 48]).tobytes() + bytes(8 * 48 * 64 - 1),
+    ],
 )
 @pytest.mark.parametrize("ending", [".npy", ".flo"])
 def test_damaged_flow_files_are_one_line(tmp_path: Path, content: bytes, ending: str) -> None:
@@ -210,18 +216,56 @@ def test_other_files_are_no_raft(tmp_path: Path) -> None:
         one_line(error, str(path), "RAFT")
 
 
-def test_raft_that_cannot_be_had_is_one_line(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.fixture
+def raft_caches(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Path, Path]:
+    """Where torch and we keep torchvision's weights: the files are not there."""
     monkeypatch.setenv("TEXT2LIVE_CACHE", str(tmp_path / "ours"))
     monkeypatch.setenv("TORCH_HOME", str(tmp_path / "torch"))
+    name = Raft_Large_Weights.C_T_SKHT_V2.url.rpartition("/")[2]
+    folders = (tmp_path / "torch" / "hub" / "checkpoints", tmp_path / "ours" / "torchvision")
+    for folder in folders:
+        folder.mkdir(parents=True)
+    return folders[0] / name, folders[1] / name
+
+
+def test_raft_that_cannot_be_had_is_one_line(
+    raft_caches: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
-    altered = tmp_path / "torch" / "hub" / "checkpoints" / raft._URL.rpartition("/")[2]
-    altered.parent.mkdir(parents=True)
-    altered.write_bytes(b"not the published one")
+    raft_caches[0].write_bytes(b"not the published one")
     with pytest.raises(Text2LiveError) as error:
-        raft.find_weights(Silent())
+        raft.published_state(Silent())
     one_line(error, "--flow dis", str(tmp_path / "ours"), "HF_HUB_OFFLINE")
+
+
+def test_raft_is_fetched_by_torchvision_and_checked_by_its_hash(
+    raft_caches: tuple[Path, Path],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.delenv("HF_HUB_OFFLINE", raising=False)
+    torch.save({"a": torch.ones(3)}, tmp_path / "published")
+    digest = sha256_of(tmp_path / "published")[:8]
+    source = tmp_path / f"raft-{digest}.pth"
+    (tmp_path / "published").rename(source)
+    weights = SimpleNamespace(url=source.as_uri())
+    weights.get_state_dict = partial(load_state_dict_from_url, weights.url)
+    published = SimpleNamespace(C_T_SKHT_V2=weights)
+    monkeypatch.setattr("torchvision.models.optical_flow.Raft_Large_Weights", published)
+    ours = raft_caches[1].with_name(source.name)
+    for former in (None, b"damaged"):
+        if former is not None:
+            ours.write_bytes(former)
+        assert raft.published_state(Silent())["a"].tolist() == [1, 1, 1]
+        assert ours.read_bytes() == source.read_bytes()
+    assert capsys.readouterr().out == ""
+    ours.unlink()
+    source.write_bytes(b"altered on the way")
+    with pytest.raises(Text2LiveError) as error:
+        raft.published_state(Silent())
+    one_line(error, "invalid hash value", "--flow dis")
+    assert not ours.exists()
 
 
 def test_agreement_of_nothing_in_common_is_false() -> None:

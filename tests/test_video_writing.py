@@ -10,8 +10,10 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import av
+import imageio_ffmpeg
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -35,9 +37,11 @@ from tests.clips import (
     yuv_of,
 )
 from text2live_cli.errors import Text2LiveError, UsageError
-from text2live_cli.media import clip_kinds
+from text2live_cli.media import clip_kinds, clip_program
 from text2live_cli.media.clip_colors import ColorTags
+from text2live_cli.media.clip_kinds import LAYER_KINDS
 from text2live_cli.media.clip_writing import (
+    require_encoders,
     webm_bytes,
     write_layer_frames,
     write_layer_video,
@@ -605,6 +609,113 @@ def test_frames_and_times_have_to_agree(tmp_path: Path, given_times: int) -> Non
     sizes = [next(painted(1)), next(painted(1, 50))]
     with pytest.raises(ValueError, match="frame 1 is"):
         write_video(tmp_path / "a.mp4", sizes, Fraction(25))
+    assert list(tmp_path.iterdir()) == []
+
+
+# Another build of FFmpeg
+
+
+def decoded_elsewhere(path: Path, pixels: str = "rgb24") -> np.ndarray:
+    """The frames (T, h, w, 3 or 4) of a file by the program that imageio-ffmpeg brings."""
+    alpha = ["-c:v", "libvpx-vp9"] if path.suffix == ".webm" else []
+    channels = len(pixels.removesuffix("24"))
+    raw = imageio_ffmpeg.read_frames(path, pixels, bpp=channels, input_params=alpha)
+    width, height = next(raw)["source_size"]
+    return np.stack([np.frombuffer(f, np.uint8).reshape(height, width, channels) for f in raw])
+
+
+@pytest.mark.parametrize("ending", [".mp4", ".mov", ".mkv", ".webm"])
+def test_another_decoder_sees_the_frames(tmp_path: Path, ending: str) -> None:
+    write_video(tmp_path / f"a{ending}", painted(8), Fraction(25))
+    frames = decoded_elsewhere(tmp_path / f"a{ending}")
+    assert len(frames) == 8
+    for frame, expected in zip(frames, painted(8), strict=True):
+        assert np.abs(frame.astype(int) - expected).mean() < 3
+
+
+@pytest.mark.parametrize("ending", [".mov", ".webm"])
+def test_another_decoder_sees_layers_with_their_alpha(tmp_path: Path, ending: str) -> None:
+    write_layer_video(tmp_path / f"a{ending}", layers(), Fraction(25))
+    frames = decoded_elsewhere(tmp_path / f"a{ending}", "rgba")
+    for frame, layer in zip(frames, layers(), strict=True):
+        off = np.abs(frame.astype(int) - layer)
+        assert off[..., 3].mean() <= 1
+        assert off[layer[..., 3] == 255].mean() < 3
+
+
+# Encoders that PyAV's build lacks
+
+
+@pytest.fixture
+def commands(monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
+    """Every encoder is missing; what imageio-ffmpeg's program is asked to do in their place."""
+    asked: list[list[str]] = []
+    command = clip_program._command
+
+    def noted(*arguments: Any) -> list[str]:
+        asked.append(command(*arguments))
+        return asked[-1]
+
+    monkeypatch.setattr(clip_program, "_is_built_in", lambda encoder: False)
+    monkeypatch.setattr(clip_program, "_command", noted)
+    return asked
+
+
+@pytest.mark.parametrize("ending", [".mp4", ".mov", ".mkv", ".webm"])
+def test_a_missing_encoder_is_lent(
+    tmp_path: Path, clip_path: Path, ending: str, commands: list[list[str]]
+) -> None:
+    source = add_sound(clip_path, tmp_path / "source.mkv", "libopus", 48_000)
+    clip = replace(open_clip(source), colors=BT601)
+    path = tmp_path / f"a{ending}"
+    times = [Fraction(ms, 1000) for ms in (0, 33, 71, 250, 262, 600, 633)]
+    write_video(
+        path, painted(7), Fraction(20), times=times, end=Fraction(1), like=clip, audio_from=clip
+    )
+    assert [command[0] for command in commands] == [imageio_ffmpeg.get_ffmpeg_exe()]
+    again = open_clip(path)
+    assert max(abs(a - b) for a, b in zip(again.times, times, strict=True)) <= Fraction(1, 1000)
+    assert ending == ".mkv" or abs(again.end - 1) <= Fraction(1, 1000)
+    assert again.colors == BT601
+    assert order(again.frames(), 7) == list(range(7))
+    np.testing.assert_allclose(heard(path), heard(source), atol=0.03)
+
+
+@pytest.mark.parametrize("ending", [".mov", ".webm"])
+def test_a_missing_encoder_of_layers_is_lent(
+    tmp_path: Path, ending: str, commands: list[list[str]]
+) -> None:
+    path = tmp_path / f"a{ending}"
+    write_layer_video(path, layers(6, 47, 63), NTSC)
+    assert len(commands) == 1
+    assert_layers_alike(path, layers(6, 47, 63), *LAYER_BOUNDS[ending])
+    assert open_clip(path).transparent and list(tmp_path.iterdir()) == [path]
+
+
+def test_lent_encoders_are_enough_to_begin(
+    commands: list[list[str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    require_encoders(["mov", "webm", "png"])
+    monkeypatch.setattr(clip_program, "_encoders_of_program", frozenset)
+    monkeypatch.setitem(clip_kinds.LAYER_KINDS, ".mov", LAYER_KINDS[".mov"]._replace(encoder="x"))
+    with pytest.raises(Text2LiveError, match="the encoder x is missing"):
+        require_encoders(["mov"])
+
+
+def test_a_lent_encoder_that_fails_or_is_stopped_leaves_nothing(
+    tmp_path: Path, commands: list[list[str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stopped() -> Iterator[np.ndarray]:
+        yield from painted(60)
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        write_video(tmp_path / "a.mp4", stopped(), Fraction(25))
+    kind = clip_kinds.KINDS[".mp4"]._replace(encoder_options={"preset": "none such"})
+    monkeypatch.setitem(clip_kinds.KINDS, ".mp4", kind)
+    with pytest.raises(Text2LiveError, match=r"the encoder libx264 of .* failed: .+") as caught:
+        write_video(tmp_path / "a.mp4", painted(60, 480, 640), Fraction(25))
+    assert "\n" not in str(caught.value)
     assert list(tmp_path.iterdir()) == []
 
 

@@ -22,10 +22,11 @@ from tests.hub_server import HubServer
 from text2live_cli.errors import Text2LiveError, UsageError
 from text2live_cli.guide import hub as hub_module
 from text2live_cli.guide import weight_files, weights
+from text2live_cli.media.files import sha256_of
 from text2live_cli.progress import Silent
 
 KEY = f"{weights.CURATED[weights.DEFAULT_CLIP]}/open_clip_model.safetensors"
-SOURCE = str(Path(weights.__file__).parents[1])
+SOURCE = str(Path(weights.__file__).parents[2])
 
 
 class Recorder:
@@ -126,7 +127,7 @@ def test_fresh_fetch_is_checked_recorded_and_read(hub: HubServer, cache: Path) -
     assert told.stages == [(f"fetching {weights.DEFAULT_CLIP}", size, "byte")]
     assert told.done[-1] == size and not told.warnings
     record = json.loads(next((cache / "records").glob("*.json")).read_text())
-    assert record["sha256"] == found.sha256 == weight_files.sha256_of(found.path)
+    assert record["sha256"] == found.sha256 == sha256_of(found.path)
 
 
 def test_warm_cache_asks_nobody_and_hashes_nothing(
@@ -434,7 +435,7 @@ def test_the_hash_and_architecture_of_a_file_are_told(tmp_path: Path) -> None:
     save_file(tiny_state(), path)
     found = weights.locate("ViT-B-32/openai", path, Silent())
     assert found == weights.WeightsFile(
-        "file", "ViT-B-32-quickgelu", path, weight_files.sha256_of(path), str(path)
+        "file", "ViT-B-32-quickgelu", path, sha256_of(path), str(path)
     )
     assert weights.locate("ViT-B-16", path, Silent()).architecture == "ViT-B-16"
     with pytest.raises(UsageError, match="ViT-B-32"):
@@ -482,7 +483,7 @@ def test_torchscript_is_refused(archive: Path) -> None:
 def test_openais_own_archive_is_read_with_its_architecture(
     archive: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    published = {weight_files.sha256_of(archive): "ViT-L-14-quickgelu"}
+    published = {sha256_of(archive): "ViT-L-14-quickgelu"}
     monkeypatch.setattr(weight_files, "OPENAI_ARCHIVES", published)
     monkeypatch.setattr(weights, "OPENAI_FILES", published)
     told = Recorder()

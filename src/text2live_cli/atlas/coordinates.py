@@ -14,7 +14,7 @@ from ..device import vector
 
 
 def centres(count: int, working: int, device: torch.device | str = "cpu") -> Tensor:
-    """Where the centres of `count` pixels lie on an axis of `working` pixels: (count,), in those."""
+    """Centres of `count` pixels on an axis of `working` pixels: (count,), in the latter's unit."""
     return (torch.arange(count, device=device) + 0.5) * (working / count) - 0.5
 
 

@@ -12,6 +12,8 @@ from multiprocessing.pool import ThreadPool
 from pathlib import Path
 from typing import TypeVar
 
+import platformdirs
+
 from ..errors import Text2LiveError
 from ..progress import Progress
 
@@ -29,6 +31,14 @@ class Published:
     commit: str
     sha256: str
     url: str
+
+
+def cache_folder() -> Path:
+    """Where weights are kept: `TEXT2LIVE_CACHE`, else the user's cache folder. Not created."""
+    override = os.environ.get("TEXT2LIVE_CACHE")
+    if override:
+        return Path(override).expanduser()
+    return platformdirs.user_cache_path("text2live", appauthor=False)
 
 
 def url(repo: str, filename: str) -> str:
@@ -56,20 +66,11 @@ def look_up(repo: str, filenames: tuple[str, str]) -> Published:
     return _within_answer_time(ask)
 
 
-def left_behind(published: Published, folder: Path) -> Path | None:
-    """The file where an earlier download left it in `folder`, whole or not."""
-    from huggingface_hub import try_to_load_from_cache
-
-    path = try_to_load_from_cache(
-        published.repo, published.filename, cache_dir=folder, revision=published.commit
-    )
-    return Path(path) if isinstance(path, str) else None
-
-
 def download(published: Published, folder: Path, name: str, progress: Progress) -> Path:
     """Downloads into the hub's cache layout under `folder`, unless the file is already there.
 
-    A connection that breaks is taken up again where it broke. Raises one of `failures()`.
+    A connection that breaks is taken up again where it broke. The size is checked, the SHA-256 is
+    not. Raises one of `failures()`.
     """
     from huggingface_hub import hf_hub_download
 
@@ -115,10 +116,10 @@ def _metadata(repo: str, filename: str) -> Published:
     from huggingface_hub import get_hf_file_metadata
 
     source = url(repo, filename)
-    found = get_hf_file_metadata(source, token=False)  # the files are public
-    if found.commit_hash is None or not re.fullmatch("[0-9a-f]{64}", found.etag or ""):
+    facts = get_hf_file_metadata(source, token=False)  # the files are public
+    if facts.commit_hash is None or not re.fullmatch("[0-9a-f]{64}", facts.etag or ""):
         raise Text2LiveError(f"{source} has no SHA-256 to check it by: use another HF_ENDPOINT")
-    return Published(repo, filename, found.commit_hash, str(found.etag), source)
+    return Published(repo, filename, facts.commit_hash, str(facts.etag), source)
 
 
 def _within_answer_time(ask: Callable[[], T]) -> T:

@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import difflib
-import os
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
-
-import platformdirs
 
 from ..errors import Text2LiveError, UsageError
 from ..media.files import sha256_of, sweep, write_json_atomic
@@ -25,6 +22,7 @@ from ..media.outside import (
 from ..progress import Progress, Silent
 from ..texts import MAX_TEXT, require_text
 from . import hub, weight_files
+from .hub import cache_folder
 from .weight_files import OPENAI_FILES, OPENAI_MARKS
 
 if TYPE_CHECKING:
@@ -104,8 +102,8 @@ class _Record:
 
     def stamped(self) -> _Record:
         """This record with the file's present size and time."""
-        found = self.path.stat()
-        return replace(self, size=found.st_size, mtime_ns=found.st_mtime_ns)
+        status = self.path.stat()
+        return replace(self, size=status.st_size, mtime_ns=status.st_mtime_ns)
 
     def stamp_holds(self) -> bool:
         """Whether the file is there and was not touched since it was recorded."""
@@ -161,8 +159,8 @@ def fetch(name: str, progress: Progress, force: bool = False) -> WeightsFile:
     repo, filenames = _hub_files(name)
     lock = cache_folder() / "locks" / f"{_slug(name)}.lock"
     with _explained(name, repo, filenames[0]), hub.locked(lock):
-        found = None if force else cached(name)
-        return found or _fetch(name, repo, filenames, force, progress)
+        weights = None if force else cached(name)
+        return weights or _fetch(name, repo, filenames, force, progress)
 
 
 def cached(name: str) -> WeightsFile | None:
@@ -205,8 +203,8 @@ def verify(name: str) -> Verification:
 
 def listing() -> list[ListRow]:
     """The embedded encoder, the curated models, and whatever else the cache holds."""
-    found = (_read_record(path) for path in sorted(_records_folder().glob("*.json")))
-    records = {record.name: record for record in found if record is not None}
+    files = map(_read_record, sorted((cache_folder() / "records").glob("*.json")))
+    records = {record.name: record for record in files if record is not None}
     rows = [ListRow(SWATCH, True, None, _EMBEDDED.source)]
     for name in [*CURATED, *(name for name in records if name not in CURATED)]:
         record = records.get(name)
@@ -216,14 +214,6 @@ def listing() -> list[ListRow]:
             source = CURATED[name] if record is None else record.source
             rows.append(ListRow(name, False, None, source))
     return rows
-
-
-def cache_folder() -> Path:
-    """Where weights are kept: `TEXT2LIVE_CACHE`, else the user's cache folder. Not created."""
-    override = os.environ.get("TEXT2LIVE_CACHE")
-    if override:
-        return Path(override).expanduser()
-    return platformdirs.user_cache_path("text2live", appauthor=False)
 
 
 def resolve_name(asked: str, progress: Progress) -> str:
@@ -313,19 +303,19 @@ def _fetch(
     name: str, repo: str, filenames: tuple[str, str], force: bool, progress: Progress
 ) -> WeightsFile:
     """Downloads `name`, checks it, records it. The caller holds the lock."""
-    known = _read_record(_record_path(name))
-    if known is not None and not force:
-        progress.warning(f"{known.path} is missing, cut short or altered: fetching it again")
+    former = _read_record(_record_path(name))
+    if former is not None and not force:
+        progress.warning(f"{former.path} is missing, cut short or altered: fetching it again")
     published = hub.look_up(repo, filenames)
-    if known is not None:
-        _discard(known.path)
+    if former is not None:
+        _discard(former.path)
     folder = cache_folder() / "hub"
-    left = hub.left_behind(published, folder)
-    if left is not None and sha256_of(left) != published.sha256:
-        _discard(left)
-    path = hub.download(published, folder, name, progress)
-    if sha256_of(path) != published.sha256:
+    for _ in range(2):  # the first may be what an earlier run left there, altered
+        path = hub.download(published, folder, name, progress)
+        if sha256_of(path) == published.sha256:
+            break
         _discard(path)
+    else:
         raise Text2LiveError(
             f"{published.url} arrived altered (its SHA-256 is not the published "
             f"{published.sha256}) and was deleted: try again, or another mirror by HF_ENDPOINT"
@@ -365,12 +355,8 @@ def _slug(name: str) -> str:
     return name.replace("/", "--")
 
 
-def _records_folder() -> Path:
-    return cache_folder() / "records"
-
-
 def _record_path(name: str) -> Path:
-    return _records_folder() / f"{_slug(name)}.json"
+    return cache_folder() / "records" / f"{_slug(name)}.json"
 
 
 def _read_record(path: Path) -> _Record | None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import itertools
+from collections.abc import Iterable, Iterator, Sequence
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -34,14 +35,16 @@ class VideoTrack:
         self,
         output: Any,
         kind: Kind,
-        shape: tuple[int, ...],
+        frames: Iterable[np.ndarray],
         rate: Fraction,
         times: Sequence[Fraction] | None,
         end: Fraction | None,
         like: Clip | None,
     ) -> None:
-        height, width = shape[:2]
-        self.shape = shape
+        """`frames` are (h, w, 3) RGB or (h, w, 4) RGBA, at least one; the rest as `write_video`."""
+        first, self._frames = peeked(frames)
+        height, width = first.shape[:2]
+        self.shape = first.shape
         self.padding = (height % 2, width % 2) if kind.even else (0, 0)
         self.written = 0
         self.end = Fraction(0)
@@ -105,10 +108,10 @@ class VideoTrack:
             )
         return tuple(notes)
 
-    def write(self, frames: Iterable[np.ndarray], others: CarriedStreams | None) -> None:
+    def write(self, others: CarriedStreams | None) -> None:
         """Encode all frames, with what `others` hold up to each before it."""
         last = -1
-        for index, array in enumerate(frames):
+        for index, array in enumerate(self._frames):
             if array.shape != self.shape:
                 raise ValueError(f"frame {index} is {array.shape}, the first {self.shape}")
             time, duration = self._timing(index)
@@ -153,3 +156,12 @@ class VideoTrack:
         frame.colorspace, frame.color_range = self._tags.matrix, self._tags.range
         frame.color_primaries, frame.color_trc = self._tags.primaries, self._tags.transfer
         return frame
+
+
+def peeked(frames: Iterable[np.ndarray]) -> tuple[np.ndarray, Iterator[np.ndarray]]:
+    """The first frame, and all frames. Raises ValueError where there is none."""
+    iterator = iter(frames)
+    first = next(iterator, None)
+    if first is None:
+        raise ValueError("a video needs at least one frame")
+    return first, itertools.chain([first], iterator)

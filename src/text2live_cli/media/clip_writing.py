@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import itertools
 import os
 import shutil
 from collections.abc import Iterable, Iterator, Sequence
@@ -31,8 +30,9 @@ from .clip_kinds import (
     kind_of,
     named_encoder,
 )
+from .clip_program import needs_program, video_track
 from .clip_streams import CarriedStreams
-from .clip_video_track import VideoTrack
+from .clip_video_track import peeked
 from .clips import Clip
 from .files import atomic_path, temporary_beside
 
@@ -63,19 +63,19 @@ def write_video(
     """
     kind = kind_of(path, KINDS)
     with atomic_path(path) as temporary, _encoder_errors(path), contextlib.ExitStack() as stack:
-        first, frames = _peeked(frames)
+        first, frames = peeked(frames)
         if first.shape[2] == 4:
             kind = kind_of(path, ALPHA_KINDS)
         output = stack.enter_context(_output(f"file:{temporary}", kind.format, kind.options))
-        video = VideoTrack(output, kind, first.shape, rate, times, end, like)
+        video = video_track(stack, output, kind, frames, rate, times, end, like)
         notes = video.notes(path)
         if kind is ALPHA_KINDS[".mov"]:
             notes += (f"{path.name}: is ProRes 4444, to keep the transparency",)
         if audio_from is None or not audio_from.is_file:
-            video.write(frames, None)
+            video.write(None)
             return notes
         others = CarriedStreams(stack, output, kind, audio_from, video.stream)
-        video.write(frames, others)
+        video.write(others)
         others.write(None if video.written >= audio_from.count else video.end)
         return notes + others.notes()
 
@@ -109,11 +109,11 @@ def write_layer_video(
     with (
         atomic_path(path) as temporary,
         _encoder_errors(path),
+        contextlib.ExitStack() as stack,
         _output(f"file:{temporary}", kind.format, kind.options) as output,
     ):
-        first, frames = _peeked(frames)
-        video = VideoTrack(output, kind, first.shape, rate, times, end, like)
-        video.write(frames, None)
+        video = video_track(stack, output, kind, frames, rate, times, end, like)
+        video.write(None)
         return video.notes(path)
 
 
@@ -125,7 +125,7 @@ def write_layer_frames(folder: Path, frames: Iterable[np.ndarray]) -> None:
     passes through.
     """
     with _pictures_at_once(folder) as temporary:
-        _, frames = _peeked(frames)
+        _, frames = peeked(frames)
         for index, frame in enumerate(frames):
             data = imagecodecs.png_encode(np.ascontiguousarray(frame))
             with (temporary / f"{index:05d}.png").open("wb") as file:
@@ -139,9 +139,12 @@ def webm_bytes(frames: Iterable[np.ndarray], rate: Fraction) -> bytes:
     Quick rather than good, without sound. Raises Text2LiveError where the encoder is missing.
     """
     buffer = BytesIO()
-    with _encoder_errors(Path("preview.webm")), _output(buffer, PREVIEW.format, {}) as output:
-        first, frames = _peeked(frames)
-        VideoTrack(output, PREVIEW, first.shape, rate, None, None, None).write(frames, None)
+    with (
+        _encoder_errors(Path("preview.webm")),
+        contextlib.ExitStack() as stack,
+        _output(buffer, PREVIEW.format, {}) as output,
+    ):
+        video_track(stack, output, PREVIEW, frames, rate, None, None, None).write(None)
     return buffer.getvalue()
 
 
@@ -164,8 +167,9 @@ def require_writable(path: Path, alpha: bool = False) -> None:
 
 
 def _require_encoder(encoder: str, instead: str) -> None:
-    with named_encoder(encoder, instead):
-        av.codec.Codec(encoder, "w")
+    if not needs_program(encoder):
+        with named_encoder(encoder, instead):
+            av.codec.Codec(encoder, "w")
 
 
 @contextlib.contextmanager
@@ -213,11 +217,3 @@ def _output(file: str | BytesIO, form: str, options: dict[str, str]) -> Iterator
             output.close()
         raise
     output.close()
-
-
-def _peeked(frames: Iterable[np.ndarray]) -> tuple[np.ndarray, Iterator[np.ndarray]]:
-    iterator = iter(frames)
-    first = next(iterator, None)
-    if first is None:
-        raise ValueError("a video needs at least one frame")
-    return first, itertools.chain([first], iterator)

@@ -51,6 +51,7 @@ from .clip_frames import (
     transparency_note,
     upright,
 )
+from .files import natural_order
 from .pictures import (
     Picture,
     read_picture,
@@ -234,20 +235,13 @@ def _picture_paths(folder: Path) -> tuple[Path, ...]:
         ) from error
     if not paths:
         raise UsageError(f"{folder}: holds no pictures; name a video or a folder of frames")
-    paths.sort(key=_natural)
+    paths = natural_order(paths)
     for path, after in itertools.pairwise(paths):
         if path.stem == after.stem:
             raise UsageError(
                 f"{folder}: holds {path.name} and {after.name}; keep one picture per frame"
             )
     return tuple(paths)
-
-
-def _natural(path: Path) -> tuple[list[tuple[str, int]], str]:
-    """Sort 2.png before 10.png: by the numbers in the stem, then by the name."""
-    parts = re.split(r"([0-9]+)", path.stem.casefold())
-    numbers = [*map(int, parts[1::2]), -1]
-    return list(zip(parts[::2], numbers, strict=True)), path.name
 
 
 def _eight_bits(picture: Picture) -> np.ndarray:

@@ -11,7 +11,7 @@ import re
 import secrets
 import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from ..errors import Text2LiveError
@@ -106,6 +106,17 @@ def write_json_atomic(path: Path, value: object) -> None:
     """
     text = json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False)
     write_text_atomic(path, text + "\n")
+
+
+def natural_order(paths: Iterable[Path]) -> list[Path]:
+    """`paths` by the numbers in their stems, 2.png before 10.png, then by their whole names.
+
+    Capitals count as small letters.
+    """
+    from natsort import natsort_keygen, ns  # needed for folders only
+
+    natural = natsort_keygen(alg=ns.IGNORECASE)
+    return sorted(paths, key=lambda path: (natural(path.stem), path.name))
 
 
 _BLOCK = 1 << 20

@@ -2,7 +2,9 @@
 
 Files are untrusted: sizes are checked in the header before any pixel is decoded, and whatever a
 decoder stumbles over becomes one line that names the file. Pillow has no RGB mode of 16 bits, so
-16-bit PNGs go through imagecodecs, and grey and RGB TIFFs of any depth through tifffile.
+16-bit PNGs go through imagecodecs, and grey and RGB TIFFs of any depth through tifffile. TIFF, WebP
+and JPEG are written by imageio, which knows those two; it opens files less carefully than is done
+here.
 """
 
 from __future__ import annotations
@@ -24,6 +26,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import imagecodecs
+import imageio.v3 as imageio
 import numpy as np
 import tifffile
 from PIL import ExifTags, Image, ImageCms
@@ -515,10 +518,11 @@ def _encode_png(samples: np.ndarray, icc_profile: bytes | None) -> bytes:
 
 
 def _encode_tiff(samples: np.ndarray, icc_profile: bytes | None) -> bytes:
-    buffer = BytesIO()
-    tifffile.imwrite(
-        buffer,
+    return imageio.imwrite(
+        "<bytes>",
         samples,
+        extension=".tiff",
+        plugin="tifffile",
         photometric="minisblack" if samples.ndim == 2 else "rgb",
         extrasamples=["unassalpha"] if samples.shape[2:] == (4,) else None,
         compression="zlib",
@@ -526,21 +530,30 @@ def _encode_tiff(samples: np.ndarray, icc_profile: bytes | None) -> bytes:
         iccprofile=icc_profile,
         metadata=None,
     )
-    return buffer.getvalue()
 
 
 def _encode_webp(samples: np.ndarray, icc_profile: bytes | None) -> bytes:
-    buffer = BytesIO()
-    image = Image.fromarray(samples)
-    image.save(buffer, "WEBP", lossless=True, exact=True, icc_profile=icc_profile)
-    return buffer.getvalue()
+    return imageio.imwrite(
+        "<bytes>",
+        samples,
+        extension=".webp",
+        plugin="pillow",
+        lossless=True,
+        exact=True,
+        icc_profile=icc_profile,
+    )
 
 
 def _encode_jpeg(samples: np.ndarray, icc_profile: bytes | None) -> bytes:
-    buffer = BytesIO()
-    image = Image.fromarray(samples)
-    image.save(buffer, "JPEG", quality=95, subsampling=0, icc_profile=icc_profile)
-    return buffer.getvalue()
+    return imageio.imwrite(
+        "<bytes>",
+        samples,
+        extension=".jpg",
+        plugin="pillow",
+        quality=95,
+        subsampling=0,
+        icc_profile=icc_profile,
+    )
 
 
 @dataclass(frozen=True)

@@ -57,20 +57,22 @@ def write_videos(
     progress.stage("writing videos", len(frames), "frame")
     textures, squares = textures_of(model), _square_sides(model)
     opacity = np.empty((len(frames), *model.size, 3), np.uint8)
-    made, checks = np.empty_like(opacity), np.empty_like(opacity)
+    composites, checks = np.empty_like(opacity), np.empty_like(opacity)
     for t in range(len(frames)):
         maps = model.locate(t)
-        made[t] = reconstruct(textures, maps)
+        composites[t] = reconstruct(textures, maps)
         maps = Maps(*(values.cpu() for values in maps))
         opacity[t] = (maps.share[FOREGROUND][..., None] * 255).round().numpy()
-        checks[t] = _checkerboard(maps, made[t], squares)
+        checks[t] = _checkerboard(maps, composites[t], squares)
         progress.advance(t + 1)
     write_video(folder / OPACITY, opacity, rate)
-    write_video(folder / RECONSTRUCTION, made, rate)
-    errors = (_ERROR_GAIN * np.abs(made[t].astype(np.int16) - f) for t, f in enumerate(frames))
+    write_video(folder / RECONSTRUCTION, composites, rate)
+    errors = (
+        _ERROR_GAIN * np.abs(composites[t].astype(np.int16) - f) for t, f in enumerate(frames)
+    )
     clips = (
         ("original", webm_bytes(_small(frames), rate)),
-        ("reconstruction", webm_bytes(_small(made), rate)),
+        ("reconstruction", webm_bytes(_small(composites), rate)),
         (f"error × {_ERROR_GAIN}", webm_bytes(_small(e.clip(0, 255) for e in errors), rate)),
     )
     return clips, webm_bytes(_small(checks), rate)

@@ -1,7 +1,8 @@
 """The frame of the reports, and what they have in common: one page that needs no other file.
 
-`page.html` (a `string.Template`), `page.css` and `films.js` beside this module are in every page.
-Films and pictures are data: URIs, and a Content-Security-Policy forbids everything else: nothing is
+`page.html`, `page.css` and `films.js` beside this module are in every page; `parts.html` holds what
+pages are put together from. They are Jinja2 templates that escape whatever they are given. Films
+and pictures are data: URIs, and a Content-Security-Policy forbids everything else: nothing is
 fetched, and no text of a report can become code.
 """
 
@@ -9,116 +10,79 @@ from __future__ import annotations
 
 import re
 from base64 import b64encode
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping
+from functools import cache
 from hashlib import sha256
-from html import escape
 from importlib.resources import files
-from io import BytesIO
-from string import Template
+from typing import TYPE_CHECKING, NamedTuple
 
+import imageio.v3 as imageio
 import numpy as np
 from PIL import Image
 
 from ..texts import is_unfit
 
+if TYPE_CHECKING:
+    from jinja2 import Environment
+
 MAX_PICTURE_SIDE = 1600
 """Larger pictures are shrunk for a report, to this long side in pixels."""
 
 
-def html_page(command: str, title: str, content: str, style: str, script: str) -> str:
-    """A whole page, to be saved as UTF-8.
+class Film(NamedTuple):
+    """A film of a page."""
 
-    `command` and `title` are plain text: any characters, no markup. `content` is HTML in which
-    every text has gone through this module. `style` and `script` follow page.css and films.js, and
-    are our own: nothing is escaped in them.
+    caption: str
+    source: str
+    """A data: URI."""
+
+
+class Shown(NamedTuple):
+    """A picture of a page."""
+
+    caption: str
+    source: str
+    """A data: URI."""
+    width: int
+    height: int
+    size: str
+    """The size of the picture itself, in words."""
+
+
+def html_page(name: str, command: str, title: str, **values: object) -> str:
+    """The whole page called `name`, to be saved as UTF-8.
+
+    Its template is `name`.html beside this module; `name`.css and `name`.js follow page.css and
+    films.js. `command`, `title` and all texts in `values` are plain: any characters, no markup.
+    Only `markupsafe.Markup` is taken as it is.
     """
-    style = page_part(__package__, "page.css") + style
-    script = page_part(__package__, "films.js") + script
-    return Template(page_part(__package__, "page.html")).substitute(
-        policy=_policy(style, script),
-        style=style,
-        script=script,
-        command=as_text(command),
-        title=as_text(title),
-        content=content,
+    style = _installed("page.css") + _installed(f"{name}.css")
+    script = _installed("films.js") + _installed(f"{name}.js")
+    page = _templates().get_template(f"{name}.html")
+    return page.render(
+        command=command,
+        title=title,
+        policy=_markup(_policy(style, script)),
+        style=_markup(style),
+        script=_markup(script),
+        **values,
     )
 
 
-def page_part(package: str | None, name: str) -> str:
-    """The text of a file that is installed in `package`."""
-    return files(package or "").joinpath(name).read_text("utf-8")
+def film(caption: str, webm: bytes) -> Film:
+    """A film for a page, from the bytes of a WebM file."""
+    return Film(caption, _data_uri("video/webm", webm))
 
 
-def as_text(text: str) -> str:
-    """Text as HTML, also within quotes, on one line and without what makes a file name look like
-    another: control characters, undecodable bytes, turns of the writing direction.
-    """
-    return escape("".join("\N{REPLACEMENT CHARACTER}" if is_unfit(c) else c for c in text))
-
-
-def opening(label: str, sentences: Sequence[str]) -> str:
-    """The section that a page begins with; its first sentence stands out."""
-    paragraphs = "\n".join(f"<p>{_sentence(sentence)}</p>" for sentence in sentences)
-    return f'<section class="opening" aria-label="{as_text(label)}">\n{paragraphs}\n</section>'
-
-
-def notes(heading: str, sentences: Sequence[str], kind: str = "") -> str:
-    """A marked list of sentences, or nothing where there are none; `kind` is a CSS class."""
-    if not sentences:
-        return ""
-    items = "".join(f"<li>{_sentence(sentence)}</li>" for sentence in sentences)
-    kind = f"notes {kind}".rstrip()
-    return f'<section class="{kind}"><h2>{as_text(heading)}</h2><ul>{items}</ul></section>'
-
-
-def film(caption: str, webm: bytes) -> str:
-    """A figure with a film. `controls` are for browsers without scripts: films.js replaces them by
-    those of `film_controls`, one set for all films of the page.
-    """
-    caption = as_text(caption)
-    return (
-        f'<figure class="film"><video aria-label="{caption}" muted playsinline controls '
-        f'preload="auto" src="data:video/webm;base64,{_base64(webm)}"></video>'
-        f"<figcaption>{caption}</figcaption></figure>"
-    )
-
-
-def film_controls(frames: int) -> str:
-    """What moves all films of the page, each of `frames` frames; films.js brings it to life."""
-    return (
-        '<p class="failed" role="alert" hidden>'
-        "This browser cannot show the films (VP9 in WebM).</p>\n"
-        '<div class="transport" role="group" aria-label="Playback of all films" hidden>\n'
-        '<button type="button" class="play">Play</button>\n'
-        f'<input type="range" class="scrubber" min="0" max="{frames - 1}" step="1" value="0" '
-        'aria-label="Frame">\n'
-        '<output class="readout" aria-live="off"></output>\n</div>'
-    )
-
-
-def picture(caption: str, rgba: np.ndarray) -> str:
-    """A figure with a picture, (H, W, 4) uint8 with straight alpha, over a checkerboard."""
+def picture(caption: str, rgba: np.ndarray) -> Shown:
+    """A picture for a page, (H, W, 4) uint8 with straight alpha, shrunk where it is large."""
     height, width = rgba.shape[:2]
-    image = _shrunk(Image.fromarray(rgba))
-    data = BytesIO()
-    image.save(data, "PNG")
+    image = _shrunk(rgba)
     size = f"{width}×{height} pixels"
-    if image.width < width:
-        size += f", shown at {image.width}×{image.height}"
-    return (
-        f'<figure class="picture"><img alt="{as_text(caption)}" width="{image.width}" '
-        f'height="{image.height}" src="data:image/png;base64,{_base64(data.getvalue())}">'
-        f"<figcaption>{as_text(caption)} <small>{size}</small></figcaption></figure>"
-    )
-
-
-def table(rows: Iterable[tuple[str, str]]) -> str:
-    """A table of names and values."""
-    body = "\n".join(
-        f'<tr><th scope="row">{as_text(name)}</th><td>{as_text(value)}</td></tr>'
-        for name, value in rows
-    )
-    return f"<table><tbody>\n{body}\n</tbody></table>"
+    if image.shape[1] < width:
+        size += f", shown at {image.shape[1]}×{image.shape[0]}"
+    data = imageio.imwrite("<bytes>", image, extension=".png", plugin="pillow")
+    return Shown(caption, _data_uri("image/png", data), image.shape[1], image.shape[0], size)
 
 
 def in_words(value: object) -> str:
@@ -136,6 +100,47 @@ def in_words(value: object) -> str:
     return str(value)
 
 
+@cache
+def _templates() -> Environment:
+    from jinja2 import Environment, PackageLoader, StrictUndefined  # needed once, at a run's end
+
+    environment = Environment(
+        loader=PackageLoader("text2live_cli.report", "."),
+        autoescape=True,
+        undefined=StrictUndefined,
+        finalize=_clean,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters["sentence"] = _sentence
+    environment.filters["in_words"] = in_words
+    return environment
+
+
+def _clean(value: object) -> object:
+    """Text on one line and without what makes a file name look like another: control characters,
+    undecodable bytes, turns of the writing direction. Markup, which is ours, stays.
+    """
+    if not isinstance(value, str) or hasattr(value, "__html__"):
+        return value
+    return "".join("\N{REPLACEMENT CHARACTER}" if is_unfit(c) else c for c in value)
+
+
+def _sentence(text: str) -> str:
+    """An option such as --frames is not broken over two lines."""
+    from markupsafe import escape
+
+    html = str(escape(_clean(text)))
+    return _markup(re.sub(r"--[a-z][a-z-]*", r"<code>\g<0></code>", html))
+
+
+def _markup(html: str) -> str:
+    """`html` as it is: only for what no report's text is in, but escaped."""
+    from markupsafe import Markup
+
+    return Markup(html)
+
+
 def _policy(style: str, script: str) -> str:
     """Only what is inside the page, and of that only our own style and script."""
     return (
@@ -146,19 +151,24 @@ def _policy(style: str, script: str) -> str:
     )
 
 
+def _installed(name: str) -> str:
+    """The text of a file beside this module."""
+    return files("text2live_cli.report").joinpath(name).read_text("utf-8")
+
+
+def _data_uri(kind: str, data: bytes) -> str:
+    return _markup(f"data:{kind};base64,{_base64(data)}")
+
+
 def _base64(data: bytes) -> str:
     return b64encode(data).decode("ascii")
 
 
-def _sentence(text: str) -> str:
-    """An option such as --frames is not broken over two lines."""
-    return re.sub(r"--[a-z][a-z-]*", r"<code>\g<0></code>", as_text(text))
-
-
-def _shrunk(image: Image.Image) -> Image.Image:
+def _shrunk(rgba: np.ndarray) -> np.ndarray:
     """Colours are weighted by alpha, so that those of uncovered pixels do not bleed in."""
-    scale = MAX_PICTURE_SIDE / max(image.size)
+    scale = MAX_PICTURE_SIDE / max(rgba.shape[:2])
     if scale >= 1:
-        return image
-    size = (max(1, round(image.width * scale)), max(1, round(image.height * scale)))
-    return image.convert("RGBa").resize(size, Image.Resampling.BICUBIC).convert("RGBA")
+        return rgba
+    height, width = (max(1, round(side * scale)) for side in rgba.shape[:2])
+    image = Image.fromarray(rgba).convert("RGBa")
+    return np.array(image.resize((width, height), Image.Resampling.BICUBIC).convert("RGBA"))

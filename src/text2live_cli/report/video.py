@@ -1,7 +1,6 @@
 """`report.html` of a video edit: what the edit did, in any browser, from the file alone.
 
-The page is what `html_page` gives, around `video_report.html` (a `string.Template`), with
-`video_report.css` and `video_report.js`, which lie beside this module.
+The page is what `html_page` makes of `video.html`, `video.css` and `video.js` beside this module.
 """
 
 from __future__ import annotations
@@ -9,22 +8,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from io import BytesIO
-from string import Template
 
 import av
 import numpy as np
 
-from .page import (
-    film,
-    film_controls,
-    html_page,
-    in_words,
-    notes,
-    opening,
-    page_part,
-    picture,
-    table,
-)
+from .page import film, html_page, picture
 
 
 @dataclass(frozen=True)
@@ -58,38 +46,18 @@ def video_report_html(report: VideoReport) -> str:
 
     Raises ValueError where the films have not the same number of frames.
     """
-    content = Template(page_part(__package__, "video.html")).substitute(
-        summary=opening("Summary", report.summary),
-        warnings=notes("Warnings", report.warnings, "warnings"),
-        first=report.first_frame,
-        original=film("Original", report.original),
-        composite=film("Composite", report.composite),
-        controls=film_controls(_frames(report)),
-        screen=film("Edit layer over green", report.screen),
-        atlas=_atlas(report.atlas),
-        prompts=_prompts(report.prompts),
-        figures=table(report.figures),
-        settings=table((name, in_words(value)) for name, value in report.settings.items()),
-    )
+    before_after = zip(("Atlas before", "Atlas after"), report.atlas or (), strict=False)
     return html_page(
+        "video",
         "text2live edit-video",
         report.title,
-        content,
-        style=page_part(__package__, "video.css"),
-        script=page_part(__package__, "video.js"),
+        report=report,
+        original=film("Original", report.original),
+        composite=film("Composite", report.composite),
+        screen=film("Edit layer over green", report.screen),
+        frames=_frames(report),
+        atlases=[picture(caption, rgba) for caption, rgba in before_after],
     )
-
-
-def _atlas(pictures: tuple[np.ndarray, np.ndarray] | None) -> str:
-    if pictures is None:
-        return ""
-    before, after = pictures
-    shown = f"{picture('Atlas before', before)}\n{picture('Atlas after', after)}"
-    return f'<section>\n<h2>Atlas</h2>\n<div class="before-after">\n{shown}\n</div>\n</section>'
-
-
-def _prompts(rows: tuple[tuple[str, str], ...]) -> str:
-    return f"<section>\n<h2>Prompts</h2>\n{table(rows)}\n</section>" if rows else ""
 
 
 def _frames(report: VideoReport) -> int:

@@ -93,10 +93,10 @@ def raft_flow(
 ) -> Flow:
     """RAFT (Teed and Deng 2020) of torchvision, of frames (T, h, w, 3).
 
-    `weights` is a file of torchvision's; without one they are looked for and fetched by
-    `raft.find_weights`. Raises Text2LiveError where they cannot be had or used.
+    `weights` is a file of torchvision's; without one they are those that torchvision publishes, as
+    `raft.published_state` has them. Raises Text2LiveError where they cannot be had or used.
     """
-    estimate = raft.load(weights or raft.find_weights(progress), device)
+    estimate = raft.load(weights, device) if weights else raft.load_published(device, progress)
     pairs = max(len(frames) - 1, 0)
     forward = np.empty((pairs, *frames.shape[1:3], 2), np.float32)
     backward = np.empty_like(forward)
@@ -199,6 +199,7 @@ def _read_npy(path: Path) -> NDArray[np.floating]:
 
 
 def _read_flo(path: Path) -> NDArray[np.floating]:
+    """A .flo file. `cv2.readOpticalFlow` ends the process over a header or a name that is amiss."""
     data = path.read_bytes()
     tag = np.frombuffer(data, "<f4", 1)[0]
     width, height = (int(side) for side in np.frombuffer(data, "<i4", 2, 4))

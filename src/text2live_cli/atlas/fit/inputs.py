@@ -29,7 +29,7 @@ from .foreground import (
     masks_from_text,
 )
 from .mask_files import masks_from_files
-from .raft import find_weights
+from .raft import published_state
 from .settings import FitSettings, Span, fit_hints
 
 if TYPE_CHECKING:
@@ -156,7 +156,7 @@ def require_flow(settings: FitSettings, folder: Path, progress: Progress) -> Non
     Raises Text2LiveError where they cannot be had.
     """
     if settings.flow == "raft" and settings.flow_dir is None and not (folder / FLOW).exists():
-        find_weights(progress)
+        published_state(progress)
 
 
 def read_words(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -12,6 +11,7 @@ from numpy.typing import NDArray
 
 from ...errors import UsageError
 from ...media.clips import open_clip
+from ...media.files import natural_order
 from ...media.pictures import read_picture, to_unit
 from .foreground import Foreground
 
@@ -68,17 +68,11 @@ def _matched(folder: Path, names: Sequence[str] | None, numbers: Sequence[int]) 
                 f" {_listed(missing)}; add them, or choose the others by --frames"
             )
         return [by_name[name] for name in names]
-    pictures = sorted(paths, key=_natural)
+    pictures = natural_order(paths)
     if len(pictures) == len(numbers):
         return pictures
     _check_count(folder, len(pictures), numbers)
     return [pictures[number] for number in numbers]
-
-
-def _natural(path: Path) -> tuple[list[tuple[str, int]], str]:
-    """Orders 2.png before 10.png."""
-    parts = re.split(r"([0-9]+)", path.stem.casefold())
-    return list(zip(parts[::2], [*map(int, parts[1::2]), -1], strict=True)), path.name
 
 
 def _listed(names: Sequence[str]) -> str:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Callable
 from functools import partial
+from io import StringIO
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -12,13 +14,13 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
+from torch import Tensor
 
 from ...errors import Text2LiveError
 from ...guide.weights import cache_folder
 from ...media.files import sha256_of
 from ...progress import Progress
 
-_URL = "https://download.pytorch.org/models/raft_large_C_T_SKHT_V2-ff5fadd5.pth"
 _SMALL = "raft_small"
 _UPDATES = 12
 _LEAST_SIDE = 128
@@ -27,47 +29,64 @@ _LEAST_SIDE = 128
 FlowArray = NDArray[np.float32]
 
 
-def find_weights(progress: Progress) -> Path:
+Estimate = Callable[[NDArray[np.uint8], NDArray[np.uint8]], tuple[FlowArray, FlowArray]]
+"""Of two frames (h, w, 3) the flow (h, w, 2) there and back, pixels."""
+
+
+def published_state(progress: Progress) -> dict[str, Tensor]:
     """torchvision's weights of raft_large: from torch's hub cache, ours, or downloaded to ours.
 
-    The published part of the file's SHA-256, which stands in its name, is checked each time.
-    Raises Text2LiveError where they cannot be had.
+    torchvision checks what it downloads by the part of the SHA-256 that stands in the file's name;
+    what a cache has is checked so here. Raises Text2LiveError where they cannot be had.
     """
-    name = Path(urlsplit(_URL).path).name
-    ours = cache_folder() / "torchvision" / name
-    for path in (Path(torch.hub.get_dir()) / "checkpoints" / name, ours):
-        if path.is_file() and _is_published(path):
-            return path
+    from torchvision.models.optical_flow import Raft_Large_Weights
+
+    weights = Raft_Large_Weights.C_T_SKHT_V2
+    name = Path(urlsplit(weights.url).path).name
+    ours = cache_folder() / "torchvision"
+    folders = (Path(torch.hub.get_dir()) / "checkpoints", ours)
+    folder = next((folder for folder in folders if _is_published(folder / name)), None)
     try:
-        if os.environ.get("HF_HUB_OFFLINE", "0").upper() in ("1", "TRUE", "YES", "ON"):
-            raise OSError("HF_HUB_OFFLINE is set and no cache has it")
-        progress.message(f"fetching {name} from {_URL}")
-        ours.parent.mkdir(parents=True, exist_ok=True)
-        torch.hub.download_url_to_file(_URL, str(ours), _published_hash(name), progress=False)
+        if folder is None:
+            if os.environ.get("HF_HUB_OFFLINE", "0").upper() in ("1", "TRUE", "YES", "ON"):
+                raise OSError("HF_HUB_OFFLINE is set and no cache has it")
+            progress.message(f"fetching {name} from {weights.url}")
+            (ours / name).unlink(missing_ok=True)  # it is damaged, if it is there
+        with contextlib.redirect_stdout(StringIO()):  # torch says there what it downloads
+            return weights.get_state_dict(
+                model_dir=str(folder or ours),
+                progress=False,
+                check_hash=True,
+                map_location="cpu",
+                weights_only=True,
+            )
     except (OSError, RuntimeError) as error:  # RuntimeError: of another hash
         reason = next(iter(str(error).splitlines()), type(error).__name__)
         raise Text2LiveError(
-            f"cannot fetch RAFT: {reason} ({_URL} into {ours.parent}); put the file there yourself,"
+            f"cannot fetch RAFT: {reason} ({weights.url} into {ours}); put the file there yourself,"
             " or use --flow dis, which needs none"
         ) from error
-    return ours
-
-
-def _published_hash(name: str) -> str:
-    return name.rpartition("-")[2].partition(".")[0]
 
 
 def _is_published(path: Path) -> bool:
-    return sha256_of(path).startswith(_published_hash(path.name))
+    """Whether the file is there, with the SHA-256 that its name begins to tell."""
+    published = path.stem.rpartition("-")[2]
+    return path.is_file() and sha256_of(path).startswith(published)
 
 
-def load(
-    weights: Path, device: torch.device
-) -> Callable[[NDArray[np.uint8], NDArray[np.uint8]], tuple[FlowArray, FlowArray]]:
-    """A function of two frames (h, w, 3) that gives the flow (h, w, 2) there and back, in pixels.
+def load_published(device: torch.device, progress: Progress) -> Estimate:
+    """torchvision's raft_large. Raises what `published_state` raises."""
+    from torchvision.models.optical_flow import raft_large
 
-    `weights` are of raft_small where the file's name begins so, else of raft_large. Raises
-    Text2LiveError where they are of neither.
+    network = raft_large()
+    network.load_state_dict(published_state(progress))
+    return _estimator(network, device)
+
+
+def load(weights: Path, device: torch.device) -> Estimate:
+    """RAFT with the weights in a file: of raft_small where its name begins so, else of raft_large.
+
+    Raises Text2LiveError where they are of neither.
     """
     from torchvision.models.optical_flow import raft_large, raft_small
 
@@ -79,6 +98,10 @@ def load(
         raise Text2LiveError(
             f"{weights}: these are not torchvision's weights of RAFT; delete it and run again"
         ) from error
+    return _estimator(network, device)
+
+
+def _estimator(network: torch.nn.Module, device: torch.device) -> Estimate:
     return partial(_estimate, network.eval().to(device), device)
 
 
