@@ -408,6 +408,20 @@ def test_a_former_checkpoint_without_a_checksum_is_read(cup: Path) -> None:
     assert Checkpoint.read(path, FORMAT).texts["done"] == "2"
 
 
+def test_a_former_checkpoint_with_running_statistics_goes_on(cup: Path) -> None:
+    settings = {**SETTINGS, "steps": 4}
+    whole = edit_image(cup, "golden cup", output="whole", **settings)
+    path = stopped_edit(cup)
+    tensors, texts = read_tensors(path, "1")
+    for kind in ("running_mean", "running_var"):
+        tensors[f"buffer.skips.0.norm.{kind}"] = torch.full((4,), 7.0)
+    tensors["buffer.skips.0.norm.num_batches_tracked"] = torch.tensor(2)
+    write_tensors(path, tensors, texts)
+    resumed = edit_image(cup, "golden cup", output="out", resume=True, **settings)
+    assert resumed.layer.read_bytes() == whole.layer.read_bytes()
+    assert resumed.record["history"] == whole.record["history"]
+
+
 @pytest.mark.parametrize(
     "text",
     ["", "[1]", "7", "{", "[" * 100_000, '{"a":' * 100_000, "\xff", '{"interrupted": 0}', "{}"],
