@@ -12,8 +12,8 @@ from text2live_cli.engine.generator import Generator, concat_center_cropped
 
 OUTPUT_TOLERANCE = 2e-4
 # The authors' gradients are rounded in fp32, and the deepest level divides by the spread of 12
-# values: they lie 2.8e-3 of the largest and .27 % in the norm off the exact ones, which are the same
-# on every machine. Ours in fp32 were .14 to .5 % off, by the order of the convolutions' sums.
+# values: they lie 2.8e-3 of the largest and .27 % in the norm off the exact ones, which are the
+# same on every machine. Ours in fp32 were .14 to .5 % off, by the order of a convolution's sums.
 AUTHORS_ROUNDING = 4e-3
 OWN_ROUNDING = 2e-2
 LEVEL = "1.1.7."  # one level deeper in the authors' nested Sequential
