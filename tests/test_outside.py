@@ -284,9 +284,9 @@ def test_pipes_within_results_are_not_waited_for(clip: Path, name: str) -> None:
         result = run("fit-atlas", "clip", "-o", "out", "--steps", 2, *flags)
         assert result.exit_code in (1, 2)
         assert "out" in one_line(result)
-    with pytest.raises(Text2LiveError):
+    with pytest.raises(Text2LiveError, match="out"):
         read_atlas(Path("out"))
-    with pytest.raises(UsageError):
+    with pytest.raises(UsageError, match="out"):
         edit_video("clip", "golden cup", onto="out", atlas_dir="out", **SETTINGS)
 
 
@@ -534,7 +534,7 @@ def test_texts_that_no_encoder_should_see(cup: Path, text: str, said: str, optio
 def test_plain_texts_are_taken() -> None:
     for text in ("oreo cake", "a\tb\nc", "ein Stück Käse 🔥", "蛋糕", "x" * MAX_TEXT, None):
         require_text("PROMPT", text)
-    with pytest.raises(UsageError):
+    with pytest.raises(UsageError, match=r"PROMPT.*1001 characters are too many"):
         require_text("PROMPT", "x" * (MAX_TEXT + 1))
 
 
