@@ -1,4 +1,4 @@
-"""Atlas pictures back to the frames: reconstructions, and layers over the clip (spec §7)."""
+"""Atlas pictures back to the frames: reconstructions, and layers over the clip (paper, Eq. 10)."""
 
 from __future__ import annotations
 
@@ -78,8 +78,8 @@ def lay_over_frame(
     """Composite layers of the atlases over a frame (h, w, 3); `maps` are of its size.
 
     All is computed where maps and layers are.
-    out = α·(α_f·C_f + (1−α_f)·c) + (1−α)·(α_b·C_b + (1−α_b)·c), spec §7. Where nothing of a layer
-    is, the frame's values come out untouched.
+    out = α·(α_f·C_f + (1−α_f)·c) + (1−α)·(α_b·C_b + (1−α_b)·c), Kasten et al.'s Eqs. 15 and 16
+    (docs/method.md). Where nothing of a layer is, the frame's values come out untouched.
     """
     device = maps.opacity.device
     part = np.s_[:, :]  # a GPU is quicker with all of it than with looking what it takes
