@@ -153,7 +153,7 @@ def test_a_layer_of_the_atlas_in_three_frames(arrays: Arrays, mode: str) -> None
         close(rendered.alpha[0], arrays[f"{mode}/alpha_{i}"])
         close(rendered.screen[0], arrays[f"{mode}/edit_on_greenscreen_{i}"])
         close(rendered.composite[0], arrays[f"{mode}/composite_{i}"])
-        # theirs is not multiplied by the opacity, ours is (spec §7)
+        # theirs is not multiplied by the opacity, ours is (docs/method.md)
         source = arrays[f"with_alpha/input_{i}"] * (1 if opacity is None else opacity[i])
         close(rendered.source, source)
 

@@ -307,9 +307,9 @@ def test_what_does_not_fit_on_the_device_is_made_on_the_cpu() -> None:
     assert tried == ["cuda", "cpu"]
     assert heard.messages == ["the memory of cuda does not suffice for the result: on the CPU"]
     assert here_or_on_cpu(work, CPU, heard) == "cpu"
-    with pytest.raises(torch.OutOfMemoryError):
+    with pytest.raises(torch.OutOfMemoryError, match="Tried to allocate"):
         here_or_on_cpu(exhausted, CPU, heard)
-    with pytest.raises(NotImplementedError):
+    with pytest.raises(NotImplementedError, match="grid_sampler"):
         here_or_on_cpu(refuse, torch.device("cuda"), heard)
     assert len(heard.messages) == 1
 

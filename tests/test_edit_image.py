@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import subprocess
 import sys
 from pathlib import Path
@@ -228,11 +229,22 @@ def test_small_odd_portrait_and_panorama(cup: Path, size: tuple[int, int]) -> No
     ],
 )
 def test_ablations_leave_their_term_out(cup: Path, flag: str, left_out: str) -> None:
-    result = edit(cup, flag, "--json", "--text-distance", "cosine")
-    record = json.loads(result.stdout)
+    record = json.loads(edit(cup, flag, "--json").stdout)
     assert left_out not in record["history"]["terms"][0]
     assert len(record["history"]["terms"][0]) >= 5
-    assert record["settings"]["text_distance"] == "cosine"
+
+
+def test_the_text_distance_is_what_is_minimised(cup: Path) -> None:
+    first = {}
+    for name in ("spherical", "cosine"):
+        edit(cup, "--text-distance", name, "--steps", 1, "-o", name)
+        record = json.loads(Path(name, "run.json").read_text())
+        assert record["settings"]["text_distance"] == name
+        first[name] = record["history"]["terms"][0]
+    for term in ("composition", "screen"):  # of an angle θ: θ²/2, and 1 − cos θ
+        angle = (2 * first["spherical"][term]) ** 0.5
+        assert first["cosine"][term] == pytest.approx(1 - math.cos(angle), rel=0.02)
+    assert first["cosine"]["direction"] == first["spherical"]["direction"]
 
 
 @pytest.mark.slow
@@ -448,5 +460,5 @@ def test_the_installed_script_runs() -> None:
 def test_the_python_api_raises(cup: Path) -> None:
     with pytest.raises(UsageError, match="did you mean steps"):
         edit_image(cup, "golden cup", clip="swatch", stepz=3)
-    with pytest.raises(Text2LiveError):
+    with pytest.raises(Text2LiveError, match=r"missing\.png: no such file"):
         edit_image("missing.png", "golden cup", clip="swatch")

@@ -8,9 +8,10 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from tests.conftest import Arrays
-from text2live_cli.config import LossWeights, Schedule
+from text2live_cli.config import VIDEO_WEIGHTS, LossWeights, Schedule
 from text2live_cli.engine import objective as objective_module
 from text2live_cli.engine.edit_layer import EditLayer
+from text2live_cli.engine.losses import cosine_distance, structure_loss
 from text2live_cli.engine.objective import Objective, Rendered
 from text2live_cli.guide.clip import ClipGuide, interpolate_positions
 from text2live_cli.guide.prompts import (
@@ -21,7 +22,7 @@ from text2live_cli.guide.prompts import (
     fill,
 )
 from text2live_cli.guide.relevancy import attention_relevancy, make_query, relevancy_map
-from text2live_cli.guide.views import ViewSettings
+from text2live_cli.guide.views import Views, ViewSettings, apply_views
 
 TOLERANCE = 1e-5
 RELEVANCY_TOLERANCE = 2e-4
@@ -98,7 +99,7 @@ def test_structure_loss(tiny: ClipGuide, encoder_arrays: Arrays, pair: str) -> N
     source, edited = (
         tiny.self_similarity(encoder_arrays.picture(f"structure/{name}_u8")) for name in pair
     )
-    close(F.mse_loss(edited, source), encoder_arrays[f"structure/loss_{pair}"].squeeze())
+    close(structure_loss(source, edited), encoder_arrays[f"structure/loss_{pair}"].squeeze())
 
 
 @pytest.mark.parametrize(("key", "blocks"), [("10", 1), ("9", 2), ("6", 5), ("-1", 12)])
@@ -175,3 +176,68 @@ def test_the_whole_objective_and_its_gradient(
         gradient = arrays[f"{case}/grad_layer_{name}"]
         assert rgba.grad is not None
         close(rgba.grad[:, :, ::3, ::3], gradient, 1e-3 * float(gradient.abs().max()))
+
+
+def rendered(height: int, width: int, seed: int) -> Rendered:
+    """A picture with a layer over it, of random colours and an alpha that grows to the right."""
+    rng = torch.Generator().manual_seed(seed)
+    source, color = torch.rand(2, 1, 3, height, width, generator=rng)
+    layer = EditLayer(color, torch.linspace(0, 1, width).expand(1, 1, height, width))
+    return Rendered(source, layer.over(source), layer.over_green_screen(), layer.alpha)
+
+
+def test_every_picture_is_judged_through_its_own_views(
+    tiny: ClipGuide, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By hand, view by view: several views, pictures of two sizes, and a weight for each term."""
+    pictures = [rendered(90, 120, 1), rendered(120, 90, 2), rendered(90, 120, 3)]
+    texts = embed_prompts(tiny, Prompts("golden cup", "cup", "golden cup"))
+    weights = LossWeights(
+        composition=2, direction=3, screen=5, structure=7, sparsity=11, sparsity_l1=13
+    )
+    objective = Objective(tiny, texts, weights, 4, "cosine")
+    drawn: list[Views] = []
+
+    def noting(picture: Tensor, rng: torch.Generator) -> Views:
+        drawn.append(Objective.draw_views(objective, picture, rng))
+        return drawn[-1]
+
+    monkeypatch.setattr(objective, "draw_views", noting)
+    shares = {14: torch.eye(14)[4], 2: torch.eye(2)[1]}
+    monkeypatch.setattr(objective_module, "_draw_shares", lambda count, rng: shares[count])
+    terms = objective(pictures, 0, torch.Generator().manual_seed(0))
+
+    def encoded(picture: Tensor, views: Views) -> Tensor:
+        return torch.cat([tiny.encode_views(view[None]) for view in apply_views(picture, views)])
+
+    whole = torch.cat([encoded(p.composite, drawn[2 * i]) for i, p in enumerate(pictures)])
+    source = torch.cat([encoded(p.source, drawn[2 * i]) for i, p in enumerate(pictures)])
+    screen = torch.cat([encoded(p.screen, drawn[2 * i + 1]) for i, p in enumerate(pictures)])
+    way = (texts.target - texts.roi)[4:5]
+    by_hand = {
+        "composition": cosine_distance(whole, texts.target[4:5]).mean(),
+        "direction": cosine_distance(whole - source, way).mean(),
+        "screen": cosine_distance(screen, texts.screen[1:]).mean(),
+    }
+    for name, value in by_hand.items():
+        close(terms.values[name], value)
+    assert len(whole) == 12
+    expected = 2 * by_hand["composition"] + 6 * by_hand["direction"] + 5 * by_hand["screen"]
+    rest = 7 * terms.values["structure"] + 11 * terms.values["sparsity"]
+    close(terms.total, expected + rest, 1e-4)
+
+
+@pytest.mark.parametrize(
+    ("weights", "l1", "l0"), [(LossWeights(), 0.06, 0.06), (VIDEO_WEIGHTS, 1e-3, 5e-4)]
+)
+def test_the_sparsity_costs_what_the_authors_have_it_cost(
+    tiny: ClipGuide, weights: LossWeights, l1: float, l0: float
+) -> None:
+    layer = EditLayer(torch.rand(1, 3, 64, 64), torch.tensor([0.0, 0.5]).repeat(1, 1, 64, 32))
+    picture = torch.rand(1, 3, 64, 64)
+    judged = Rendered(picture, layer.over(picture), layer.over_green_screen(), layer.alpha)
+    texts = embed_prompts(tiny, Prompts("golden cup", "cup", "golden cup"))
+    terms = Objective(tiny, texts, weights, 1, "spherical")([judged], 0, torch.Generator())
+    psi = 2 * torch.tensor(2.5).sigmoid() - 1  # Ψ₀(½)
+    cost = terms.weights["sparsity"] * terms.values["sparsity"]
+    assert float(cost) == pytest.approx(l1 * 0.25 + l0 * float(psi) / 2)

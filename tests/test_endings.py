@@ -101,8 +101,9 @@ def test_a_third_signal_is_not_waited_for_and_an_echo_is_no_second(
     monkeypatch.setattr(endings, "_ECHO_SECONDS", 0.0)
     stop.note(signal.SIGTERM)
     assert stop.hurried
-    with pytest.raises(Stopped):
+    with pytest.raises(Stopped) as stopped:
         stop.note(signal.SIGTERM)
+    assert stopped.value.number == signal.SIGTERM
 
 
 def test_handlers_stand_in_the_main_thread_and_only_while_training() -> None:

@@ -751,20 +751,30 @@ def small_nla(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("text2live_cli.pipelines.fit.read_published", reader)
 
 
+def smooth_clip(masks: np.ndarray) -> np.ndarray:
+    """A red thing before slow changes of colour, which few steps of small networks can show."""
+    rows, columns = np.mgrid[: masks.shape[1], : masks.shape[2]] / masks.shape[1]
+    behind = np.stack([84 + 60 * columns, 84 + 90 * rows, np.full_like(rows, 109)], -1)
+    return np.where(masks[..., None], (179, 94, 164), behind).astype(np.uint8)
+
+
 @pytest.mark.slow
 @pytest.mark.usefixtures("small_nla")
 def test_the_published_model_out_and_in_again(tiny: Painted) -> None:
-    pale = 90 + tiny.frames // 4  # so that few steps bring it over 20 dB
+    clip = smooth_clip(tiny.masks)
     shutil.rmtree("clip")
-    save_frames(Path("clip"), pale)
+    save_frames(Path("clip"), clip)
     flags = ("--frames", "1:5")
-    result = passed(fit("clip", *flags, "--model", "nla", "--steps", 60, "--export-nla", "nla.pth"))
+    result = passed(
+        fit("clip", *flags, "--model", "nla", "--steps", 120, "--export-nla", "nla.pth")
+    )
     assert "model nla" in result.stderr
     assert {path.name for path in Path("clip.atlas").iterdir()} >= FILES - {"foreground.png"}
     contents_ = torch.load("nla.pth", weights_only=True)
-    assert contents_["iteration"] == 60
+    assert contents_["iteration"] == 120
     quality = record_of("clip.atlas")["quality"]
-    assert quality["psnr_mean"] > 20
+    flat = np.broadcast_to(clip[1:5].mean((0, 1, 2)), clip[1:5].shape)
+    assert quality["psnr_mean"] > max(20, psnr_of(flat, clip[1:5]) + 1)
 
     # Any number of frames fits the networks; only the right ones give the clip back.
     passed(fit("clip", *flags, "--import", "nla.pth", "-o", "imported"))
@@ -775,7 +785,7 @@ def test_the_published_model_out_and_in_again(tiny: Painted) -> None:
     for a, b in zip(original.locate(2, (48, 72)), again.locate(2, (48, 72)), strict=True):
         assert torch.equal(a, b)
 
-    save_frames(Path("other"), 255 - pale)
+    save_frames(Path("other"), 255 - clip)
     result = fit("other", *flags, "--import", "nla.pth", "-o", "refused")
     assert result.exit_code == 2
     assert "--frames" in one_line(result)

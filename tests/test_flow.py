@@ -191,7 +191,7 @@ def test_damaged_flow_files_are_one_line(tmp_path: Path, content: bytes, ending:
 def test_pickles_are_not_read(tmp_path: Path) -> None:
     write_pairs(tmp_path, ["0", "1"])
     np.save(tmp_path / "0_1.npy", np.array([{"a": 1}], dtype=object), allow_pickle=True)
-    with pytest.raises(Text2LiveError):
+    with pytest.raises(Text2LiveError, match=r"0_1\.npy"):
         read_flow_dir(tmp_path, [0, 1], SIZE)
 
 
@@ -200,10 +200,17 @@ def test_raft_runs_from_a_file_of_weights(tmp_path: Path) -> None:
 
     torch.manual_seed(0)
     path = tmp_path / "raft_small.pth"
-    torch.save(raft_small().state_dict(), path)
-    flow = raft_flow(panned(2, 2), torch.device("cpu"), Silent(), path)
-    assert flow.forward.shape == (1, *SIZE, 2)
-    assert np.isfinite(flow.forward).all()
+    network = raft_small().eval()
+    torch.save(network.state_dict(), path)
+    frames = panned(3, 2, (128, 160))  # a size that RAFT takes as it is
+    flow = raft_flow(frames, torch.device("cpu"), Silent(), path)
+    pictures = torch.from_numpy(frames).permute(0, 3, 1, 2) / 127.5 - 1
+    for t in range(2):
+        first, second = pictures[t : t + 1], pictures[t + 1 : t + 2]
+        for found, pair in ((flow.forward, (first, second)), (flow.backward, (second, first))):
+            with torch.no_grad():
+                expected = network(*pair, num_flow_updates=raft._UPDATES)[-1][0].permute(1, 2, 0)
+            np.testing.assert_allclose(found[t], expected, atol=1e-3)
 
 
 def test_other_files_are_no_raft(tmp_path: Path) -> None:

@@ -102,7 +102,9 @@ def test_masks_keep_a_large_object_out_of_the_background() -> None:
 def test_without_flow_to_trust_the_background_rests() -> None:
     flow = with_agreement(np.full((2, *SIZE, 2), 500, np.float32), np.zeros((2, *SIZE, 2), "f4"))
     np.testing.assert_array_equal(background_homographies(flow, None), np.eye(3)[None].repeat(2, 0))
-    assert chained(background_homographies(flow, None)).shape == (3, 3, 3)
+    moves = np.stack([np.eye(3)] * 2)
+    moves[0, 1, 2], moves[1, 0, 1] = 5, 1  # a shift, then a shear
+    np.testing.assert_array_equal(chained(moves)[1:], [moves[0], moves[1] @ moves[0]])
 
 
 # From motion

@@ -10,7 +10,12 @@ from tests.conftest import Arrays
 from text2live_cli.config import LEVELS, MIN_SIDE
 from text2live_cli.engine.generator import Generator, concat_center_cropped
 
-TRAIN_TOLERANCE = 2e-4
+OUTPUT_TOLERANCE = 2e-4
+# The authors' gradients are rounded in fp32, and the deepest level divides by the spread of 12
+# values: they lie 2.8e-3 of the largest and .27 % in the norm off the exact ones, which are the
+# same on every machine. Ours in fp32 were .14 to .5 % off, by the order of a convolution's sums.
+AUTHORS_ROUNDING = 4e-3
+OWN_ROUNDING = 2e-2
 LEVEL = "1.1.7."  # one level deeper in the authors' nested Sequential
 
 
@@ -44,55 +49,51 @@ def generator(generator_arrays: Arrays) -> Generator:
         for name in generator_arrays.names
         if name.startswith("w/")
     }
-    made = Generator(16)
-    missing = made.load_state_dict(state, strict=False)
-    assert not missing.unexpected_keys
-    assert all(key.endswith("num_batches_tracked") for key in missing.missing_keys)
-    return made
+    generator = Generator(16)
+    generator.load_state_dict(state)
+    return generator
 
 
-def test_output_is_the_authors_in_train_and_eval_mode(
-    generator: Generator, generator_arrays: Arrays
-) -> None:
+def test_output_is_the_authors(generator: Generator, generator_arrays: Arrays) -> None:
+    with torch.no_grad():
+        layer = generator(generator_arrays.picture("image_u8"))
+    torch.testing.assert_close(
+        layer[:, :, ::4, ::4], generator_arrays["out_train"], atol=OUTPUT_TOLERANCE, rtol=0
+    )
+
+
+def test_the_picture_at_hand_alone_counts(generator: Generator, generator_arrays: Arrays) -> None:
     picture = generator_arrays.picture("image_u8")
     with torch.no_grad():
-        evaluated = generator.eval()(picture)
-        trained = generator.train()(picture)
-    torch.testing.assert_close(
-        evaluated[:, :, ::8, ::8], generator_arrays["out_eval"], atol=1e-5, rtol=0
-    )
-    torch.testing.assert_close(
-        trained[:, :, ::4, ::4], generator_arrays["out_train"], atol=TRAIN_TOLERANCE, rtol=0
-    )
+        before = generator(picture)
+        generator(1 - picture.flip(2))
+        after = generator.eval()(picture)
+    assert torch.equal(before, after)
+    assert [name for name, _ in generator.named_buffers()] == ["head.color_decorrelation"]
 
 
-def test_running_statistics_are_the_authors(generator: Generator, generator_arrays: Arrays) -> None:
-    with torch.no_grad():
-        generator.train()(generator_arrays.picture("image_u8"))
-    state = generator.state_dict()
-    names = [own_name(str(name)) for name in generator_arrays._file["bn_names"]]
-    after = torch.cat([state[name] for name in names])
-    torch.testing.assert_close(after, generator_arrays["bn_after"], atol=1e-4, rtol=1e-4)
+def input_gradient(generator: Generator, picture: torch.Tensor) -> torch.Tensor:
+    """The gradient of the parity arrays' loss at the picture; the parameters get theirs too."""
+    picture = picture.clone().requires_grad_()
+    factors = np.random.RandomState(9).standard_normal((1, 4, 161, 203)).astype(np.float32)
+    (generator(picture) * torch.from_numpy(factors)).sum().backward()
+    assert picture.grad is not None
+    return picture.grad[:, :, 60:92, 80:112].double()
 
 
 def test_gradients_are_the_authors(generator: Generator, generator_arrays: Arrays) -> None:
-    picture = generator_arrays.picture("image_u8").requires_grad_()
-    seed_weights = np.random.RandomState(9).standard_normal((1, 4, 161, 203)).astype(np.float32)
-    (generator.train()(picture) * torch.from_numpy(seed_weights)).sum().backward()
-    assert picture.grad is not None
-    crop = generator_arrays["grad_input_crop"]
-    torch.testing.assert_close(
-        picture.grad[:, :, 60:92, 80:112], crop, atol=2e-3 * float(crop.abs().max()), rtol=0
-    )
-    norms = dict(
-        zip(
-            generator_arrays._file["param_names"],
-            generator_arrays._file["param_grad_norm"],
-            strict=True,
-        )
-    )
+    picture = generator_arrays.picture("image_u8")
+    rounded = input_gradient(generator, picture)
+    generator.zero_grad()
+    exact = input_gradient(generator.double(), picture.double())
+    theirs = generator_arrays["grad_input_crop"].double()
+    largest = float(theirs.abs().max())
+    torch.testing.assert_close(exact, theirs, atol=AUTHORS_ROUNDING * largest, rtol=0)
+    assert float((exact - theirs).norm() / theirs.norm()) < AUTHORS_ROUNDING
+    assert float((rounded - exact).norm() / exact.norm()) < OWN_ROUNDING
     parameters = dict(generator.named_parameters())
-    for name, norm in norms.items():
+    file = generator_arrays._file
+    for name, norm in zip(file["param_names"], file["param_grad_norm"], strict=True):
         if norm > 1e-2:  # biases before a BatchNorm have no gradient but noise
             grad = parameters[own_name(str(name))].grad
             assert grad is not None
@@ -116,7 +117,7 @@ def test_output_has_the_size_of_the_input(size: tuple[int, int]) -> None:
 
 def test_the_smallest_size_is_the_smallest() -> None:
     assert MIN_SIDE == 129
-    with pytest.raises((ValueError, RuntimeError)):
+    with pytest.raises((ValueError, RuntimeError), match="more than 1 value per channel"):
         Generator(8)(torch.rand(1, 3, MIN_SIDE - 1, MIN_SIDE - 1))
 
 

@@ -435,7 +435,13 @@ def test_tensors_of_no_model_are_refused(wrong: str) -> None:
     else:
         pitch = tensors["mappings.background.pitch"]
         pitch[0] = 0 if wrong == "knots" else float("nan")
-    with pytest.raises((LookupError, ValueError, RuntimeError)):
+    complaint = {
+        "missing": "affine",
+        "more": "payload",
+        "frames": "size mismatch",
+        "canvas": "size mismatch",
+    }.get(wrong, "impossible knots")
+    with pytest.raises((LookupError, ValueError, RuntimeError), match=complaint):
         GridModel.from_tensors(tensors, SIZE, frames, dict.fromkeys(FRONT_FIRST, canvas))
 
 

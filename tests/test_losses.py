@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from tests.conftest import Arrays
-from text2live_cli.config import LossWeights, Schedule
+from text2live_cli.config import Schedule
 from text2live_cli.engine import losses
 from text2live_cli.engine.edit_layer import EditLayer
 from text2live_cli.engine.optimizer import FlatMadgrad
@@ -56,12 +56,6 @@ def test_sparsity_terms(loss_arrays: Arrays) -> None:
     close(l0, loss_arrays["losses/alpha_image_l0"])
 
 
-def test_the_weights_of_the_sparsity_are_the_authors() -> None:
-    weights = LossWeights()
-    assert weights.sparsity * weights.sparsity_l1 == pytest.approx(6 * 0.01)
-    assert weights.sparsity == pytest.approx(6 * 0.01)
-
-
 def test_sparsity_of_nothing_and_of_everything() -> None:
     nothing, everything = torch.zeros(1, 1, 4, 4), torch.ones(1, 1, 4, 4)
     assert losses.alpha_l1(nothing) == 0
@@ -85,10 +79,10 @@ def test_keep_loss_counts_only_what_is_relevant() -> None:
     assert float(losses.keep_loss(alpha, relevancy)) == pytest.approx(0.7**2 / 4)
 
 
-def test_bootstrap_loss_is_zero_where_alpha_is_the_relevancy() -> None:
-    relevancy = torch.rand(1, 1, 8, 8)
-    assert float(losses.bootstrap_loss(relevancy, relevancy)) == 0
-    assert float(losses.bootstrap_loss(1 - relevancy.round(), relevancy.round())) == 1
+def test_bootstrap_loss_by_hand_at_the_size_of_the_relevancy() -> None:
+    alpha = torch.tensor([0.0, 1.0]).expand(1, 1, 2, 2)  # at four columns 0, ¼, ¾, 1
+    relevancy = torch.tensor([0.0, 0.25, 0.25, 0.0]).expand(1, 1, 4, 4)
+    assert float(losses.bootstrap_loss(alpha, relevancy)) == pytest.approx((0.25 + 1) / 4)
 
 
 def test_gradients_of_the_hand_written_losses() -> None:

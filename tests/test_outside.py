@@ -284,9 +284,9 @@ def test_pipes_within_results_are_not_waited_for(clip: Path, name: str) -> None:
         result = run("fit-atlas", "clip", "-o", "out", "--steps", 2, *flags)
         assert result.exit_code in (1, 2)
         assert "out" in one_line(result)
-    with pytest.raises(Text2LiveError):
+    with pytest.raises(Text2LiveError, match="out"):
         read_atlas(Path("out"))
-    with pytest.raises(UsageError):
+    with pytest.raises(UsageError, match="out"):
         edit_video("clip", "golden cup", onto="out", atlas_dir="out", **SETTINGS)
 
 
@@ -408,6 +408,20 @@ def test_a_former_checkpoint_without_a_checksum_is_read(cup: Path) -> None:
     assert Checkpoint.read(path, FORMAT).texts["done"] == "2"
 
 
+def test_a_former_checkpoint_with_running_statistics_goes_on(cup: Path) -> None:
+    settings = {**SETTINGS, "steps": 4}
+    whole = edit_image(cup, "golden cup", output="whole", **settings)
+    path = stopped_edit(cup)
+    tensors, texts = read_tensors(path, "1")
+    for kind in ("running_mean", "running_var"):
+        tensors[f"buffer.skips.0.norm.{kind}"] = torch.full((4,), 7.0)
+    tensors["buffer.skips.0.norm.num_batches_tracked"] = torch.tensor(2)
+    write_tensors(path, tensors, texts)
+    resumed = edit_image(cup, "golden cup", output="out", resume=True, **settings)
+    assert resumed.layer.read_bytes() == whole.layer.read_bytes()
+    assert resumed.record["history"] == whole.record["history"]
+
+
 @pytest.mark.parametrize(
     "text",
     ["", "[1]", "7", "{", "[" * 100_000, '{"a":' * 100_000, "\xff", '{"interrupted": 0}', "{}"],
@@ -520,7 +534,7 @@ def test_texts_that_no_encoder_should_see(cup: Path, text: str, said: str, optio
 def test_plain_texts_are_taken() -> None:
     for text in ("oreo cake", "a\tb\nc", "ein Stück Käse 🔥", "蛋糕", "x" * MAX_TEXT, None):
         require_text("PROMPT", text)
-    with pytest.raises(UsageError):
+    with pytest.raises(UsageError, match=r"PROMPT.*1001 characters are too many"):
         require_text("PROMPT", "x" * (MAX_TEXT + 1))
 
 

@@ -259,12 +259,15 @@ def test_in_a_folder_that_is_not_ours_nothing_is_removed(here: Path, record: str
 def test_a_run_that_fails_leaves_the_former_result(here: Path) -> None:
     make(a_txt="1")
     before = contents(".")
-    with pytest.raises(RuntimeError), claim_folder(Path("out"), OUTPUTS, []) as claimed:
+    with (
+        pytest.raises(RuntimeError, match="on purpose"),
+        claim_folder(Path("out"), OUTPUTS, []) as claimed,
+    ):
         claimed.open(True, False)
         claimed.begin(Silent())
         write(Path("out"), claimed, a_txt="2")
         assert contents("out") == {RECORD: OURS.encode(), "a.txt": b"1"}
-        raise RuntimeError
+        raise RuntimeError("on purpose")
     assert contents(".") == before
 
 
@@ -276,13 +279,16 @@ def test_a_first_run_that_fails_leaves_what_can_be_gone_on_with(
     Path("out/notes.txt").write_text("mine")
     Path("out/b.txt").write_text("of an earlier run")
     spare = Outputs(OUTPUTS.files, OUTPUTS.numbered, spare=("b.txt",))
-    with pytest.raises(RuntimeError), claim_folder(Path("out"), spare, []) as claimed:
+    with (
+        pytest.raises(RuntimeError, match="on purpose"),
+        claim_folder(Path("out"), spare, []) as claimed,
+    ):
         claimed.open(False, False)
         claimed.begin(Silent())
         write(Path("out"), claimed, a_txt="1", layer__1_png="1")
         if kept:
             Path("out", kept).write_text("{}")
-        raise RuntimeError
+        raise RuntimeError("on purpose")
     written = {"a.txt", "layer/1.png", kept} if kept else set()
     assert set(contents("out")) == {"notes.txt", "b.txt"} | written
     assert Path("out/layer").exists() == bool(kept)

@@ -472,8 +472,9 @@ def test_interrupted_layers_leave_nothing(tmp_path: Path, name: str) -> None:
         raise error
 
     for error in (KeyboardInterrupt(), Text2LiveError("clip.mp4: gone"), ZeroDivisionError()):
-        with pytest.raises(type(error)):
+        with pytest.raises(type(error)) as caught:
             WRITERS[name](tmp_path / name, stopped(error))
+        assert caught.value is error
     assert list(tmp_path.iterdir()) == []
     WRITERS[name](tmp_path / name, layers(3))
     before = stored_bytes(tmp_path)
@@ -559,8 +560,9 @@ def test_interrupted_writing_leaves_nothing(tmp_path: Path) -> None:
     for ending in (".mp4", ".mkv", ".webm"):
         path = tmp_path / f"a{ending}"
         for error in (KeyboardInterrupt(), Text2LiveError("clip.mp4: gone"), ZeroDivisionError()):
-            with pytest.raises(type(error)):
+            with pytest.raises(type(error)) as caught:
                 write_video(path, stopped(error), Fraction(25))
+            assert caught.value is error
         assert list(tmp_path.iterdir()) == []
     path.write_bytes(b"old")
     with pytest.raises(KeyboardInterrupt):

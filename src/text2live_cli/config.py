@@ -102,7 +102,7 @@ class DatasetSettings:
 
 
 VIDEO_DATASET = DatasetSettings(min_scale=1.0, max_scale=1.0, min_crop=0.95)
-"""For crops of frames, which are not rescaled (spec §7; the paper's text gives no size)."""
+"""For crops of frames, which are not rescaled (docs/method.md; the paper's A.2 says 0.95)."""
 
 
 @dataclass(frozen=True)
@@ -247,7 +247,8 @@ def resolve_video_settings(
 ) -> EditSettings:
     """The same for a layer of a clip.
 
-    The paper does not bootstrap the background (§3.2); with the embedded encoder it is.
+    The authors' code does not bootstrap the background (docs/method.md); with the embedded
+    encoder it is.
     """
     settings = _preset(CLIP, preset, clip)
     if clip != SWATCH and not foreground:

@@ -27,7 +27,7 @@ def to_grid(uv: Tensor, size: tuple[int, int]) -> Tensor:
 
 
 def sample(picture: Tensor, uv: Tensor, padding: str = "zeros") -> Tensor:
-    """Bilinear samples of a picture (C, H, W) at uv (..., 2): (..., C) (spec §7)."""
+    """Bilinear samples of a picture (C, H, W) at uv (..., 2): (..., C): Eq. 10 of the paper."""
     grid = to_grid(uv.reshape(1, 1, -1, 2), (picture.shape[1], picture.shape[2]))
     look_up = sample_border if padding == "border" else sample_zeros
     return look_up(picture[None], grid)[0, :, 0].T.unflatten(0, uv.shape[:-1])
@@ -48,7 +48,7 @@ def sample_border(pictures: Tensor, grid: Tensor) -> Tensor:
 
 
 def clip_to_unit(x: Tensor, y: Tensor, t: Tensor, size: tuple[int, int], frames: int) -> Tensor:
-    """Frame positions → the (..., 3) input of the published networks, in [-1, 1] (spec §6).
+    """Frame positions → the (..., 3) input of Kasten et al.'s networks, in [-1, 1].
 
     x and y are both divided by half of the larger side, t by half of the number of frames.
     """

@@ -1,4 +1,4 @@
-"""The atlases as pictures: what of each canvas the clip uses, cropped (spec §7)."""
+"""The atlases as pictures: what of each canvas the clip uses, cropped (paper, A.4)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Layers of the atlases over all frames of a clip, streamed (spec §7, Render)."""
+"""Layers of the atlases over all frames of a clip, streamed (paper, A.4, inference)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The published model of layered neural atlases (Kasten et al. 2021; spec §6): four networks.
+"""The published model of layered neural atlases (Kasten et al. 2021): four networks.
 
 Two map a pixel (x, y, t) of the clip to the two atlases, one gives the opacity of the foreground,
 and one is both atlases: each has a quadrant of its own. A "point" is a network input from
@@ -44,7 +44,7 @@ PUBLISHED: dict[str, Shape] = {
     "alpha": Shape(3, 1, 8, 5),
     "atlas": Shape(2, 3, 8, 10, (4, 7)),
 }
-"""The networks of spec §6, by their names in `NlaModel`."""
+"""Kasten et al.'s networks, by their names in `NlaModel`."""
 _QUADRANTS = (-0.5, 0.5)
 """Where the atlas network has the quadrant of each layer: its centre, along both axes."""
 
@@ -176,7 +176,7 @@ class NlaModel(nn.Module):
         """The maps of all pixels of frame `t`, (2, h, w, ...); see `AtlasModel`.
 
         The opacity is stretched to reach 0 and 1, which the published α never does: else an edit
-        of the background would tint every pixel of the foreground (spec §7).
+        of the background would tint every pixel of the foreground (docs/method.md).
         """
         points = self._points(t, size)
         return Maps.of_two(

@@ -1,4 +1,4 @@
-"""Painting by hand: what is drawn on an atlas, or on one frame, in every frame (spec §7)."""
+"""Painting by hand: what is drawn on an atlas, or on one frame, in every frame (docs/method.md)."""
 
 from __future__ import annotations
 

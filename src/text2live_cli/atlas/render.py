@@ -1,4 +1,4 @@
-"""Atlas pictures back to the frames: reconstructions, and layers over the clip (spec §7)."""
+"""Atlas pictures back to the frames: reconstructions, and layers over the clip (paper, Eq. 10)."""
 
 from __future__ import annotations
 
@@ -75,8 +75,9 @@ def lay_over_frame(
     """Composite layers of the atlases over a frame (h, w, 3); `maps` are of its size.
 
     All is computed where maps and layers are.
-    out = Σ_l s_l·(α_l·C_l + (1−α_l)·c) over the layers l and their shares s_l, spec §7. Where
-    nothing of a layer is, the frame's values come out untouched.
+    out = Σ_l s_l·(α_l·C_l + (1−α_l)·c) over the layers l and their shares s_l: Kasten et al.'s
+    Eqs. 15 and 16 for any number of layers (docs/method.md). Where nothing of a layer is, the
+    frame's values come out untouched.
     """
     device = maps.share.device
     part = np.s_[:, :]  # a GPU is quicker with all of it than with looking what it takes

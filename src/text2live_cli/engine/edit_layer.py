@@ -1,4 +1,4 @@
-"""The edit layer and what it is laid over: composite (paper, Eq. 1) and green screen (§3.1)."""
+"""The edit layer and what it is laid over: composite (paper, Eq. 1) and green screen (Eq. 4)."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class EditLayer(NamedTuple):
         return torch.lerp(background, self.color, self.alpha)
 
     def over_green_screen(self) -> Tensor:
-        """The layer over plain chroma-key green (B, 3, H, W)."""
+        """The layer over plain chroma-key green (B, 3, H, W): I_screen of Eq. 4."""
         return self.over(green_screen(self.color.device).expand_as(self.color))
 
 

@@ -24,8 +24,8 @@ COLOR_DECORRELATION = (
 class Generator(nn.Module):
     """RGB (B, 3, H, W) in [0, 1] → edit layer (B, 4, H, W) in [0, 1], H and W at least `MIN_SIDE`.
 
-    BatchNorm uses the statistics of the picture at hand, in training and when rendering (spec of
-    the method), so keep it in train mode.
+    BatchNorm goes by the statistics of the picture at hand, in training and when rendering alike
+    (docs/method.md), so that train and eval mode are one.
     """
 
     def __init__(
@@ -64,9 +64,9 @@ class Down(nn.Module):
     def __init__(self, inputs: int, channels: int) -> None:
         super().__init__()
         self.halve = conv3(inputs, channels, stride=2)
-        self.halve_norm = nn.BatchNorm2d(channels)
+        self.halve_norm = norm(channels)
         self.refine = conv3(channels, channels)
-        self.refine_norm = nn.BatchNorm2d(channels)
+        self.refine_norm = norm(channels)
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, inputs, H, W) → (B, channels, ⌈H/2⌉, ⌈W/2⌉)."""
@@ -80,7 +80,7 @@ class Skip(nn.Module):
     def __init__(self, inputs: int) -> None:
         super().__init__()
         self.squeeze = conv(inputs, SKIP_CHANNELS)
-        self.norm = nn.BatchNorm2d(SKIP_CHANNELS)
+        self.norm = norm(SKIP_CHANNELS)
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, inputs, H, W) → (B, 4, H, W)."""
@@ -92,11 +92,11 @@ class Up(nn.Module):
 
     def __init__(self, channels: int, last: bool) -> None:
         super().__init__()
-        self.merged_norm = nn.BatchNorm2d(SKIP_CHANNELS + channels)
+        self.merged_norm = norm(SKIP_CHANNELS + channels)
         self.merge = conv3(SKIP_CHANNELS + channels, channels)
-        self.merge_norm = nn.BatchNorm2d(channels)
+        self.merge_norm = norm(channels)
         self.mix = conv(channels, channels)
-        self.mix_norm = nn.Identity() if last else nn.BatchNorm2d(channels)
+        self.mix_norm = nn.Identity() if last else norm(channels)
 
     def forward(self, skip: Tensor, below: Tensor) -> Tensor:
         """(B, 4, H, W) and (B, channels, ⌈H/2⌉, ⌈W/2⌉) → (B, channels, H, W)."""
@@ -133,6 +133,11 @@ def conv(inputs: int, outputs: int, side: int = 1, **options: Any) -> nn.Conv2d:
     """A convolution whose weights the generator is to draw."""
     convolution: nn.Conv2d = nn.utils.skip_init(nn.Conv2d, inputs, outputs, side, **options)
     return convolution
+
+
+def norm(channels: int) -> nn.BatchNorm2d:
+    """BatchNorm over (B, channels, H, W) by the batch itself: running means are never kept."""
+    return nn.BatchNorm2d(channels, track_running_stats=False)
 
 
 def activate(x: Tensor) -> Tensor:

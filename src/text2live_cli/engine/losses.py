@@ -1,4 +1,4 @@
-"""The terms of the objective (paper, Eqs. 2–7): each returns an unweighted scalar.
+"""The terms of the objective (paper, Eqs. 3 to 8): each returns an unweighted scalar.
 
 Weights are applied in one place, `objective.py`. Embeddings are rows, un-normalised.
 """
@@ -20,7 +20,7 @@ KEEP_THRESHOLD = 0.6
 def spherical_distance(x: Tensor, y: Tensor) -> Tensor:
     """2·asin(‖x̂ − ŷ‖ / 2)² of all pairs: (B, D) and (N, D) → (B, N).
 
-    The authors' code takes this for the cosine distance of the paper's Eq. 3.
+    The authors' code takes this for the cosine distance in the paper's Eq. 3.
     """
     x, y = F.normalize(x, dim=-1), F.normalize(y, dim=-1)
     chord = (x[:, None] - y[None]).norm(dim=-1)
@@ -35,7 +35,7 @@ def cosine_distance(x: Tensor, y: Tensor) -> Tensor:
 def text_loss(pictures: Tensor, texts: Tensor, shares: Tensor, distance: str) -> Tensor:
     """Mean distance of picture embeddings (B, D) to texts (N, D) weighted by `shares` (N,).
 
-    The text part of L_comp and of L_screen (Eqs. 3 and 5). `shares` sum to 1: how often each text
+    The text part of L_comp and of L_screen (Eqs. 3 and 4). `shares` sum to 1: how often each text
     was drawn.
     """
     metric = spherical_distance if distance == "spherical" else cosine_distance
@@ -45,7 +45,7 @@ def text_loss(pictures: Tensor, texts: Tensor, shares: Tensor, distance: str) ->
 def directional_loss(
     composite: Tensor, source: Tensor, target: Tensor, roi: Tensor, shares: Tensor
 ) -> Tensor:
-    """1 − cos(E(I_o) − E(I_s), E(T) − E(T_ROI)), averaged: Eq. 4 of the paper.
+    """1 − cos(E(I_o) − E(I_s), E(T) − E(T_ROI)), averaged: L_dir, a part of Eq. 3 of the paper.
 
     Pictures are (B, D) and seen through the same views, texts (N, D) pair up row by row.
     """
@@ -53,7 +53,7 @@ def directional_loss(
 
 
 def structure_loss(source: Tensor, composite: Tensor) -> Tensor:
-    """Mean squared difference of two self-similarities (B, T, T).
+    """L_structure: mean squared difference of two self-similarities S(I) (B, T, T), Eq. 5.
 
     Eq. 6 has the Frobenius norm; the authors' code and its λ go with the mean of the squares.
     """

@@ -97,7 +97,7 @@ class Objective:
         return Terms(values, {name: weights[name] for name in values})
 
     def _text_terms(self, pictures: list[Rendered], rng: torch.Generator) -> dict[str, Tensor]:
-        """L_comp (Eqs. 3 and 4) and L_screen (Eq. 5), from one pass of the encoder."""
+        """L_comp (Eq. 3, L_dir in it) and L_screen (Eq. 4), from one pass of the encoder."""
         composites, sources, screens = [], [], []
         for picture in pictures:
             views = self.draw_views(picture.source, rng)

@@ -194,13 +194,16 @@ class Trainer:
         done = whole_number(int(texts["done"]), 0, steps)
         optimizer_steps = whole_number(int(texts["optimizer_steps"]), 0, _MAX_STEPS)
         history = _read_history(texts["history"], done)
-        buffers = {n[len(_BUFFER) :]: t for n, t in tensors.items() if n.startswith(_BUFFER)}
+        own = {_BUFFER + name: value for name, value in self.generator.named_buffers()}
+        # Former checkpoints hold running statistics too, which nothing has ever read.
+        buffers = {name: tensor for name, tensor in tensors.items() if name in own}
         state = {n: t for n, t in tensors.items() if not n.startswith(_BUFFER)}
         require_finite(state)
         weights = self.optimizer.state()["weights"]
-        require_like(buffers, dict(self.generator.named_buffers()))
+        require_like(buffers, own)
         require_like(state, dict.fromkeys(_VECTORS if done else ("weights",), weights))
-        self.generator.load_state_dict(buffers, strict=False)
+        for name, value in own.items():
+            value.copy_(buffers[name])
         self.optimizer.load(state, optimizer_steps)
         self.settings = dataclasses.replace(self.settings, steps=steps)
         self.done, self.history = done, history

@@ -136,7 +136,7 @@ class ClipGuide:
     def self_similarity(self, pictures: Tensor) -> Tensor:
         """Cosines of all pairs of the tokens that enter the last block, class token included.
 
-        (B, 3, H, W) at any size → (B·windows, T, T) float32. §3.1 "structure loss", after Splice.
+        (B, 3, H, W) at any size → (B·windows, T, T) float32. Eq. 5 of the paper, after Splice.
         """
         views = self.structure_views(pictures)
         tokens = F.normalize(self.tokens(views, len(self.blocks) - 1).float(), dim=-1)

@@ -25,7 +25,7 @@ MAX_REDUCTION = 2.0
 
 @dataclass(frozen=True)
 class ViewSettings:
-    """How strongly views are disturbed: the values of the authors' code (spec §2)."""
+    """How strongly views are disturbed: the values of the authors' code (docs/method.md)."""
 
     min_crop: float = 0.6
     flip_p: float = 0.5

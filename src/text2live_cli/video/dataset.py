@@ -1,4 +1,4 @@
-"""The internal dataset of a clip: atlas crops, seen in three frames at a time (spec §7, paper A.4).
+"""The internal dataset of a clip: atlas crops, seen in three frames at a time (paper, A.4).
 
 The generator's picture is a crop of the atlas; what is judged are frames. Both layers take the same
 way: the background is shown in whole frames, the foreground in boxes around it and as far as the
@@ -203,7 +203,7 @@ class AtlasDataset:
 
 
 def through_atlas(layer: EditLayer, crops: Crops) -> list[Rendered]:
-    """A layer of the atlas crop in each crop of a frame (spec §7).
+    """A layer of the atlas crop in each crop of a frame (paper, Eq. 10).
 
     Layer, composite and screen are made on the atlas, sampled, and seen as far as the opacity goes;
     so is the source (in the authors' code not: there the two differ by more than the edit).

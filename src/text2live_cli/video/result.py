@@ -59,7 +59,7 @@ class Edit(Protocol):
 
 @dataclass(frozen=True)
 class AtlasEdit:
-    """An edit layer on an atlas (spec §7), over those of earlier results."""
+    """An edit layer on an atlas (docs/method.md), over those of earlier results."""
 
     clip: Clip
     atlas: Atlas

@@ -21,7 +21,7 @@ from ...progress import Progress
 from . import raft
 
 AGREEMENT = 1.0
-"""Pixels: forward and backward flow must cancel to within this (spec §6)."""
+"""Pixels: forward and backward flow must cancel to within this (Kasten et al.'s code)."""
 _PRESETS = {
     "ultrafast": cv2.DISOPTICAL_FLOW_PRESET_ULTRAFAST,
     "fast": cv2.DISOPTICAL_FLOW_PRESET_FAST,

@@ -150,7 +150,7 @@ class GridProblem:
     def _flow(
         self, index: tuple[Tensor, ...], t: Tensor, uv: dict[Side, Tensor], opacity: Tensor
     ) -> dict[str, Tensor]:
-        """What flow joins shall share its place in the atlas, and its opacity (spec §6).
+        """What flow joins shall share its place in the atlas, and its opacity (docs/method.md).
 
         On every second row; distances are those of the atlas, means are over the trusted pixels.
         """

@@ -1,7 +1,7 @@
 """The checkpoints of layered neural atlases that people have: read without running code, written.
 
-Such a file is one `torch.save` of a dict of four state dicts (spec §6). It holds neither the size
-nor the number of frames of its clip, so an import must be checked against the clip.
+Such a file is one `torch.save` of a dict of four state dicts, as Kasten et al.'s code makes them.
+It holds neither the size nor the number of frames of its clip, so an import must be checked.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What the published model is fitted by: its losses with their weights (spec §6).
+"""What the published model is fitted by: its losses with their weights (docs/method.md).
 
 All of them are means over the sampled pixels. Distances in an atlas are told in pixels of the clip:
 a mapping that is the identity times `scale` moves one pixel per pixel.
