@@ -3,7 +3,8 @@
     python bench/kills.py --kills 20 --terms 10
 
 Every command runs once undisturbed; then `kill -9`, and SIGTERM, end it at a moment drawn from the
-time that this took, until it has ended well. What it leaves must be what the undisturbed run left,
+time that this took from its first checkpoint on (with --start: from its start on), until it has
+ended well. What it leaves must be what the undisturbed run left,
 byte for byte; of videos the decoded frames, and of records and reports, which hold seconds, what
 the training was. Paints its own small inputs; needs no weights.
 """
@@ -37,7 +38,7 @@ COMMANDS = {
     "fit-atlas": ("fit-atlas", "clip", "--masks", "masks", "--steps", "600"),
     "edit-video": (
         *("edit-video", "clip", "golden cat", *SWATCH, "--steps", "25"),
-        *("--atlas-dir", "kept.atlas", "--layer-format", "none"),
+        *("--atlas-dir", "kept.atlas", "--any-atlas", "--layer-format", "none"),
     ),
 }
 SECONDS_INSIDE = (RECORD, "report.html")  # files that tell how long things took
@@ -49,16 +50,18 @@ def main() -> None:
     parser.add_argument("--kills", type=int, default=20, help="kill -9 of each command")
     parser.add_argument("--terms", type=int, default=10, help="SIGTERM of each command")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--start", action="store_true", help="also before the first checkpoint")
     parser.add_argument("--only", choices=COMMANDS, action="append")
     asked = parser.parse_args()
     rng = random.Random(asked.seed)
     with tempfile.TemporaryDirectory() as folder:
         inputs = paint_inputs(Path(folder))
         for name in asked.only or COMMANDS:
-            whole, seconds = undisturbed(inputs, name)
-            print(f"{name}: {seconds:.1f} s undisturbed", flush=True)
+            whole, first, last = undisturbed(inputs, name)
+            print(f"{name}: {last:.1f} s undisturbed, {first:.1f} to its checkpoint", flush=True)
+            span = (0.0 if asked.start else first, last)
             for number, times in ((signal.SIGKILL, asked.kills), (signal.SIGTERM, asked.terms)):
-                ended = [one(inputs, name, number, whole, seconds, rng) for _ in range(times)]
+                ended = [one(inputs, name, number, whole, span, rng) for _ in range(times)]
                 counted = ", ".join(f"{n} {what}" for what, n in Counter(ended).most_common())
                 print(f"{name}: {times} × {signal.Signals(number).name}: {counted}", flush=True)
 
@@ -77,14 +80,18 @@ def paint_inputs(folder: Path) -> Path:
     return folder
 
 
-def undisturbed(inputs: Path, name: str) -> tuple[dict[str, bytes], float]:
-    """What the command leaves, and how long it takes."""
+def undisturbed(inputs: Path, name: str) -> tuple[dict[str, bytes], float, float]:
+    """What the command leaves; the seconds to its first checkpoint, and to its end."""
     begin = time.monotonic()
-    assert start(inputs, (*COMMANDS[name], "-o", "whole")).wait() == 0
+    process = start(inputs, (*COMMANDS[name], "-o", "whole"))
+    while process.poll() is None and not (inputs / "whole" / CHECKPOINT).exists():
+        time.sleep(0.02)
+    first = time.monotonic() - begin
+    assert process.wait() == 0
     seconds = time.monotonic() - begin
     files = taken(inputs / "whole")
     shutil.rmtree(inputs / "whole")
-    return files, seconds
+    return files, first, seconds
 
 
 def one(
@@ -92,7 +99,7 @@ def one(
     name: str,
     number: signal.Signals,
     whole: dict[str, bytes],
-    seconds: float,
+    span: tuple[float, float],
     rng: random.Random,
 ) -> str:
     """Run, kill, and go on until the command has ended well; in words, what came of it."""
@@ -100,7 +107,7 @@ def one(
     command = (*COMMANDS[name], "-o", "out")
     process = start(inputs, command)
     try:
-        process.wait(rng.uniform(0, seconds))
+        process.wait(rng.uniform(*span))
         killed = False
     except subprocess.TimeoutExpired:
         process.send_signal(number)
