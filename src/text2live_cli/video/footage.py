@@ -195,6 +195,7 @@ def _grown(start: int, end: int, least: int, limit: int) -> tuple[int, int]:
 def read_frames(
     clip: Clip, numbers: range, size: tuple[int, int], progress: Progress
 ) -> NDArray[np.uint8]:
+    """The frames `numbers` of a clip at `size` (height, width): (T, h, w, 3)."""
     progress.stage("reading frames", len(numbers), "frame")
     frames = np.empty((len(numbers), *size, 3), np.uint8)
     for i, frame in enumerate(clip.frames(numbers.start, numbers.stop, numbers.step, size)):

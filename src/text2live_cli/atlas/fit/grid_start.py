@@ -38,7 +38,10 @@ _UNSEEN = -8.0  # logit of an opacity that is far from every mask
 def start_model(
     frames: NDArray[np.uint8], masks: NDArray[np.float32], flow: Flow, settings: GridStart
 ) -> tuple[GridModel, NDArray[np.float32]]:
-    """The model before its fit, and the masks without what does not move against the camera."""
+    """The model before its fit, and the masks without what does not move against the camera.
+
+    Frames (T, h, w, 3), masks (T, h, w) in [0, 1].
+    """
     size = (frames.shape[1], frames.shape[2])
     camera = background_homographies(flow, masks)
     background = Mapping(
@@ -294,7 +297,7 @@ def _fill(colours: Tensor, weight: Tensor) -> Tensor:
 
 
 def sure_foreground(masks: NDArray[np.float32], moving: NDArray[np.bool_]) -> NDArray[np.float32]:
-    """Masks without what does not move against the camera: ground and shadow in rough ones."""
+    """Masks (T, h, w) without what does not move against the camera: ground and shadow."""
     kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (_JOIN, _JOIN))
     joined = [cv2.morphologyEx(m.astype(np.uint8), cv2.MORPH_CLOSE, kernel) for m in moving]
     grown = np.stack([cv2.dilate(m, kernel) for m in joined])

@@ -105,7 +105,7 @@ def measure(
 
 
 def psnr_of(made: NDArray[np.uint8], true: NDArray[np.uint8]) -> float:
-    """Peak signal-to-noise ratio of 8-bit pictures, dB; at most 100."""
+    """Peak signal-to-noise ratio of 8-bit pictures of one shape, dB; at most 100."""
     error = float(np.square(made.astype(np.float32) - true).mean())
     return float(10 * np.log10(255**2 / max(error, 255**2 / 1e10)))
 
