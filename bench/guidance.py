@@ -31,7 +31,8 @@ from torch.nn import functional
 from text2live_cli import edit_image
 from text2live_cli.guide.swatch import model
 from text2live_cli.guide.swatch.vocabulary import COLOURS, LOOKS, OBJECTS
-from text2live_cli.media.pictures import read_picture, write_picture
+from text2live_cli.media.picture_writing import write_picture
+from text2live_cli.media.pictures import read_picture
 
 JUDGE = Path(__file__).with_name("judge.safetensors")
 SIZE = (240, 320)

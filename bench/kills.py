@@ -29,7 +29,7 @@ from swatch_training.moving import paint_clip
 from swatch_training.painter import paint_scene
 
 from text2live_cli.media.clips import open_clip
-from text2live_cli.media.pictures import write_picture
+from text2live_cli.media.picture_writing import write_picture
 from text2live_cli.runs.folder import CHECKPOINT, RECORD
 
 SWATCH = ("--clip", "swatch", "--preset", "draft", "--views", "1")

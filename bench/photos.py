@@ -34,7 +34,8 @@ from photo_sheet import save_sheet
 import text2live_cli
 from text2live_cli import Text2LiveError
 from text2live_cli.media.clips import open_clip
-from text2live_cli.media.pictures import read_picture, write_picture
+from text2live_cli.media.picture_writing import write_picture
+from text2live_cli.media.pictures import read_picture
 
 MEDIA = Path(__file__).parents[2] / "shared" / "media"
 WAYS = ("text", "box")

@@ -42,7 +42,8 @@ from text2live_cli.atlas.layers import FOREGROUND
 from text2live_cli.atlas.store import read_atlas
 from text2live_cli.engine.delivery import lay_over
 from text2live_cli.media.clips import open_clip
-from text2live_cli.media.pictures import read_picture, write_picture
+from text2live_cli.media.picture_writing import write_picture
+from text2live_cli.media.pictures import read_picture
 from text2live_cli.pipelines.fit import fit_atlas
 from text2live_cli.pipelines.video import edit_video
 from text2live_cli.progress import Silent

@@ -34,7 +34,7 @@ from text2live_cli.cli import commands
 from text2live_cli.guide import weights
 from text2live_cli.guide.swatch import model
 from text2live_cli.media.clip_writing import write_video
-from text2live_cli.media.pictures import write_picture
+from text2live_cli.media.picture_writing import write_picture
 from text2live_cli.pipelines import fit, image, video
 
 IMPORTED_BEFORE = (fit, image, video, weights, model, open_clip, huggingface_hub)

@@ -14,7 +14,7 @@ from tests.clips import painted, save_frames
 from tests.commands import one_line, run
 from text2live_cli.config import resolve_settings
 from text2live_cli.guide.clip import load_guide
-from text2live_cli.media.pictures import write_picture
+from text2live_cli.media.picture_writing import write_picture
 from text2live_cli.pipelines.session import TimeLimit
 from text2live_cli.progress import Silent
 from text2live_cli.runs import memory

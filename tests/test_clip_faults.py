@@ -16,9 +16,10 @@ from PIL import Image, features
 
 from tests.clips import painted, save_painted
 from text2live_cli.errors import Text2LiveError, UsageError
-from text2live_cli.media.clip_clock import mend_stamps, nominal_rate
+from text2live_cli.media.clip_clock import nominal_rate
 from text2live_cli.media.clip_writing import keeps_alpha, write_layer_video, write_video
 from text2live_cli.media.clips import Clip, open_clip
+from text2live_cli.media.stamps import mend_stamps
 
 FAULTS = Path(__file__).parent / "data" / "faults"
 FFMPEG = imageio_ffmpeg.get_ffmpeg_exe()

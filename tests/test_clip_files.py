@@ -16,7 +16,7 @@ from tests import tiny_clip
 from text2live_cli.cli.commands import app
 from text2live_cli.errors import Text2LiveError, UsageError
 from text2live_cli.guide.clip import ClipGuide, build_model, load_guide
-from text2live_cli.media.pictures import write_picture
+from text2live_cli.media.picture_writing import write_picture
 from text2live_cli.progress import Silent
 
 ARCHITECTURE = "tiny-quickgelu"

@@ -21,7 +21,8 @@ from text2live_cli.errors import Text2LiveError, UsageError
 from text2live_cli.guide.hints import parse_hints
 from text2live_cli.guide.picture_region import resolve_region
 from text2live_cli.media import resampling
-from text2live_cli.media.pictures import read_mask, read_picture, write_picture
+from text2live_cli.media.picture_writing import write_picture
+from text2live_cli.media.pictures import read_mask, read_picture
 from text2live_cli.media.resampling import enlarged_rows, resized, strips
 from text2live_cli.pipelines.composite import composite
 from text2live_cli.progress import Silent

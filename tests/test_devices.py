@@ -29,7 +29,7 @@ from text2live_cli.engine.training import make_trainer
 from text2live_cli.errors import Text2LiveError
 from text2live_cli.guide.clip import load_guide
 from text2live_cli.guide.prompts import Prompts
-from text2live_cli.media.pictures import write_picture
+from text2live_cli.media.picture_writing import write_picture
 from text2live_cli.pipelines import self_test
 from text2live_cli.progress import Silent
 

@@ -19,7 +19,8 @@ from tests.commands import StopAt, assert_interrupted_well, one_line, run
 from text2live_cli import Text2LiveError, UsageError, edit_image
 from text2live_cli.engine import losses
 from text2live_cli.engine.training import MAX_SKIPPED
-from text2live_cli.media.pictures import read_picture, write_picture
+from text2live_cli.media.picture_writing import write_picture
+from text2live_cli.media.pictures import read_picture
 from text2live_cli.progress import Silent
 from text2live_cli.runs.folder import CHECKPOINT
 

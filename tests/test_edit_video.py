@@ -41,7 +41,8 @@ from text2live_cli.engine.edit_layer import GREEN_SCREEN
 from text2live_cli.media import clip_kinds, clip_writing, files
 from text2live_cli.media.clip_writing import write_video
 from text2live_cli.media.clips import open_clip
-from text2live_cli.media.pictures import read_picture, write_picture
+from text2live_cli.media.picture_writing import write_picture
+from text2live_cli.media.pictures import read_picture
 from text2live_cli.pipelines.video import edit_video
 from text2live_cli.progress import Silent
 from text2live_cli.runs.folder import CHECKPOINT, RECORD

@@ -32,7 +32,7 @@ from text2live_cli.endings import (
     signals_raise,
 )
 from text2live_cli.errors import UnexpectedError
-from text2live_cli.media.pictures import write_picture
+from text2live_cli.media.picture_writing import write_picture
 from text2live_cli.progress import Silent
 from text2live_cli.runs.clock import CheckpointClock
 from text2live_cli.runs.folder import CHECKPOINT, EDIT_IMAGE, RunFolder

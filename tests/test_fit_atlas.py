@@ -30,7 +30,7 @@ from text2live_cli.atlas.store import Atlas, read_atlas
 from text2live_cli.errors import Text2LiveError, UsageError
 from text2live_cli.media.clip_writing import write_video
 from text2live_cli.media.clips import open_clip
-from text2live_cli.media.pictures import write_picture
+from text2live_cli.media.picture_writing import write_picture
 from text2live_cli.media.tensor_files import read_tensors, write_tensors
 from text2live_cli.pipelines.fit import fit_atlas
 from text2live_cli.progress import Silent

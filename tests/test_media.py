@@ -20,13 +20,9 @@ from tests import pictures
 from text2live_cli.errors import Text2LiveError, UsageError
 from text2live_cli.media import files
 from text2live_cli.media import pictures as pictures_module
-from text2live_cli.media.pictures import (
-    read_mask,
-    read_picture,
-    to_uint,
-    to_unit,
-    write_picture,
-)
+from text2live_cli.media.picture_writing import write_picture
+from text2live_cli.media.pictures import read_mask, read_picture
+from text2live_cli.media.samples import to_uint, to_unit
 
 
 def saved(path: Path, data: bytes) -> Path:

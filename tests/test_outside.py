@@ -44,7 +44,8 @@ from text2live_cli.engine.training import FORMAT
 from text2live_cli.media import heif_pictures, pictures
 from text2live_cli.media.file_kinds import kind_of
 from text2live_cli.media.outside import read_record, whole_number
-from text2live_cli.media.pictures import read_picture, write_picture
+from text2live_cli.media.picture_writing import write_picture
+from text2live_cli.media.pictures import read_picture
 from text2live_cli.media.tensor_files import READ_ERRORS, read_tensors, write_tensors
 from text2live_cli.runs.checkpoint import Checkpoint
 from text2live_cli.runs.folder import CHECKPOINT, RECORD

@@ -26,7 +26,7 @@ from text2live_cli.atlas.store import PICTURES, AtlasFacts, write_atlas
 from text2live_cli.errors import Text2LiveError, UsageError
 from text2live_cli.media.clip_writing import write_layer_video, write_video
 from text2live_cli.media.clips import open_clip
-from text2live_cli.media.pictures import write_picture
+from text2live_cli.media.picture_writing import write_picture
 from text2live_cli.pipelines.composite import composite_clip
 
 COUNT, HEIGHT, WIDTH = 10, 96, 160

@@ -12,7 +12,7 @@ import pytest
 import text2live_cli
 from text2live_cli.errors import UsageError
 from text2live_cli.guide.swatch.vocabulary import unknown_words
-from text2live_cli.media.pictures import write_picture
+from text2live_cli.media.picture_writing import write_picture
 
 BENCH = Path(__file__).parents[1] / "bench"
 if not (BENCH / "outlines").is_dir():

@@ -37,7 +37,8 @@ from text2live_cli.guide.region import (
     with_outside,
 )
 from text2live_cli.guide.relevancy import averaged_relevancy, make_query, relevancy_map
-from text2live_cli.media.pictures import read_picture, write_picture
+from text2live_cli.media.picture_writing import write_picture
+from text2live_cli.media.pictures import read_picture
 from text2live_cli.pipelines.region import find_region
 from text2live_cli.progress import Silent
 

@@ -23,7 +23,7 @@ from text2live_cli.atlas import ATLAS
 from text2live_cli.atlas.fit.inputs import FLOW
 from text2live_cli.atlas.store import PICTURES
 from text2live_cli.media.files import atomic_path, sweep, temporary_beside
-from text2live_cli.media.pictures import write_picture
+from text2live_cli.media.picture_writing import write_picture
 from text2live_cli.progress import Silent
 from text2live_cli.report.atlas_films import OPACITY, RECONSTRUCTION, REPORT
 from text2live_cli.runs.folder import (

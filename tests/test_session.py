@@ -15,7 +15,7 @@ from swatch_training.painter import paint_scene
 from tests.commands import one_line, passed, run
 from text2live_cli import UsageError, edit_image, edit_video, find_region, fit_atlas
 from text2live_cli.config import LossWeights
-from text2live_cli.media.pictures import write_picture
+from text2live_cli.media.picture_writing import write_picture
 from text2live_cli.pipelines import session as session_module
 from text2live_cli.pipelines.image import deliver_image, prepare_image
 from text2live_cli.pipelines.options import ImageOptions, VideoOptions

@@ -20,7 +20,8 @@ from text2live_cli.atlas.fit.settings import NlaSettings
 from text2live_cli.atlas.nla import new_networks
 from text2live_cli.config import CHANNELS_LAST, PLAIN
 from text2live_cli.engine.generator import Generator
-from text2live_cli.media.pictures import read_picture, write_picture
+from text2live_cli.media.picture_writing import write_picture
+from text2live_cli.media.pictures import read_picture
 
 QUICK: dict[str, Any] = {"clip": "swatch", "preset": "draft", "views": 2, "steps": 2}
 

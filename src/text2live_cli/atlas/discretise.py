@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from ..media.pictures import to_uint
+from ..media.samples import to_uint
 from .layers import AtlasModel, Side
 
 _OPAQUE = 0.5

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from ..engine.edit_layer import GREEN_SCREEN
 from ..errors import UsageError
 from ..media.clips import Clip
-from ..media.pictures import to_uint
+from ..media.samples import to_uint
 from ..progress import Progress
 from .layers import Side
 from .render import Layer, lay_over_frame

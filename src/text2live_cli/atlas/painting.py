@@ -16,12 +16,8 @@ from torch import Tensor
 
 from ..errors import Text2LiveError, UsageError
 from ..media.clips import Clip
-from ..media.pictures import (
-    Picture,
-    read_picture,
-    to_uint,
-    to_unit,
-)
+from ..media.pictures import Picture, read_picture
+from ..media.samples import to_uint, to_unit
 from ..progress import Progress
 from .discretise import AtlasPicture, discretise
 from .layers import FRONT_FIRST, LAYERS, Maps, Side

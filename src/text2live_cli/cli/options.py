@@ -141,5 +141,5 @@ def _plain(kind: Any) -> Any:
         one = Path if Path in parts else parts[0]
         return _plain(one) | None if types.NoneType in get_args(kind) else one
     if get_origin(kind) is Sequence:
-        return list[str] | None
+        return list[_plain(get_args(kind)[0])] | None  # type: ignore[misc]
     return kind

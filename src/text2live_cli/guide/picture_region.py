@@ -11,13 +11,10 @@ import torch
 from numpy.typing import NDArray
 
 from ..errors import Text2LiveError
-from ..media.pictures import (
-    Picture,
-    to_uint,
-    to_unit,
-    write_picture,
-)
+from ..media.picture_writing import write_picture
+from ..media.pictures import Picture
 from ..media.resampling import strips
+from ..media.samples import to_uint, to_unit
 from ..progress import Progress
 from .clip import ClipGuide
 from .grabcut import outline

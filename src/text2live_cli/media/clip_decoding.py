@@ -18,7 +18,8 @@ import av.filter
 from PIL import Image
 
 from ..errors import Text2LiveError, UsageError
-from .pictures import MAX_PIXELS, MIN_SIDE
+from .pictures import MIN_SIDE
+from .samples import MAX_PIXELS
 
 MAX_SIDE = 16384
 """Longer sides, in pixels, are refused: it is also where H.264 encoders end."""

@@ -52,12 +52,8 @@ from .clip_frames import (
     upright,
 )
 from .files import natural_order
-from .pictures import (
-    Picture,
-    read_picture,
-    to_uint,
-    to_unit,
-)
+from .pictures import Picture, read_picture
+from .samples import to_uint, to_unit
 
 _PICTURE_ENDINGS = frozenset({".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff", ".bmp"})
 

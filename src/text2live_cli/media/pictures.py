@@ -12,21 +12,18 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import logging
-import math
 import re
 import stat
 import struct
 import threading
 import warnings
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
-from typing import NamedTuple
 
 import imagecodecs
-import imageio.v3 as imageio
 import numpy as np
 import tifffile
 from PIL import ExifTags, Image, ImageCms
@@ -34,13 +31,12 @@ from PIL import ExifTags, Image, ImageCms
 from ..errors import Text2LiveError, UsageError
 from . import heif_pictures, png_chunks
 from .file_kinds import kind_of
-from .files import write_bytes_atomic
+from .samples import RefusedError, check_size, to_unit
+from .tiff_pictures import _decode_plain_tiff, _Decoded, _frame_notes, _is_plain_tiff
 
 MIN_SIDE = 16
 """The shortest side, in pixels, that can be edited."""
 
-MAX_PIXELS = 100_000_000
-"""Larger pictures are refused from their header, before any memory is taken for them."""
 
 MAX_FILE_BYTES = 2**30
 """Larger files are refused unread; 100 megapixels of 16-bit RGBA are 0.8e9 bytes."""
@@ -66,11 +62,6 @@ _DECODER_ERRORS = (
     zlib.error,
 )
 
-_TIFF_COLOR_CHANNELS: dict[int, int] = {
-    tifffile.PHOTOMETRIC.MINISWHITE: 1,
-    tifffile.PHOTOMETRIC.MINISBLACK: 1,
-    tifffile.PHOTOMETRIC.RGB: 3,
-}
 
 # EXIF orientation: (swap the axes, then flip the rows, flip the columns).
 _ORIENTATIONS = {
@@ -121,18 +112,6 @@ class Picture:
         return int(np.iinfo(self.color.dtype).max)
 
 
-def to_unit(array: np.ndarray) -> np.ndarray:
-    """Turn uint8 or uint16 values into float32 in [0, 1]; `to_uint` gives them back exactly."""
-    return array.astype(np.float32) / np.float32(np.iinfo(array.dtype).max)
-
-
-def to_uint(array: np.ndarray, max_value: int) -> np.ndarray:
-    """Turn floats in [0, 1] into rounded and clipped uint8 (`max_value` 255) or uint16 (65535)."""
-    scaled = np.clip(array, 0, 1)
-    scaled *= max_value  # in place, to spare memory
-    return np.rint(scaled, out=scaled).astype(np.uint8 if max_value == 255 else np.uint16)
-
-
 def read_picture(path: Path) -> Picture:
     """Read a JPEG, PNG, WebP, TIFF, GIF or BMP file, upright, 8 bits as uint8 and more as uint16.
 
@@ -168,64 +147,6 @@ def read_mask(path: Path, size: tuple[int, int]) -> np.ndarray:
     mask = picture.color.mean(axis=2, dtype=np.float32)
     mask /= np.iinfo(picture.color.dtype).max  # in place, to spare memory
     return mask
-
-
-def write_picture(
-    path: Path,
-    color: np.ndarray,
-    alpha: np.ndarray | None = None,
-    icc_profile: bytes | None = None,
-) -> tuple[str, ...]:
-    """Write a PNG, TIFF, WebP or JPEG file, chosen by the ending, whole or not at all.
-
-    `color` is (H, W, 3) RGB or (H, W) grey, `alpha` (H, W) straight and only with RGB; all uint8
-    or all uint16. PNG and TIFF keep every bit; WebP and JPEG round 16 bits to 8 (WebP is lossless
-    after that), and JPEG drops an alpha that is opaque everywhere and refuses any other.
-    Returns what the user should be told. Raises `UsageError` for an ending or an alpha that
-    cannot be written and `Text2LiveError` where the file cannot.
-    """
-    kind = writable_kind(path)
-    if max(color.shape[:2]) > kind.max_side:
-        raise Text2LiveError(
-            f"cannot write {path}: {kind.name} ends at {kind.max_side} pixels a side; "
-            "use a name that ends in .png"
-        )
-    if alpha is not None and not kind.has_alpha:
-        if alpha.min() < np.iinfo(alpha.dtype).max:
-            raise UsageError(
-                f"cannot write {path}: {kind.name} has no transparency; "
-                "use a name that ends in .png"
-            )
-        alpha = None
-    samples = color if alpha is None else np.dstack([color, alpha])
-    notes: tuple[str, ...] = ()
-    if samples.dtype == np.uint16 and not kind.is_deep:
-        samples = to_uint(to_unit(samples), 255)
-        notes = (f"{path.name}: 16 bits are rounded to the 8 that {kind.name} can hold",)
-    write_bytes_atomic(path, kind.encode(np.ascontiguousarray(samples), icc_profile))
-    return notes
-
-
-def writable_kind(path: Path) -> _Kind:
-    """The format that the ending of `path` names; UsageError where it is none that is written."""
-    kind = _KINDS.get(path.suffix.lower())
-    if kind is None:
-        raise UsageError(f"cannot write {path}: use a name that ends in {', '.join(_KINDS)}")
-    return kind
-
-
-class _Refused(Exception):
-    """A file that is sound or not, but not for us; the text says why and what to do."""
-
-
-class _Decoded(NamedTuple):
-    """What the decoders agree on; `samples` (H, W, 1–4) is grey, grey + alpha, RGB or RGBA."""
-
-    samples: np.ndarray
-    format: str
-    orientation: int
-    icc_profile: bytes | None
-    notes: tuple[str, ...]
 
 
 def _load(path: Path) -> Picture:
@@ -280,7 +201,7 @@ def _one_line_errors(path: Path, data: bytes) -> Iterator[None]:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             yield
-    except _Refused as error:
+    except RefusedError as error:
         raise Text2LiveError(f"{path}: {error}") from error
     except Image.UnidentifiedImageError as error:
         raise Text2LiveError(f"{path}: {_what_it_is(data)}") from error
@@ -306,27 +227,19 @@ def _what_it_is(data: bytes) -> str:
     return f"is {kind.name}, not a picture that can be read; {kind.advice}"
 
 
-def _check_size(width: int, height: int) -> None:
-    if width * height > MAX_PIXELS:
-        raise _Refused(
-            f"{width}×{height} pixels are too many (limit {MAX_PIXELS // 10**6} megapixels); "
-            "save a smaller copy"
-        )
-
-
 def _decode(data: bytes) -> _Decoded:
     if data.startswith(_TIFF_STARTS):
         kind = kind_of(data)  # some cameras' files begin as TIFF does
         if kind is not None:
-            raise _Refused(f"is {kind.name}; {kind.advice}")
+            raise RefusedError(f"is {kind.name}; {kind.advice}")
         with tifffile.TiffFile(BytesIO(data)) as tiff:
             page = tiff.pages.first
             if _is_raw(page):
-                raise _Refused("is a camera's RAW file; develop it to TIFF or JPEG")
+                raise RefusedError("is a camera's RAW file; develop it to TIFF or JPEG")
             if _is_plain_tiff(page):
                 return _decode_plain_tiff(page, len(tiff.pages), len(data))
     if heif_pictures.can_read(data):
-        heif = heif_pictures.decode(data, _check_size)
+        heif = heif_pictures.decode(data, check_size)
         notes = _frame_notes(heif.format, heif.pictures)
         return _Decoded(heif.samples, heif.format, 1, heif.icc_profile, notes)
     if data.startswith(png_chunks.SIGNATURE):
@@ -352,7 +265,7 @@ def _open_with_pillow(data: bytes) -> Image.Image:
             image = Image.open(BytesIO(data), formats=_READ_FORMATS)
         finally:
             Image.MAX_IMAGE_PIXELS = limit
-    _check_size(*image.size)
+    check_size(*image.size)
     return image
 
 
@@ -364,7 +277,7 @@ def _decode_with_pillow(image: Image.Image, data: bytes) -> _Decoded:
     if kind == "PNG" and _png_depth(data) == 16:
         samples = _decode_deep_png(data)
     elif image.mode in _UNSUPPORTED_MODES:
-        raise _Refused(f"{image.mode} pixels are not supported; save it as RGB")
+        raise RefusedError(f"{image.mode} pixels are not supported; save it as RGB")
     elif image.mode == "CMYK":
         converted, note = _cmyk_to_rgb(image, icc_profile)
         samples, icc_profile, notes = np.array(converted), None, (note,)
@@ -385,10 +298,6 @@ def _exif_orientation(image: Image.Image) -> int:
         return int(image.getexif().get(ExifTags.Base.Orientation, 1))
     except _DECODER_ERRORS:
         return 1
-
-
-def _frame_notes(kind: str, count: int) -> tuple[str, ...]:
-    return (f"{kind}: the first of {count} frames is used",) if count > 1 else ()
 
 
 def _cmyk_to_rgb(image: Image.Image, icc_profile: bytes | None) -> tuple[Image.Image, str]:
@@ -428,155 +337,10 @@ def _upright(decoded: _Decoded) -> np.ndarray:
 def _png_depth(data: bytes) -> int:
     """Bits per sample, after checking the size again: Pillow may have met a second header."""
     width, height, depth = struct.unpack_from(">IIB", data, 16)
-    _check_size(width, height)
+    check_size(width, height)
     return int(depth)
 
 
 def _decode_deep_png(data: bytes) -> np.ndarray:
     samples = imagecodecs.png_decode(png_chunks.pixels_only(data))
     return samples if samples.ndim == 3 else samples[..., np.newaxis]
-
-
-def _is_plain_tiff(page: tifffile.TiffPage) -> bool:
-    """Whether these are grey or RGB pixels for tifffile; False leaves them to Pillow.
-
-    Refuses from the header what neither can or should decode.
-    """
-    _check_size(page.imagewidth, page.imagelength)
-    # The memory that is taken follows the tile, which a hostile header can make huge.
-    _check_size(page.tilewidth, page.tilelength)
-    bits = page.bitspersample
-    if isinstance(bits, tuple) or bits > 16 or page.sampleformat != tifffile.SAMPLEFORMAT.UINT:
-        raise _Refused(
-            "only unsigned integers of up to 16 bits are read (no float, no 32 bit); "
-            "save it as 8- or 16-bit RGB"
-        )
-    color_channels = _TIFF_COLOR_CHANNELS.get(page.photometric)
-    is_plain = (
-        bits >= 8
-        and color_channels is not None
-        and color_channels <= page.samplesperpixel <= 4
-        and page.imagedepth * page.tiledepth == 1
-    )
-    if bits > 8 and not is_plain:
-        raise _Refused(
-            "more than 8 bits are read only as grey or RGB, with or without alpha; "
-            "save it as 16-bit RGB"
-        )
-    return is_plain
-
-
-def _decode_plain_tiff(page: tifffile.TiffPage, pages: int, file_size: int) -> _Decoded:
-    return _Decoded(
-        samples=_tiff_samples(page, file_size),
-        format="TIFF",
-        orientation=int(page.tags.valueof("Orientation", default=1)),
-        icc_profile=page.iccprofile,
-        notes=_frame_notes("TIFF", pages),
-    )
-
-
-def _tiff_samples(page: tifffile.TiffPage, file_size: int) -> np.ndarray:
-    segments = list(zip(page.dataoffsets, page.databytecounts, strict=True))
-    is_whole = all(count > 0 and offset + count <= file_size for offset, count in segments)
-    if not is_whole or len(segments) != math.prod(page.chunked):
-        raise EOFError("tifffile would fill what is missing with black")
-    planes = page.asarray(squeeze=False)[:, 0]  # one plane per channel, or one with all channels
-    samples = np.moveaxis(planes, 0, -1).reshape(page.imagelength, page.imagewidth, -1)
-    if 8 < page.bitspersample < 16:
-        scale = to_uint(np.linspace(0, 1, 2**page.bitspersample), 65535)
-        samples = scale[samples]
-    samples = samples.astype(samples.dtype.newbyteorder("="), copy=False)
-    channels = _TIFF_COLOR_CHANNELS[page.photometric]
-    color, extra = samples[..., :channels], samples[..., channels : channels + 1]
-    if page.photometric == tifffile.PHOTOMETRIC.MINISWHITE:
-        color = ~color
-    meaning = page.extrasamples[0] if page.extrasamples else tifffile.EXTRASAMPLE.UNASSALPHA
-    if meaning == tifffile.EXTRASAMPLE.UNSPECIFIED:
-        return color
-    if meaning == tifffile.EXTRASAMPLE.ASSOCALPHA:
-        color = _unmultiply(color, extra)
-    return np.concatenate([color, extra], axis=2)
-
-
-def _unmultiply(color: np.ndarray, alpha: np.ndarray) -> np.ndarray:
-    """Straight colours of premultiplied ones; for uint16, 65535² + 65535 / 2 fits 32 bits."""
-    white = np.uint32(np.iinfo(color.dtype).max)
-    divisor = np.maximum(alpha, 1).astype(np.uint32)
-    straight = (color.astype(np.uint32) * white + divisor // 2) // divisor
-    return np.where(alpha > 0, np.minimum(straight, white), color).astype(color.dtype)
-
-
-def _encode_png(samples: np.ndarray, icc_profile: bytes | None) -> bytes:
-    data = bytes(imagecodecs.png_encode(samples))
-    if icc_profile is None:
-        return data
-    body = b"iCCP" + b"ICC profile\0\0" + zlib.compress(icc_profile)
-    chunk = struct.pack(">I", len(body) - 4) + body + struct.pack(">I", zlib.crc32(body))
-    header_end = 33  # the signature and IHDR, which has to come first
-    return data[:header_end] + chunk + data[header_end:]
-
-
-def _encode_tiff(samples: np.ndarray, icc_profile: bytes | None) -> bytes:
-    return imageio.imwrite(
-        "<bytes>",
-        samples,
-        extension=".tiff",
-        plugin="tifffile",
-        photometric="minisblack" if samples.ndim == 2 else "rgb",
-        extrasamples=["unassalpha"] if samples.shape[2:] == (4,) else None,
-        compression="zlib",
-        predictor=True,
-        iccprofile=icc_profile,
-        metadata=None,
-    )
-
-
-def _encode_webp(samples: np.ndarray, icc_profile: bytes | None) -> bytes:
-    return imageio.imwrite(
-        "<bytes>",
-        samples,
-        extension=".webp",
-        plugin="pillow",
-        lossless=True,
-        exact=True,
-        icc_profile=icc_profile,
-    )
-
-
-def _encode_jpeg(samples: np.ndarray, icc_profile: bytes | None) -> bytes:
-    return imageio.imwrite(
-        "<bytes>",
-        samples,
-        extension=".jpg",
-        plugin="pillow",
-        quality=95,
-        subsampling=0,
-        icc_profile=icc_profile,
-    )
-
-
-@dataclass(frozen=True)
-class _Kind:
-    """What a file format can hold, and its encoder."""
-
-    name: str
-    encode: Callable[[np.ndarray, bytes | None], bytes]
-    max_side: int
-    has_alpha: bool
-    is_deep: bool
-
-
-_PNG = _Kind("PNG", _encode_png, max_side=2**31 - 1, has_alpha=True, is_deep=True)
-_TIFF = _Kind("TIFF", _encode_tiff, max_side=2**31 - 1, has_alpha=True, is_deep=True)
-_WEBP = _Kind("WebP", _encode_webp, max_side=16_383, has_alpha=True, is_deep=False)
-_JPEG = _Kind("JPEG", _encode_jpeg, max_side=65_500, has_alpha=False, is_deep=False)
-
-_KINDS = {
-    ".png": _PNG,
-    ".tif": _TIFF,
-    ".tiff": _TIFF,
-    ".webp": _WEBP,
-    ".jpg": _JPEG,
-    ".jpeg": _JPEG,
-}

@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,19 +23,42 @@ from ..errors import Text2LiveError, UsageError
 from ..media.clip_frames import transparency_note
 from ..media.clip_writing import keeps_alpha, require_writable, write_layer_frames, write_video
 from ..media.clips import Clip, open_clip
-from ..media.pictures import (
-    Picture,
-    read_picture,
-    writable_kind,
-    write_picture,
-)
+from ..media.picture_writing import writable_kind, write_picture
+from ..media.pictures import Picture, read_picture
 from ..progress import Progress, Silent
 from ..runs.atlas_folder import find_atlas
 from ..runs.folder import check_output
 from ..runs.preflight import require_file_place
-from ..video.result import result_layers
+from ..video.result import ATLAS_LAYER, result_layers
+from .options import CompositeOptions
 
 _ASPECT_TOLERANCE = 0.01
+
+
+def run_composite(options: CompositeOptions) -> Path:
+    """`composite`, or `composite_clip` where a layer of a clip or its atlas is named."""
+    if options.output is None:
+        raise UsageError("-o OUT: name the file to write")
+    given: dict[str, Any] = {"opacity": options.opacity, "overwrite": options.overwrite}
+    layers = [Path(layer) for layer in options.layers]
+    edits = [path for path in layers if (path / ATLAS_LAYER).exists()]
+    painted = options.fg_layer or options.bg_layer or options.frame_edits
+    if not edits and not painted and not options.atlas_dir:
+        return composite(options.source, layers, options.output, **given, progress=options.progress)
+    strange = next((path for path in layers if path not in edits), None)
+    if strange is not None:
+        raise UsageError(f"{strange}: no result of edit-video, as a clip takes")
+    return composite_clip(
+        options.source,
+        options.output,
+        atlas_dir=options.atlas_dir,
+        fg_layer=options.fg_layer,
+        bg_layer=options.bg_layer,
+        frame_edits=options.frame_edits,
+        results=edits,
+        **given,
+        progress=options.progress,
+    )
 
 
 def composite(

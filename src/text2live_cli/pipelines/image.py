@@ -20,7 +20,9 @@ from ..engine.edit_layer import GREEN_SCREEN
 from ..engine.internal_dataset import InternalDataset
 from ..engine.training import Trainer, make_trainer
 from ..guide.picture_region import describe_region
-from ..media.pictures import read_mask, to_uint, write_picture
+from ..media.picture_writing import write_picture
+from ..media.pictures import read_mask
+from ..media.samples import to_uint
 from ..progress import Progress, Silent
 from ..report.charts import write_loss_chart
 from ..runs import record

@@ -24,8 +24,10 @@ from ..guide.picture_region import find_keep, resolve_region, seen_colors, text_
 from ..guide.prompts import Prompts, knows
 from ..guide.region import FREE, Hold, Region, with_outside
 from ..guide.relevancy import make_query, relevancy_map
-from ..media.pictures import Picture, to_uint, to_unit, write_picture
+from ..media.picture_writing import write_picture
+from ..media.pictures import Picture
 from ..media.resampling import enlarged_rows, resized, strips
+from ..media.samples import to_uint, to_unit
 from ..progress import Progress
 
 

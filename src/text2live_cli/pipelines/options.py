@@ -273,6 +273,38 @@ class RegionOptions:
         require_text("TEXT", self.text)
 
 
+@dataclass(frozen=True)
+class CompositeOptions:
+    """Of `composite`: over a picture, or over a clip through its atlas."""
+
+    source: Annotated[Path | str, Help("The picture or clip below.")]
+    layers: Annotated[
+        Sequence[Path | str], Help("Layers or result folders to lay over it, lowest first.")
+    ] = ()
+    _: KW_ONLY
+    output: Annotated[
+        Path | str | None, Help("The picture or video to write.", flag="-o/--output")
+    ] = None
+    fg_layer: Annotated[
+        Path | str | None,
+        Help("Painted foreground.png of the clip's atlas, or a layer of its size."),
+    ] = None
+    bg_layer: Annotated[
+        Path | str | None,
+        Help("Painted background.png of the clip's atlas, or a layer of its size."),
+    ] = None
+    frame_edits: Annotated[
+        Sequence[str],
+        Help("A layer painted on frame N, for all frames.", "--frame-edit", "N:PICTURE"),
+    ] = ()
+    atlas_dir: Annotated[Path | str | None, Help("Result of fit-atlas. Default: CLIP.atlas.")] = (
+        None
+    )
+    opacity: Annotated[float, Help("Of every layer, from 0 to 1.")] = 1.0
+    overwrite: Annotated[bool, _OVERWRITE] = False
+    progress: Progress | None = None
+
+
 def taking(
     options: Callable[Parameters, Options],
 ) -> Callable[[Callable[[Options], Result]], Callable[Parameters, Result]]:

@@ -25,7 +25,7 @@ from ..guide.clip import ClipGuide, load_guide
 from ..guide.prompts import Prompts, check_text, choose_roi
 from ..guide.weights import DEFAULT_CLIP
 from ..media.outside import RECORD_ERRORS, read_record
-from ..media.pictures import write_picture
+from ..media.picture_writing import write_picture
 from ..progress import Progress, Silent
 from ..runs.checkpoint import Checkpoint, Saver
 from ..runs.clock import CheckpointClock

@@ -25,7 +25,7 @@ from ..atlas.render import reconstruct, textures_of
 from ..atlas.store import PICTURES
 from ..media.clip_writing import webm_bytes, write_video
 from ..media.files import write_text_atomic
-from ..media.pictures import write_picture
+from ..media.picture_writing import write_picture
 from ..progress import Progress
 from .atlas import Report, report_html
 

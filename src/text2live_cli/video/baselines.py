@@ -17,7 +17,7 @@ from ..engine.internal_dataset import Example, InternalDataset
 from ..engine.objective import Rendered
 from ..engine.training import Renderer, Trainer
 from ..media.clips import Clip
-from ..media.pictures import to_uint
+from ..media.samples import to_uint
 from ..progress import Progress
 from .footage import read_frames
 from .frames import training_size

@@ -26,7 +26,7 @@ from ..engine.internal_dataset import (
 )
 from ..engine.objective import Rendered
 from ..guide.views import color_jitter, jitter_factors
-from ..media.pictures import to_uint
+from ..media.samples import to_uint
 from .footage import LEVELS, LOWEST, Box, Footage, WorkingAtlas, grown
 
 NEIGHBOUR = 2

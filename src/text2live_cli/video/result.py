@@ -30,7 +30,8 @@ from ..media.clip_writing import (
 from ..media.clips import Clip, open_clip
 from ..media.files import write_text_atomic
 from ..media.outside import RECORD_ERRORS, plain_text, read_record
-from ..media.pictures import read_picture, write_picture
+from ..media.picture_writing import write_picture
+from ..media.pictures import read_picture
 from ..progress import Progress, Silent
 from ..report.video import VideoReport, video_report_html
 from ..runs.folder import RECORD

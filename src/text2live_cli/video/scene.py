@@ -21,7 +21,7 @@ from ..engine.internal_dataset import Example, InternalDataset
 from ..engine.training import Renderer, Trainer
 from ..errors import UsageError
 from ..media.clips import Clip
-from ..media.pictures import to_uint
+from ..media.samples import to_uint
 from ..progress import Progress, Silent
 from .dataset import AtlasDataset, atlas_layer
 from .footage import WorkingAtlas, gather_footage, mask_box, read_frames, seen_whole

@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 from ...errors import UsageError
 from ...media.clips import open_clip
 from ...media.files import natural_order
-from ...media.pictures import read_picture, to_unit
+from ...media.pictures import read_picture
+from ...media.samples import to_unit
 from .foreground import Foreground
 
 _PICTURES = frozenset({".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".bmp", ".gif"})
