@@ -80,7 +80,7 @@ def measure(picture: Path, size: int, views: int, precision: str, device: str, s
     prompts = Prompts("golden cup", "cup", "golden cup")
     source = InternalDataset(scene.example, settings.dataset, settings.internal_dataset)
     trainer = make_trainer(guide, prompts, source, settings, where, how)
-    objective, generator, dataset = trainer.objective, trainer.generator, trainer.renderer
+    objective, generator = trainer.objective, trainer.generator
     text = [objective.texts.roi_query]
     spent = dict.fromkeys(PARTS, 0.0)
 
@@ -124,7 +124,7 @@ def measure(picture: Path, size: int, views: int, precision: str, device: str, s
         timed("whole step", trainer.step)
     peak = (peak_memory_mib(where) or 0) / 1024
     for step in range(2, 2 + steps):
-        crop = dataset.draw(step, step_rng(0, step))[0].picture
+        crop = source.draw(step, step_rng(0, step))[0].picture
         seen = objective.draw_views(crop, step_rng(1, step))
         made: list = []
         timed("generator", run_generator, crop)

@@ -118,22 +118,28 @@ def time_steps(trainer: Trainer, steps: int) -> dict[str, float]:
     for _ in range(WARM_UP):
         trainer.step()
     watch = Stopwatch(trainer.device)
-    watch.around("whole step", lambda: [trainer.step() for _ in range(steps)])()
+
+    def train() -> None:
+        for _ in range(steps):
+            trainer.step()
+
+    watch.around("whole step", train)()
     trainer.done -= steps  # the parts are those of the same steps
-    before = dict(vars(trainer))
-    render = watch.around("render", trainer.renderer.render)
-    trainer.renderer = SimpleNamespace(render=render)
-    trainer.generator = watch.around("generator", trainer.generator)
-    trainer.objective = watch.around("objective", trainer.objective)
-    trainer.optimizer = SimpleNamespace(
-        zero_grad=trainer.optimizer.zero_grad,
-        step=watch.around("optimiser", trainer.optimizer.step),
-    )
+    timed = {
+        "renderer": SimpleNamespace(render=watch.around("render", trainer.renderer.render)),
+        "generator": watch.around("generator", trainer.generator),
+        "objective": watch.around("objective", trainer.objective),
+        "optimizer": SimpleNamespace(
+            zero_grad=trainer.optimizer.zero_grad,
+            step=watch.around("optimiser", trainer.optimizer.step),
+        ),
+    }
     backward = watch.around("backward", torch.Tensor.backward)
-    with mock.patch.object(torch.Tensor, "backward", backward):
-        watch.around("timed step", lambda: [trainer.step() for _ in range(steps)])()
-    for name in ("renderer", "generator", "objective", "optimizer"):
-        setattr(trainer, name, before[name])
+    with (
+        mock.patch.multiple(trainer, **timed),
+        mock.patch.object(torch.Tensor, "backward", backward),
+    ):
+        watch.around("timed step", train)()
     seconds = {part: value / steps for part, value in watch.spent.items()}
     seconds["crops, atlas lookups"] = seconds.pop("render") - seconds["generator"]
     seconds["other"] = seconds.pop("timed step") - sum(seconds[part] for part in PARTS)

@@ -66,7 +66,7 @@ def _source(outcome: Shown, outline: Outline) -> Image.Image:
     rim = outline.rim()
     rim[1:] |= rim[:-1]
     rim[:, 1:] |= rim[:, :-1]
-    picture = Image.fromarray(np.where(rim[..., None], np.uint8(_RIM), outcome.source))
+    picture = Image.fromarray(np.where(rim[..., None], np.array(_RIM, np.uint8), outcome.source))
     draw, line = ImageDraw.Draw(picture), outcome.line
     if outcome.way != "box":
         return picture

@@ -118,6 +118,7 @@ def edit(case: Case, method: str, folder: Path, options: dict[str, Any]) -> Fram
     made = np.empty_like(case.frames)
     for number, frame in enumerate(case.frames):
         layer = read_picture(result.folder / "layer" / f"{number:05d}.png")
+        assert layer.alpha is not None
         made[number] = lay_over(frame, np.dstack([layer.color, layer.alpha]))
     return made
 

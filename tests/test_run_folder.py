@@ -449,9 +449,10 @@ def test_a_run_that_was_killed_early_leaves_nothing_in_the_way(here: Path) -> No
 
 def test_the_same_run_refused_after_a_kill_keeps_no_remains(here: Path) -> None:
     leave_broken_off(b_txt="1", layer__1_png="1")
-    with pytest.raises(RuntimeError), claim_folder(Path("out"), OUTPUTS, []) as claimed:
+    broken = pytest.raises(RuntimeError, match="on purpose")
+    with broken, claim_folder(Path("out"), OUTPUTS, []) as claimed:
         claimed.open(False, False)
-        raise RuntimeError
+        raise RuntimeError("on purpose")
     assert contents(".") == {}
 
 

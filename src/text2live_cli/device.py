@@ -134,7 +134,10 @@ def constant(values: tuple[float, ...], device: torch.device) -> torch.Tensor:
 
 
 def upload(values: torch.Tensor, device: torch.device) -> torch.Tensor:
-    """What was drawn on the CPU, on `device`: at most 64 KiB, which a GPU takes without waiting."""
+    """What was drawn on the CPU, of any shape, on `device`.
+
+    At most 64 KiB, which a GPU takes without waiting.
+    """
     return values.to(device, non_blocking=device.type == "cuda")
 
 

@@ -39,7 +39,7 @@ def sample_zeros(pictures: Tensor, grid: Tensor) -> Tensor:
 
 
 def sample_border(pictures: Tensor, grid: Tensor) -> Tensor:
-    """The same, outside with the border going on."""
+    """The same (B, C, h, w) at grids (B, h, w, 2), outside with the border going on."""
     if pictures.device.type != "mps":
         return F.grid_sample(pictures, grid, padding_mode="border", align_corners=False)
     # MPS has no such padding. Half a pixel inside, the border is all that is looked up.

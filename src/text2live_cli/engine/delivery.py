@@ -83,7 +83,7 @@ def _joined(parts: Iterable[tuple[slice, EditLayer]]) -> EditLayer:
 def snap_alpha(
     alpha: Tensor, cut: float, outside_cut: float = 0.0, outside: Tensor | None = None
 ) -> Tensor:
-    """Stretch the alpha so that what is under `cut` becomes 0 and what is over 1 − `cut` 1.
+    """Stretch an alpha (B, 1, H, W): what is under `cut` becomes 0, what is over 1 − `cut` 1.
 
     A sigmoid reaches neither, and only where the alpha is 0 is the source left as it is. Where
     `outside`, in [0, 1], the lower of the two rises to `outside_cut`.

@@ -141,7 +141,7 @@ def norm(channels: int) -> nn.BatchNorm2d:
 
 
 def activate(x: Tensor) -> Tensor:
-    """LeakyReLU(0.2), in place: its argument is always a fresh tensor, which saves its memory."""
+    """LeakyReLU(0.2) of any shape, in place: its argument is always fresh, which saves memory."""
     return F.leaky_relu(x, 0.2, inplace=True)
 
 

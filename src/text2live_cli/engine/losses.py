@@ -81,7 +81,7 @@ def alpha_l1(alpha: Tensor) -> Tensor:
 
 
 def alpha_l0(alpha: Tensor) -> Tensor:
-    """Mean of Ψ₀(α) = 2·sigmoid(5α) − 1, a smooth count of non-zeros: second part of Eq. 7."""
+    """Mean Ψ₀(α) = 2·sigmoid(5α) − 1 of (B, 1, H, W), a smooth count of non-zeros: Eq. 7."""
     return (2 * torch.sigmoid(5 * alpha) - 1).mean()
 
 

@@ -130,7 +130,7 @@ class ClipGuide:
         return self.project(tokens[:, 1:]).unflatten(1, (height, width))
 
     def project(self, tokens: Tensor) -> Tensor:
-        """Tokens after the last block → the joint space, float32."""
+        """Tokens (…, width) after the last block → the joint space (…, D), float32."""
         return (self.visual.ln_post(tokens) @ self.visual.proj).float()
 
     def self_similarity(self, pictures: Tensor) -> Tensor:
@@ -172,7 +172,7 @@ class ClipGuide:
         return x
 
     def embed(self, views: Tensor) -> Tensor:
-        """Normalise, cut into patches, add class token and positions: what enters block 0."""
+        """(B, 3, H, W) normalised, in patches, with class token and positions: enters block 0."""
         height, width = self.grid(views)
         views = views[:, :, : height * self.patch, : width * self.patch]
         x = self.visual.conv1(((views - self._mean) / self._std).to(self.dtype))

@@ -158,7 +158,7 @@ def seen_colors(picture: Picture) -> NDArray[np.uint8]:
 
 
 def write_region(view: Path, mask: Path, picture: NDArray[np.uint8], region: Region) -> None:
-    """Write `view`, the picture dimmed outside of the region, and `mask`, what is edited.
+    """Write `view`, `picture` (H, W, 3) dimmed outside of the region, and `mask`, what is edited.
 
     That is the matte of a region with a limit, and else its target.
     """

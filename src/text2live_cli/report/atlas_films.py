@@ -53,7 +53,10 @@ def write_videos(
     rate: Fraction,
     progress: Progress,
 ) -> tuple[tuple[tuple[str, bytes], ...], bytes]:
-    """Write opacity.mp4 and reconstruction.mp4; return the report's clips and its checkerboard."""
+    """Write opacity.mp4 and reconstruction.mp4; return the report's clips and its checkerboard.
+
+    `frames` (T, h, w, 3) are those of the fit.
+    """
     progress.stage("writing videos", len(frames), "frame")
     textures, squares = textures_of(model), _square_sides(model)
     opacity = np.empty((len(frames), *model.size, 3), np.uint8)
