@@ -125,7 +125,7 @@ def time_steps(trainer: Trainer, steps: int) -> dict[str, float]:
 
     watch.around("whole step", train)()
     trainer.done -= steps  # the parts are those of the same steps
-    timed = {
+    timed: dict[str, Any] = {
         "renderer": SimpleNamespace(render=watch.around("render", trainer.renderer.render)),
         "generator": watch.around("generator", trainer.generator),
         "objective": watch.around("objective", trainer.objective),

@@ -110,7 +110,8 @@ def _inverted(m: NDArray[np.float32]) -> NDArray[np.float32]:
     (a, b), (c, d) = (m[..., 0, 0], m[..., 0, 1]), (m[..., 1, 0], m[..., 1, 1])
     area = a * d - b * c
     area = np.where(np.abs(area) < 1e-3, 1e-3, area)
-    return np.stack([np.stack([d, -b], -1), np.stack([-c, a], -1)], -2) / area[..., None, None]
+    adjugate = np.stack([np.stack([d, -b], -1), np.stack([-c, a], -1)], -2)
+    return (adjugate / area[..., None, None]).astype(np.float32)
 
 
 def overlap(locate: Locate, masks: NDArray[np.bool_]) -> float:

@@ -37,14 +37,6 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
 The package's own face, `__init__` and `__main__`, may import all.
 """
 MAX_FUNCTION, MAX_FILE = 60, 400  # lines
-LONG_FUNCTIONS = {"cli/commands.py:composite": 67, "pipelines/composite.py:composite_clip": 75}
-LONG_FILES = {
-    "atlas/fit/foreground.py": 409,
-    "guide/weights.py": 410,
-    "media/clip_clock.py": 415,
-    "media/pictures.py": 569,
-}
-"""What is still longer, and how long it may be; both lists may only shrink."""
 
 
 class Import(NamedTuple):
@@ -196,22 +188,17 @@ def functions_of(folder: Path) -> Iterator[tuple[str, int]]:
                 yield f"{name}:{node.name}", (node.end_lineno or 0) - node.lineno + 1
 
 
-def assert_short(lengths: dict[str, int], limit: int, exceptions: dict[str, int]) -> None:
-    long = {name: lines for name, lines in lengths.items() if lines > limit}
-    assert {n: lines for n, lines in long.items() if lines > exceptions.get(n, limit)} == {}
-    assert exceptions.keys() <= long.keys(), "what is short by now comes off the list"
-
-
 def test_functions_are_short() -> None:
-    assert_short(dict(functions_of(PACKAGE)), MAX_FUNCTION, LONG_FUNCTIONS)
+    lengths = dict(functions_of(PACKAGE))
+    assert {name: lines for name, lines in lengths.items() if lines > MAX_FUNCTION} == {}
 
 
 def test_files_are_short() -> None:
-    counts = {
+    lengths = {
         str(path.relative_to(PACKAGE)): len(path.read_text("utf-8").splitlines())
         for path in PACKAGE.rglob("*.py")
     }
-    assert_short(counts, MAX_FILE, LONG_FILES)
+    assert {name: lines for name, lines in lengths.items() if lines > MAX_FILE} == {}
 
 
 # Tests that could not fail
@@ -269,3 +256,13 @@ atexit.register(lambda: print("LATE", *sorted(set(late) & set(sys.modules))))
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert done.stdout.splitlines()[-1] == "LATE", done.stdout
+
+
+def test_the_docs_name_modules_that_exist() -> None:
+    """By their path, or by the end of it; CHANGELOG.md tells of former ones too."""
+    folders = [ROOT / name for name in ("src", "bench", "tests", "examples")]
+    paths = [path.as_posix() for folder in folders for path in folder.rglob("*.py")]
+    for page in (*(ROOT / "docs").glob("*.md"), ROOT / "README.md"):
+        named = set(re.findall(r"[\w/]*\w\.py\b", page.read_text("utf-8")))
+        gone = [name for name in named if not any(path.endswith("/" + name) for path in paths)]
+        assert gone == [], page.name

@@ -192,6 +192,11 @@ def _is_of(former: dict[str, Any], plan: VideoPlan) -> bool:
     return False
 
 
+def _takes_any(plan: VideoPlan) -> bool:
+    """Whether a poor atlas is no obstacle: that was asked for, or the edit has begun on it."""
+    return plan.options.any_atlas or plan.resumes
+
+
 def _located(plan: VideoPlan) -> ClipAtlas | None:
     """The clip's atlas, not read yet."""
     if plan.atlas_folder is None:
@@ -214,7 +219,7 @@ def _check_atlas(
         return []
     atlas.read()
     if atlas.fitted:
-        atlas.verdict(plan.options.any_atlas)
+        atlas.verdict(_takes_any(plan))
     if atlas.fitted and plan.hints.given:
         fitted_frame(atlas.fitted, plan.hints)
     require_room(plan.folder, room + atlas.fit_bytes(device))
@@ -232,7 +237,7 @@ def _complete(
     encoder = {"clip": options.clip, "clip_weights": options.clip_weights}
     how = {"device": settings.device, "checkpoint_every": options.checkpoint_every}
     fitted = atlas.complete(fit, hint, {**encoder, **how}, session.progress).on(session.device)
-    notes = (*atlas.verdict(options.any_atlas), *tell_uncovered(plan.clip, fitted))
+    notes = (*atlas.verdict(_takes_any(plan)), *tell_uncovered(plan.clip, fitted))
     for note in notes:
         session.progress.message(note)
     return fitted, notes
