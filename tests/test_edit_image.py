@@ -171,15 +171,28 @@ def test_an_existing_result_is_not_overwritten_silently(cup: Path) -> None:
 
 
 def test_previews_and_minutes(cup: Path) -> None:
-    result = run(
-        *("edit-image", cup, "golden cup", *QUICK[:6]),
-        *("--minutes", 0.0001, "--save-every", 1, "--json"),
-    )
-    assert result.exit_code == 0, result.stderr
-    steps = json.loads(result.stdout)["settings"]["steps"]
-    assert steps == 1
+    assert edit(cup, "--save-every", 1).exit_code == 0
     previews = sorted(path.name for path in Path("cup.golden-cup/previews").iterdir())
-    assert previews == ["00001.png"]
+    assert previews == ["00001.png", "00002.png"]
+    short = run(*("edit-image", cup, "golden cup", *QUICK[:6], "--minutes", 0.0001, "-o", "short"))
+    assert short.exit_code == 2
+    assert "leaves time for 0 steps" in short.stderr and "minutes or more" in short.stderr
+    assert not Path("short").exists()
+
+
+@pytest.mark.parametrize("name", ["out.png", "out.jpg"])
+def test_a_picture_is_written_where_a_picture_is_named(cup: Path, name: str) -> None:
+    result = edit(cup, "-o", name)
+    assert result.exit_code == 0, result.stderr
+    composite = read_picture(Path("out/composite.png"))
+    picture = read_picture(Path(name))
+    assert picture.color.shape == composite.color.shape
+    if name == "out.png":
+        np.testing.assert_array_equal(picture.color, composite.color)
+    assert Path("out/layer.png").exists() and Path("out/run.json").exists()
+    again = edit(cup, "-o", name, "--seed", 2)
+    assert again.exit_code == 2 and f"{name} exists" in again.stderr
+    assert edit(cup, "-o", "cup.png").exit_code == 2  # its own input
 
 
 def test_a_mask_is_a_hard_limit(cup: Path) -> None:

@@ -876,9 +876,9 @@ def test_a_time_limit_fixes_the_steps(
     monkeypatch.setattr("text2live_cli.engine.training.time", slow)
     settings = {**SETTINGS, "layer_formats": ("none",), "output": "limited"}
     del settings["steps"]
-    limited = edit_video(painted.clip, "golden cup", minutes=100, **settings)
-    assert limited.record["steps_done"] == limited.record["settings"]["steps"] == 5
-    plain = edit_video(painted.clip, "golden cup", steps=5, **settings | {"output": "plain"})
+    limited = edit_video(painted.clip, "golden cup", minutes=200, **settings)
+    assert limited.record["steps_done"] == limited.record["settings"]["steps"] == 11
+    plain = edit_video(painted.clip, "golden cup", steps=11, **settings | {"output": "plain"})
     assert limited.record["history"] == plain.record["history"]
 
 

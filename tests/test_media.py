@@ -23,6 +23,7 @@ from text2live_cli.media import pictures as pictures_module
 from text2live_cli.media.picture_writing import write_picture
 from text2live_cli.media.pictures import read_mask, read_picture
 from text2live_cli.media.samples import to_uint, to_unit
+from text2live_cli.progress import Silent
 
 
 def saved(path: Path, data: bytes) -> Path:
@@ -504,11 +505,31 @@ def test_mask_reads_alpha_only_where_colour_says_nothing(tmp_path: Path) -> None
     assert (read_mask(path, (20, 28)) == 0).all()
 
 
-@pytest.mark.parametrize("size", [(40, 56), (28, 20), (20, 27)])
-def test_mask_of_another_size_is_refused(tmp_path: Path, size: tuple[int, int]) -> None:
+@pytest.mark.parametrize("size", [(40, 50), (28, 20), (20, 27)])
+def test_mask_of_another_shape_is_refused(tmp_path: Path, size: tuple[int, int]) -> None:
     path = saved(tmp_path / "m.png", pictures.png_bytes(pictures.pattern(1)))
     with pytest.raises(UsageError, match=f"mask is 28×20 .* picture is {size[1]}×{size[0]}"):
         read_mask(path, size)
+
+
+@pytest.mark.parametrize("size", [(40, 56), (10, 14), (200, 281)])
+def test_mask_of_another_size_is_resized_and_that_is_said(
+    tmp_path: Path, size: tuple[int, int]
+) -> None:
+    drawn = np.zeros((20, 28, 3), np.uint8)
+    drawn[:, 14:] = 255
+    path = saved(tmp_path / "m.png", pictures.png_bytes(drawn))
+    told: list[str] = []
+
+    class Heard(Silent):
+        def message(self, text: str) -> None:
+            told.append(text)
+
+    mask = read_mask(path, size, Heard())
+    assert mask.shape == size and mask.dtype == np.float32
+    middle = size[1] // 2
+    assert (mask[:, : middle - 8] == 0).all() and (mask[:, middle + 8 :] == 1).all()
+    assert len(told) == 1 and f"picture is {size[1]}×{size[0]}: resized to it" in told[0]
 
 
 # Writing

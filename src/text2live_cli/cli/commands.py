@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 from collections.abc import Callable
 from dataclasses import replace
@@ -22,7 +23,7 @@ from ..pipelines.options import (
 from ..progress import Progress
 from ..texts import shown_path, visible
 from .console import ConsoleProgress, print_result
-from .options import Flags, Overwrite, RunFlags, taking_options
+from .options import Debug, Flags, Json, Overwrite, RunFlags, taking_options
 from .reporting import print_error, print_json, print_plan, reporting
 from .weights import weights_app
 
@@ -81,6 +82,9 @@ def edit_image_command(make_options: Callable[[Progress], ImageOptions], flags: 
         same = f"{share:.0%} of the pixels are the source's, bit for bit"
         progress.message(f"{result.composite}: {same}")
         progress.message(f"{result.layer}: the edit layer, RGBA")
+        weaker = ["text2live", "composite", str(options.source), str(result.folder)]
+        weaker += ["-o", "weaker.png", "--opacity", "0.7"]
+        progress.message(f"next: --seed 1 for another variation; {shlex.join(weaker)}")
         _tell_interrupted(result, progress)
 
 
@@ -200,6 +204,27 @@ def composite_command(make_options: Callable[[Progress], CompositeOptions], flag
         if flags.as_json:
             print_json({"command": "composite", "output": shown_path(path)})
         progress.message(f"{path} written")
+
+
+@app.command()
+def doctor(as_json: Json = False, debug: Debug = False) -> None:
+    """Look at what of this machine an edit needs; one line each, with what to do.
+
+    Example: text2live doctor
+    """
+    with reporting(Flags(as_json=as_json, debug=debug)):
+        from ..pipelines.doctor import examine
+
+        findings = []
+        for finding in examine():
+            findings.append(vars(finding))
+            if not as_json:
+                sign = "ok" if finding.good else "!!"
+                print_result(visible(f"{sign}  {finding.name + ':':12} {finding.text}"))
+        if as_json:
+            print_json({"findings": findings})
+        if not all(finding["good"] for finding in findings):
+            raise typer.Exit(1)
 
 
 # click's ClickException, wherever this version of typer has it: some bring a click of their own.

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 import statistics
 import time
 from collections.abc import Callable
@@ -20,7 +21,7 @@ from torch import Tensor
 from ..config import MAX_STEPS, PLAIN, EditSettings
 from ..device import FP32, Precision
 from ..endings import Stop
-from ..errors import Text2LiveError
+from ..errors import Text2LiveError, UsageError
 from ..guide.clip import ClipGuide
 from ..guide.prompts import Prompts, embed_prompts
 from ..guide.views import ViewSettings
@@ -38,6 +39,8 @@ MAX_LOST = 25
 """After this many in a row, in fp32, it ends."""
 PACE_STEPS = 10
 """Steps that are timed to fix the length of a run with a time limit."""
+LEAST_STEPS = 10
+"""Of such a run: fewer show nothing."""
 _PACE_SHARE = 0.1  # of the time for a run, after which no more of them are timed
 _MAX_STEPS = 2**40  # that a checkpoint may claim
 FORMAT = "1"
@@ -114,7 +117,7 @@ class Trainer:
 
         Fewer are timed where they would take much of the `minutes`. `left`, asked after them, says
         how many seconds the training has. The run is thereby the one that `--steps` of that number
-        gives.
+        gives. Raises UsageError where they would be fewer than `LEAST_STEPS`.
         """
         progress.stage("measuring the pace", PACE_STEPS)
         times = []
@@ -127,7 +130,14 @@ class Trainer:
             stopped.end()
             if done > 1 and sum(times) > _PACE_SHARE * 60 * minutes:
                 break
-        steps = max(1, min(MAX_STEPS, int(left() / statistics.median(times))))
+        pace, seconds = statistics.median(times), left()
+        steps = min(MAX_STEPS, int(seconds / pace))
+        if steps < LEAST_STEPS:
+            more = minutes + (LEAST_STEPS * pace - seconds) / 60
+            raise UsageError(
+                f"--minutes {minutes:g}: leaves time for {max(steps, 0)} steps, too few to show"
+                f" anything; give {math.ceil(10 * more) / 10:g} minutes or more, or --steps"
+            )
         self.settings = dataclasses.replace(self.settings, steps=steps)
         self.start()
 

@@ -113,7 +113,8 @@ class _Record:
         return WeightsFile(self.name, _architecture(self.name), self.path, self.sha256, self.source)
 
 
-_EMBEDDED = WeightsFile(SWATCH, SWATCH, Path(__file__).parent / SWATCH, "", "part of text2live")
+_EMBEDDED_FILE = Path(__file__).parent / SWATCH / f"{SWATCH}.safetensors"
+_EMBEDDED = WeightsFile(SWATCH, SWATCH, _EMBEDDED_FILE, "", "part of text2live")
 
 
 def locate(name: str, file: Path | None, progress: Progress) -> WeightsFile:

@@ -141,3 +141,6 @@ _KINDS = {
     ".jpg": _JPEG,
     ".jpeg": _JPEG,
 }
+
+PICTURE_ENDINGS = tuple(_KINDS)
+"""Of the files that can be written, in lower case, with the point."""

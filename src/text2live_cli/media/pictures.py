@@ -23,17 +23,20 @@ from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
 
+import cv2
 import imagecodecs
 import numpy as np
 import tifffile
 from PIL import ExifTags, Image, ImageCms
 
 from ..errors import Text2LiveError, UsageError
+from ..progress import Progress
 from . import heif_pictures, png_chunks
 from .file_kinds import kind_of
 from .samples import RefusedError, check_size, to_unit
 from .tiff_pictures import _decode_plain_tiff, _Decoded, _frame_notes, _is_plain_tiff
 
+_SAME_SHAPE = 0.01  # how far the aspects of a mask and its picture may differ
 MIN_SIDE = 16
 """The shortest side, in pixels, that can be edited."""
 
@@ -127,20 +130,31 @@ def read_picture(path: Path) -> Picture:
     return picture
 
 
-def read_mask(path: Path, size: tuple[int, int]) -> np.ndarray:
+def read_mask(path: Path, size: tuple[int, int], progress: Progress | None = None) -> np.ndarray:
     """Read a mask for a picture of `size` (height, width): (H, W) float32 in [0, 1].
 
     White (1) may be edited. Colour is averaged; the alpha channel is used only where it alone
-    carries the drawing (every pixel has one colour). Raises as `read_picture` does, and
-    `UsageError` for a mask of another size.
+    carries the drawing (every pixel has one colour). A mask of another size and the same shape is
+    resized, and that is said. Raises as `read_picture` does, and `UsageError` for one of another
+    shape.
     """
     picture = _load(path)
-    if (picture.height, picture.width) != size:
-        height, width = size
-        raise UsageError(
-            f"{path}: the mask is {picture.width}×{picture.height} pixels, the picture is "
-            f"{width}×{height}; save the mask at the picture's size"
-        )
+    height, width = size
+    given = f"{path}: the mask is {picture.width}×{picture.height} pixels, the picture is"
+    if abs(picture.width * height / (picture.height * width) - 1) > _SAME_SHAPE:
+        raise UsageError(f"{given} {width}×{height}; save the mask at the picture's size")
+    mask = _drawing(picture)
+    if mask.shape != size:
+        if progress is not None:
+            progress.message(f"{given} {width}×{height}: resized to it")
+        smaller = height < picture.height
+        mode = cv2.INTER_AREA if smaller else cv2.INTER_LINEAR
+        mask = cv2.resize(mask, (width, height), interpolation=mode).clip(0, 1)
+    return mask
+
+
+def _drawing(picture: Picture) -> np.ndarray:
+    """What a mask says, (H, W) float32 in [0, 1]."""
     alpha = picture.alpha
     if alpha is not None and np.ptp(alpha) > 0 and not np.ptp(picture.color, axis=(0, 1)).any():
         return to_unit(alpha)

@@ -17,7 +17,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load, save_file
 from torch import Tensor
 
-from .files import atomic_path
+from .files import atomic_path, usual_mode
 from .outside import open_regular
 
 _TEXTS = "texts"
@@ -40,11 +40,9 @@ def write_tensors(path: Path, tensors: Mapping[str, Tensor], texts: Mapping[str,
     plain = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
     about = {**texts, _CHECKSUM: _checksum(plain, texts)}
     with atomic_path(path) as temporary:
-        temporary.touch()
-        mode = temporary.stat().st_mode
         try:
-            save_file(plain, temporary, {_TEXTS: json.dumps(about)})
-            temporary.chmod(mode)  # safetensors makes files that only their owner can read
+            with usual_mode(temporary):
+                save_file(plain, temporary, {_TEXTS: json.dumps(about)})
         except SafetensorError as error:  # its way to report a full disk
             raise OSError(str(error)) from error
 

@@ -21,7 +21,7 @@ from ..engine.internal_dataset import InternalDataset
 from ..engine.training import Trainer, make_trainer
 from ..guide.picture_region import describe_region
 from ..media.picture_writing import write_picture
-from ..media.pictures import read_mask
+from ..media.pictures import read_mask, read_picture
 from ..media.samples import to_uint
 from ..progress import Progress, Silent
 from ..report.charts import write_loss_chart
@@ -95,7 +95,7 @@ def prepare_image(plan: ImagePlan, session: Session, settings: EditSettings) -> 
         require_memory(need, "lower --size or --views, or save a smaller copy")
     prompts = resolve_prompts(plan.options, guide, scene.working, progress)
     path, size = plan.options.mask, (picture.height, picture.width)
-    mask = read_mask(Path(path), size) if path is not None else None
+    mask = read_mask(Path(path), size, progress) if path is not None else None
     inputs = _inputs(plan, mask)
     scene, region = with_region(scene, guide, prompts, settings, plan.hints, mask, progress)
     dataset = InternalDataset(scene.example, settings.dataset, settings.internal_dataset)
@@ -128,7 +128,11 @@ def deliver_image(
     facts["command_line"] = command_line(COMMAND, plan.options)
     record.write_record(run.work, facts)
     folder = run.deliver(not trained.interrupted, progress)
-    return EditResult(folder, trained.interrupted, facts)
+    result = EditResult(folder, trained.interrupted, facts)
+    if plan.copy is not None and not trained.interrupted:
+        composite = read_picture(result.composite)
+        write_picture(plan.copy, composite.color, composite.alpha, composite.icc_profile)
+    return result
 
 
 def _inputs(plan: ImagePlan, mask: np.ndarray | None) -> dict[str, Any]:

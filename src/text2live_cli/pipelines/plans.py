@@ -35,6 +35,7 @@ from ..guide.hints import Hints, parse_hints
 from ..guide.shape import shape_of
 from ..media.clip_writing import require_encoders
 from ..media.clips import Clip, open_clip
+from ..media.picture_writing import PICTURE_ENDINGS
 from ..media.pictures import Picture, read_mask, read_picture
 from ..progress import Progress
 from ..runs.atlas_folder import default_folder, find_atlas
@@ -46,6 +47,7 @@ from ..runs.folder import (
     FIT_ATLAS,
     Outputs,
     RunFolder,
+    check_output,
     explained,
 )
 from ..runs.memory import clip_need, fit_need, training_need
@@ -73,6 +75,8 @@ class ImagePlan:
     hints: Hints
     working: tuple[int, int]
     """Height and width of the picture in training."""
+    copy: Path | None = None
+    """Where the composite goes besides, if -o names a picture."""
     outputs: Outputs = EDIT_IMAGE
 
     @property
@@ -94,9 +98,11 @@ class ImagePlan:
             need = training_need(shape, self.settings, self.working, pixels)
         room = picture_bytes(pixels, picture.color.dtype.itemsize)
         files = [name for name in self.outputs.files if name != CHECKPOINT]
+        copy = {} if self.copy is None else {"picture": f"{self.copy}, the composite"}
         return {
             "input": f"{picture.path}, {picture.width}×{picture.height}",
             **_training_facts(self.options, self.settings, self.working),
+            **copy,
             **_cost_facts(self.folder, files, need, room),
         }
 
@@ -216,6 +222,11 @@ def plan_image(options: ImageOptions, device: str, progress: Progress) -> ImageP
     settings = resolve_settings(_preset(options, device), options.clip, **options.overrides())
     _check_limits(options)
     folder = Path(options.output or f"{source.stem}.{slug(options.prompt)}")
+    copy = folder if folder.suffix.lower() in PICTURE_ENDINGS and not folder.is_dir() else None
+    if copy is not None:
+        folder = copy.with_suffix("")
+        require_file_place("-o", copy)
+        check_output(copy, [source, options.mask], options.overwrite or options.resume)
     picture = read_picture(source)
     for note in picture.notes:
         progress.message(f"{source.name}: {note}")
@@ -225,7 +236,7 @@ def plan_image(options: ImageOptions, device: str, progress: Progress) -> ImageP
     if options.mask is not None:
         read_mask(Path(options.mask), size)  # checked; read again when it is needed, as it is large
     working = _working_size(picture, settings.size, progress)
-    return ImagePlan(options, settings, folder, picture, hints, working)
+    return ImagePlan(options, settings, folder, picture, hints, working, copy)
 
 
 def plan_video(options: VideoOptions, device: str, progress: Progress) -> VideoPlan:

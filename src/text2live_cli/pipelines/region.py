@@ -40,7 +40,7 @@ def run_find_region(options: RegionOptions) -> Region:
     picture = read_picture(Path(options.source))
     size = picture.height, picture.width
     hints = parse_hints(size, options.box, options.points, options.not_points)
-    limit = read_mask(Path(options.mask), size) if options.mask else None
+    limit = read_mask(Path(options.mask), size, progress) if options.mask else None
     if options.text is None and not hints.given and limit is None:
         raise UsageError("say where: a TEXT, --box, --point or --mask")
     rgb = seen_colors(picture)

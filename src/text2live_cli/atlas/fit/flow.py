@@ -16,7 +16,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
 from ...errors import Text2LiveError, UsageError
-from ...media.files import atomic_path
+from ...media.files import atomic_path, usual_mode
 from ...progress import Progress
 from . import raft
 
@@ -224,7 +224,8 @@ def save_flow(path: Path, flow: Flow, of: str = "") -> None:
     }
     with atomic_path(path) as temporary:
         try:
-            save_file(tensors, temporary, {"of": of})
+            with usual_mode(temporary):
+                save_file(tensors, temporary, {"of": of})
         except SafetensorError as error:  # its way to report a full disk
             raise OSError(str(error)) from error
 

@@ -1,0 +1,44 @@
+"""`text2live doctor`: what it finds, and that it says what to do."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections import namedtuple
+from pathlib import Path
+
+import pytest
+
+from tests.commands import passed, run
+from text2live_cli.pipelines import self_test
+
+Usage = namedtuple("Usage", "total used free")
+
+
+def findings(result: object) -> dict[str, dict[str, object]]:
+    return {one["name"]: one for one in json.loads(result.stdout)["findings"]}  # type: ignore[attr-defined]
+
+
+def test_all_is_well_here() -> None:
+    result = passed(run("doctor", "--json"))
+    found = findings(result)
+    names = {"versions", "device", "threads", "MP4", "ProRes 4444", "VP9"}
+    assert found.keys() == names | {"weights", "cache", "disk", "memory"}
+    assert all(one["good"] for one in found.values())
+    assert "one step of an edit and of a fit done" in str(found["device"]["text"])
+
+
+def test_what_is_wrong_is_told_with_what_to_do(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    def broken(device: object) -> None:
+        raise RuntimeError("no such operation\nand a long tail")
+
+    monkeypatch.setattr(self_test, "edit_step", broken)
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: Usage(10**9, 10**9, 10**6))
+    result = run("doctor", "--json")
+    assert result.exit_code == 1
+    found = findings(result)
+    assert not found["device"]["good"] and not found["disk"]["good"]
+    assert "fails (no such operation): use --device cpu" in str(found["device"]["text"])
+    assert "make room" in str(found["disk"]["text"])
