@@ -18,7 +18,7 @@ from text2live_cli.config import LossWeights
 from text2live_cli.media.picture_writing import write_picture
 from text2live_cli.pipelines import session as session_module
 from text2live_cli.pipelines.image import deliver_image, prepare_image
-from text2live_cli.pipelines.options import ImageOptions, VideoOptions
+from text2live_cli.pipelines.options import ImageOptions, VideoOptions, command_line, request
 from text2live_cli.pipelines.plans import plan_image
 from text2live_cli.pipelines.session import Session, claimed
 from text2live_cli.progress import Silent
@@ -157,6 +157,46 @@ def test_a_record_tells_the_command_that_repeats_it(cup: Path) -> None:
     options = {**QUICK, "keep": ["a table"], "not_points": ("1,1", "9%,9%"), "no_screen": True}
     result = edit_image(cup, "golden cup", box="10,10,90%,90%", **options)
     assert result.record["command_line"] == (
-        "text2live edit-image cup.png 'golden cup' --keep 'a table' --clip swatch --steps 2"
-        " --views 2 --device cpu --no-screen --box 10,10,90%,90% --not 1,1 --not 9%,9%"
+        "text2live edit-image --keep 'a table' --clip swatch --steps 2 --views 2 --device cpu"
+        " --no-screen --preset draft --box 10,10,90%,90% --not 1,1 --not 9%,9% cup.png 'golden cup'"
     )
+
+
+def test_a_prompt_with_a_dash_is_no_option(cup: Path) -> None:
+    options = ImageOptions("cup.png", "-golden cup", steps=2)
+    words = command_line("edit-image", options)
+    assert words == "text2live edit-image --steps 2 -- cup.png '-golden cup'"
+
+
+def test_what_makes_another_result_is_another_request(cup: Path) -> None:
+    plain = request(ImageOptions(cup, "golden cup", also=["gold"]))
+    assert request(ImageOptions(cup, "golden cup", also=("gold",), output="x")) == plain
+    assert request(VideoOptions("clip", "golden cup", any_atlas=True)) == {"prompt": "golden cup"}
+    mask = Path("mask.png")
+    mask.write_bytes(b"one")
+    first = request(ImageOptions(cup, "golden cup", mask=mask))
+    mask.write_bytes(b"two")
+    assert request(ImageOptions(cup, "golden cup", mask=str(mask))) != first
+
+
+def test_a_result_that_lost_a_file_is_not_done(cup: Path) -> None:
+    again = ("edit-image", cup, "golden cup", "--clip", "swatch", "--steps", 1, "--views", 2)
+    passed(run(*again, "-o", "out"))
+    Path("out/layer.png").unlink()
+    assert "holds a result already" in one_line(run(*again, "-o", "out"))
+    record = json.loads(Path("out/run.json").read_text())
+    Path("out/layer.png").touch()
+    Path("out/run.json").write_text(json.dumps({**record, "unchanged_share": "x"}))
+    assert "holds a result already" in one_line(run(*again, "-o", "out"))
+
+
+def test_a_session_gives_every_edit_what_it_would_be_alone(cup: Path) -> None:
+    session = Session("swatch", device="cpu", precision="bf16")
+    layers = []
+    for name in ("one", "two"):
+        options = ImageOptions(cup, "golden cup", output=name, precision="bf16", **QUICK)
+        plan = plan_image(options, "cpu", Silent())
+        with claimed(plan) as folder:
+            trained = session.train(plan, prepare_image, folder)
+            layers.append(deliver_image(trained, plan, folder, Silent()).layer.read_bytes())
+    assert layers[0] == layers[1]

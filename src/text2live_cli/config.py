@@ -156,7 +156,7 @@ class EditSettings:
         require_whole("--steps", self.steps, 1, MAX_STEPS)
         require_whole("--views", self.views, 1, MAX_VIEWS)
         require_whole("--seed", self.seed, 0, MAX_SEED)
-        require_whole("channels", self.channels, 1, MAX_SIZE)
+        require_whole("--channels", self.channels, 1, MAX_SIZE)
         for name in ("alpha_cut", "outside_cut"):
             value = getattr(self, name)
             _require(0 <= value < 0.5, f"{name} {value}: must be from 0 to 0.5")

@@ -67,11 +67,12 @@ def edit_image_command(make_options: Callable[[Progress], ImageOptions], flags: 
     with reporting(flags) as progress:
         options = make_options(progress)
         if flags.dry_run:
-            from ..pipelines.plans import likely_device, plan_image, require_free
+            from ..pipelines.dry_run import image_facts, likely_device, require_free
+            from ..pipelines.plans import plan_image
 
             plan = plan_image(options, likely_device(options.device), progress)
             require_free(plan)
-            print_plan(plan.facts(), flags.as_json)
+            print_plan(image_facts(plan), flags.as_json)
             return
         from ..pipelines.image import run_edit_image
 
@@ -122,11 +123,12 @@ def edit_video_command(make_options: Callable[[Progress], VideoOptions], flags: 
     with reporting(flags) as progress:
         options = make_options(progress)
         if flags.dry_run:
-            from ..pipelines.plans import likely_device, plan_video, require_free
+            from ..pipelines.dry_run import likely_device, require_free, video_facts
+            from ..pipelines.plans import plan_video
 
             plan = plan_video(options, likely_device(options.device), progress)
             require_free(plan)
-            print_plan(plan.facts(), flags.as_json)
+            print_plan(video_facts(plan), flags.as_json)
             return
         from ..pipelines.video import run_edit_video
 
@@ -147,7 +149,10 @@ def _agreed(error: PoorAtlasError, flags: Flags) -> bool:
     asks = sys.stdin is not None and sys.stdin.isatty() and sys.stderr is not None
     if not asks or not sys.stderr.isatty() or flags.quiet or flags.as_json:
         return False
-    return typer.confirm(f"{visible(str(error))}\nGo on?", err=True)
+    try:
+        return typer.confirm(f"{visible(str(error))}\nGo on?", err=True)
+    except typer.Abort:
+        return False
 
 
 def _tell_interrupted(result: Any, progress: ConsoleProgress) -> None:
@@ -170,10 +175,12 @@ def fit_atlas_command(make_options: Callable[[Progress], FitOptions], flags: Run
     with reporting(flags) as progress:
         options = make_options(progress)
         if flags.dry_run:
-            from ..pipelines.plans import likely_device, plan_fit
+            from ..pipelines.dry_run import fit_facts, likely_device, require_free
+            from ..pipelines.plans import plan_fit
 
             plan = plan_fit(options, likely_device(options.device), progress)
-            print_plan(plan.facts(), flags.as_json)
+            require_free(plan)
+            print_plan(fit_facts(plan), flags.as_json)
             return
         from ..pipelines.fit import run_fit_atlas
 

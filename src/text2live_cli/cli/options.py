@@ -129,7 +129,7 @@ def _flags(name: str, about: Help) -> list[str]:
 
 def _with_default(text: str, default: object) -> str:
     """The help with its default, where that says something and the text does not."""
-    if default in (None, False) or "efault" in text:
+    if default is None or default is False or "efault" in text:
         return text
     return f"{text} Default: {default}."
 

@@ -1,7 +1,4 @@
-"""Saved layers over a source, in whole numbers: what anyone can repeat from the files.
-
-This is the delivery form of Eq. 1; `edit_layer.py` has the one that is trained.
-"""
+"""`composite`: saved layers over a picture again, or painted ones over a clip through its atlas."""
 
 from __future__ import annotations
 

@@ -13,7 +13,6 @@ from typing import Any
 
 import numpy as np
 
-from ..config import EditSettings
 from ..device import IN_DELIVERY, explain_out_of_memory
 from ..engine.delivery import lay_over
 from ..engine.edit_layer import GREEN_SCREEN
@@ -26,14 +25,15 @@ from ..media.samples import to_uint
 from ..progress import Progress, Silent
 from ..report.charts import write_loss_chart
 from ..runs import record
+from ..runs.checkpoint import Checkpoint
 from ..runs.folder import RunFolder
 from ..runs.memory import require_memory, training_need
+from .dry_run import finished
 from .image_scene import Scene, prepare_scene, preview, render_layer, with_region, write_sight
-from .options import ImageOptions, command_line, request, taking
+from .options import ImageOptions, taking
 from .plans import ImagePlan, plan_image
-from .session import Prepared, Session, Trained, claimed, finished, resolve_prompts
+from .session import Prepared, Session, Trained, claimed, resolve_prompts, what_was_asked
 
-COMMAND = "edit-image"
 _TRIED_PIXELS = 2_000_000  # of the source, by which the delivery is timed
 
 
@@ -68,11 +68,11 @@ def run_edit_image(options: ImageOptions) -> EditResult:
     begin = time.monotonic()
     session = Session.of(options)
     plan = plan_image(options, session.device.type, session.progress)
-    former = finished(plan, COMMAND, plan.picture.sha256)
-    if former is not None:
-        session.progress.message(f"{plan.folder}: done already (--overwrite does it again)")
-        return EditResult(plan.folder, False, former)
     with claimed(plan) as run:
+        former = finished(plan, plan.picture.sha256)
+        if former is not None:
+            session.progress.message(f"{plan.folder}: done already (--overwrite does it again)")
+            return EditResult(plan.folder, False, former)
         trained = session.train(plan, prepare_image, run, begin)
         result = deliver_image(trained, plan, run, session.progress)
     trained.saver.require_saved(result.folder)
@@ -82,7 +82,9 @@ def run_edit_image(options: ImageOptions) -> EditResult:
 edit_image = taking(ImageOptions)(run_edit_image)
 
 
-def prepare_image(plan: ImagePlan, session: Session, settings: EditSettings) -> Prepared[Scene]:
+def prepare_image(
+    plan: ImagePlan, session: Session, checkpoint: Checkpoint | None
+) -> Prepared[Scene]:
     """All that comes before the first step: encoder, texts, region, a fresh generator.
 
     Raises Text2LiveError where no region is found, UsageError for texts that cannot be read.
@@ -91,12 +93,13 @@ def prepare_image(plan: ImagePlan, session: Session, settings: EditSettings) -> 
     scene = prepare_scene(picture, plan.working, session.device)
     guide = session.guide
     if session.device.type == "cpu":
-        need = training_need(guide.shape, settings, plan.working, picture.height * picture.width)
+        need = training_need(guide.shape, plan.settings, plan.working, plan.pixels)
         require_memory(need, "lower --size or --views, or save a smaller copy")
     prompts = resolve_prompts(plan.options, guide, scene.working, progress)
     path, size = plan.options.mask, (picture.height, picture.width)
     mask = read_mask(Path(path), size, progress) if path is not None else None
     inputs = _inputs(plan, mask)
+    settings = session.with_layout(plan.settings, checkpoint)
     scene, region = with_region(scene, guide, prompts, settings, plan.hints, mask, progress)
     dataset = InternalDataset(scene.example, settings.dataset, settings.internal_dataset)
     trainer = make_trainer(guide, prompts, dataset, settings, session.device, session.precision)
@@ -122,10 +125,9 @@ def deliver_image(
         unchanged = _write_result(run.work, trained.trainer, trained.edit.scene, progress)
     seconds = {**trained.seconds, "result": time.monotonic() - begin}
     source = record.describe_picture(plan.picture)
-    facts = record.make_record(COMMAND, source, trained, plan.folder, seconds, unchanged)
+    facts = record.make_record(plan.command, source, trained, plan.folder, seconds, unchanged)
     facts.update(trained.edit.facts)
-    facts["request"] = request(plan.options)
-    facts["command_line"] = command_line(COMMAND, plan.options)
+    facts.update(what_was_asked(plan, trained))
     record.write_record(run.work, facts)
     folder = run.deliver(not trained.interrupted, progress)
     result = EditResult(folder, trained.interrupted, facts)

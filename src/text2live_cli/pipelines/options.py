@@ -122,6 +122,9 @@ class EditOptions:
     def __post_init__(self) -> None:
         """Raise UsageError where a text cannot be used."""
         check_texts(self.prompt, self.roi, self.screen, self.also, self.keep)
+        for one in fields(self):
+            if isinstance(getattr(self, one.name), list):
+                object.__setattr__(self, one.name, tuple(getattr(self, one.name)))
 
     def overrides(self) -> dict[str, Any]:
         """What replaces the preset's values, as `config.resolve_settings` takes it."""
@@ -321,7 +324,9 @@ def taking(
     return decorate
 
 
-_NO_MATTER = ("source", "output", "overwrite", "resume", "save_every", "checkpoint_every")
+_NO_MATTER = (
+    *("source", "output", "overwrite", "resume", "save_every", "checkpoint_every", "any_atlas"),
+)
 """Options that do not change a result."""
 
 
@@ -350,7 +355,7 @@ def _names_a_file(options: object, option: Field[Any]) -> bool:
 
 def command_line(command: str, options: object) -> str:
     """The command that asks for the same, for a shell; paths as they were given, or their names."""
-    words = ["text2live", command]
+    words, places = ["text2live", command], []
     for option in _asked(options):
         value, about = getattr(options, option.name), help_of(type(options), option.name)
         if option.name in ("overwrite", "resume") or about is None:
@@ -359,12 +364,13 @@ def command_line(command: str, options: object) -> str:
         is_path = _names_a_file(options, option)
         texts = [shown_path(Path(one)) if is_path else str(one) for one in values]
         if not option.kw_only:
-            words += texts
+            places += texts
         elif value is True:
             words.append(flag_of(option.name, about))
         else:
             words += [part for text in texts for part in (flag_of(option.name, about), text)]
-    return shlex.join(words)
+    dash = ["--"] if any(text.startswith("-") for text in places) else []
+    return shlex.join([*words, *dash, *places])
 
 
 def help_of(options: type, name: str) -> Help | None:

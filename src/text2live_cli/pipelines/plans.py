@@ -1,12 +1,10 @@
 """What a command is going to do, before it does any of it: checked, sized and named.
 
-`--dry-run` prints a plan and ends; torch is not needed for one, nor are weights.
+Neither torch nor weights are needed for a plan; `dry_run.py` says one in words.
 """
 
 from __future__ import annotations
 
-import platform
-import shutil
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -30,11 +28,10 @@ from ..config import (
     resolve_video_settings,
 )
 from ..errors import UsageError
-from ..guide import weights
 from ..guide.hints import Hints, parse_hints
-from ..guide.shape import shape_of
 from ..media.clip_writing import require_encoders
 from ..media.clips import Clip, open_clip
+from ..media.files import sha256_of
 from ..media.picture_writing import PICTURE_ENDINGS
 from ..media.pictures import Picture, read_mask, read_picture
 from ..progress import Progress
@@ -45,16 +42,17 @@ from ..runs.folder import (
     EDIT_IMAGE,
     EDIT_VIDEO,
     FIT_ATLAS,
+    RECORD,
     Outputs,
-    RunFolder,
+    can_be_resumed,
     check_output,
     explained,
 )
-from ..runs.memory import clip_need, fit_need, training_need
-from ..runs.preflight import fit_bytes, picture_bytes, require_file_place, require_room, video_bytes
+from ..runs.memory import fit_need
+from ..runs.preflight import fit_bytes, picture_bytes, require_file_place, require_room
 from ..texts import slug
 from ..video.frames import FrameHints, read_frame_hints, training_size
-from .options import EditOptions, FitOptions, ImageOptions, VideoOptions
+from .options import EditOptions, FitOptions, ImageOptions, VideoOptions, request
 
 LAYER_FORMATS = ("mov", "webm", "png", "none")
 BASELINES = ("atlas", "frames")
@@ -75,9 +73,24 @@ class ImagePlan:
     hints: Hints
     working: tuple[int, int]
     """Height and width of the picture in training."""
-    copy: Path | None = None
+    copy: Path | None
     """Where the composite goes besides, if -o names a picture."""
+    device: str
+    """The type of device that it is planned for."""
+    request: dict[str, Any]
+    """What was asked for, as a record keeps it."""
     outputs: Outputs = EDIT_IMAGE
+    command: str = "edit-image"
+
+    @property
+    def reason(self) -> str:
+        """Why it has its preset; nothing where that was asked for."""
+        return _reason(self.options, self.device)
+
+    @property
+    def pixels(self) -> int:
+        """Of the source."""
+        return self.picture.height * self.picture.width
 
     @property
     def inputs(self) -> list[Path | str | None]:
@@ -88,23 +101,6 @@ class ImagePlan:
     def resumes(self) -> bool:
         """Whether a stopped run goes on."""
         return self.options.resume
-
-    def facts(self) -> dict[str, str]:
-        """What `--dry-run` says."""
-        picture = self.picture
-        pixels = picture.height * picture.width
-        need = None
-        if shape := shape_of(self.options.clip):
-            need = training_need(shape, self.settings, self.working, pixels)
-        room = picture_bytes(pixels, picture.color.dtype.itemsize)
-        files = [name for name in self.outputs.files if name != CHECKPOINT]
-        copy = {} if self.copy is None else {"picture": f"{self.copy}, the composite"}
-        return {
-            "input": f"{picture.path}, {picture.width}×{picture.height}",
-            **_training_facts(self.options, self.settings, self.working),
-            **copy,
-            **_cost_facts(self.folder, files, need, room),
-        }
 
 
 @dataclass(frozen=True)
@@ -122,7 +118,19 @@ class VideoPlan:
     """None: the baseline "frames" has none."""
     resumes_fit: bool
     """Whether a fit was stopped there, and goes on."""
+    resumes: bool
+    """Whether a stopped training goes on; where a stopped fit does, it begins anew."""
+    device: str
+    """The type of device that it is planned for."""
+    request: dict[str, Any]
+    """What was asked for, as a record keeps it."""
     outputs: Outputs = EDIT_VIDEO
+    command: str = "edit-video"
+
+    @property
+    def reason(self) -> str:
+        """Why it has its preset; nothing where that was asked for."""
+        return _reason(self.options, self.device)
 
     @property
     def inputs(self) -> list[Path | str | None]:
@@ -130,33 +138,6 @@ class VideoPlan:
         options = self.options
         used = [options.source, options.masks, self.hints.path, options.atlas_dir]
         return [*used, options.clip_weights]
-
-    @property
-    def resumes(self) -> bool:
-        """Whether a stopped training goes on; where a stopped fit does, it begins anew."""
-        return self.options.resume and not self.resumes_fit
-
-    def facts(self) -> dict[str, str]:
-        """What `--dry-run` says."""
-        clip, formats = self.clip, self.options.layer_formats
-        need = None
-        if shape := shape_of(self.options.clip):
-            need = clip_need(shape, self.settings, self.size, clip.count)
-        room = video_bytes(clip.count * clip.height * clip.width, formats)
-        atlas = "none (baseline frames)"
-        if self.atlas_folder is not None:
-            ready = (self.atlas_folder / ATLAS).exists() and not self.resumes_fit
-            atlas = f"{self.atlas_folder}, {'ready' if ready else 'fitted first'}"
-        layers = {"mov": "layer.mov", "webm": "layer.webm", "png": "layer/"}
-        unwanted = {CHECKPOINT, "layer.mov", "layer.webm"}
-        files = [name for name in self.outputs.files if name not in unwanted]
-        files += [layers[name] for name in formats if name in layers]
-        return {
-            "input": f"{clip.path}, {clip.count} frames of {clip.width}×{clip.height}",
-            "atlas": f"{SIDES[self.options.atlas]} of {atlas}",
-            **_training_facts(self.options, self.settings, self.size),
-            **_cost_facts(self.folder, files, need, room),
-        }
 
 
 @dataclass(frozen=True)
@@ -189,29 +170,6 @@ class FitPlan:
         """Bytes that its result takes at the most."""
         return fit_bytes(len(self.span.numbers) * self.size[0] * self.size[1])
 
-    def facts(self) -> dict[str, str]:
-        """What `--dry-run` says."""
-        clip, settings = self.clip, self.settings
-        facts = {
-            "input": f"{clip.path}, {clip.count} frames of {clip.width}×{clip.height}",
-            "fitted": f"{len(self.span.numbers)} frames of {self.size[1]}×{self.size[0]}",
-            "model": f"{settings.model}, {settings.resolved().steps} steps, seed {settings.seed}",
-        }
-        if settings.foreground is not None:
-            facts["encoder"] = _encoder_words(settings.clip, settings.clip_weights)
-        files = [name for name in self.outputs.files if name != CHECKPOINT]
-        return {**facts, **_cost_facts(self.folder, files, self.need, self.room)}
-
-
-def likely_device(name: str | None) -> str:
-    """The type of device that a run will take, as far as it can be told without torch."""
-    if name not in (None, "auto"):
-        return str(name)
-    if Path("/dev/nvidiactl").exists() or shutil.which("nvidia-smi"):
-        return "cuda"
-    mac = platform.system() == "Darwin" and platform.machine() == "arm64"
-    return "mps" if mac else "cpu"
-
 
 def plan_image(options: ImageOptions, device: str, progress: Progress) -> ImagePlan:
     """Check an edit of a picture on a `device` of that type, and size it.
@@ -236,7 +194,8 @@ def plan_image(options: ImageOptions, device: str, progress: Progress) -> ImageP
     if options.mask is not None:
         read_mask(Path(options.mask), size)  # checked; read again when it is needed, as it is large
     working = _working_size(picture, settings.size, progress)
-    return ImagePlan(options, settings, folder, picture, hints, working, copy)
+    asked = request(options)
+    return ImagePlan(options, settings, folder, picture, hints, working, copy, device, asked)
 
 
 def plan_video(options: VideoOptions, device: str, progress: Progress) -> VideoPlan:
@@ -256,14 +215,27 @@ def plan_video(options: VideoOptions, device: str, progress: Progress) -> VideoP
     if hints.given and options.baseline == "frames":
         raise UsageError("--box, --point, --mask: the baseline frames has no atlas to carry it to")
     atlas_folder, resumes_fit = None, False
+    stopped = can_be_resumed(folder)
     if options.baseline != "frames":
         place = Path(options.atlas_dir) if options.atlas_dir else find_atlas(clip.path)
         atlas_folder = place or default_folder(clip.path, progress)
-        may_resume = options.resume and not options.overwrite
-        stopped = (atlas_folder / CHECKPOINT).exists() and not (folder / CHECKPOINT).exists()
-        resumes_fit = may_resume and stopped
-    size = training_size(clip, settings)
-    return VideoPlan(options, settings, folder, clip, hints, size, atlas_folder, resumes_fit)
+        may_resume = options.resume and not options.overwrite and not stopped
+        resumes_fit = may_resume and (atlas_folder / CHECKPOINT).exists()
+    # Of an edit that was stopped because its atlas is poor, there is nothing yet to go on with.
+    begins = resumes_fit or (options.any_atlas and not stopped)
+    return VideoPlan(
+        options,
+        settings,
+        folder,
+        clip,
+        hints,
+        training_size(clip, settings),
+        atlas_folder,
+        resumes_fit,
+        options.resume and not begins,
+        device,
+        _video_request(options, hints),
+    )
 
 
 def plan_fit(options: FitOptions, device: str, progress: Progress) -> FitPlan:
@@ -287,13 +259,16 @@ def plan_fit(options: FitOptions, device: str, progress: Progress) -> FitPlan:
     return plan
 
 
-def require_free(plan: ImagePlan | VideoPlan) -> None:
-    """Raise UsageError where a result stands in the plan's folder already, or none to resume."""
-    RunFolder(plan.folder, plan.folder, plan.outputs).open(plan.options.overwrite, plan.resumes)
-
-
 def _preset(options: ImageOptions | VideoOptions, device: str) -> str:
     return options.preset or ("draft" if device == "cpu" else "paper")
+
+
+def _reason(options: ImageOptions | VideoOptions, device: str) -> str:
+    if options.preset is not None:
+        return ""
+    if options.device not in (None, "auto"):
+        return f"the default on {device}"
+    return "no GPU here" if device == "cpu" else "there is a GPU"
 
 
 def _check_limits(options: EditOptions) -> None:
@@ -321,6 +296,16 @@ def _check_choices(options: VideoOptions) -> None:
         raise UsageError("--onto: the baseline frames has no atlas to share")
 
 
+def _video_request(options: VideoOptions, hints: FrameHints) -> dict[str, Any]:
+    """With the contents of the files that it names otherwise than by their path."""
+    values = request(options)
+    if hints.path is not None:
+        values["mask"] = [sha256_of(hints.path), hints.frame]
+    if options.onto is not None and (Path(options.onto) / RECORD).is_file():
+        values["onto"] = sha256_of(Path(options.onto) / RECORD)
+    return values
+
+
 def _check_folder(folder: Path, source: Path) -> None:
     """Refuse to write among the clip's frames, or over an atlas."""
     with explained(folder):
@@ -343,38 +328,3 @@ def _working_size(picture: Picture, short: int, progress: Progress) -> tuple[int
         )
     scale = bounded / min(picture.height, picture.width)
     return round(scale * picture.height), round(scale * picture.width)
-
-
-def _training_facts(
-    options: ImageOptions | VideoOptions, settings: EditSettings, size: tuple[int, int]
-) -> dict[str, Any]:
-    device = likely_device(options.device)
-    if options.preset is not None:
-        why = "asked for"
-    else:
-        why = "there is no GPU here" if device == "cpu" else "there is a GPU"
-    steps = f"{settings.steps} steps"
-    if options.minutes is not None:
-        steps = f"as many steps as fit into {options.minutes:g} minutes"
-    return {
-        "preset": f"{settings.preset} ({why}), on {device}",
-        "training": f"{steps} at {size[1]}×{size[0]}, {settings.views} views, seed {settings.seed}",
-        "encoder": _encoder_words(options.clip, options.clip_weights),
-    }
-
-
-def _encoder_words(name: str, file: Path | str | None) -> str:
-    if file is not None:
-        return f"{name}, from {file}"
-    if name == weights.SWATCH:
-        return f"{name}, in the package"
-    return f"{name}, {'here' if weights.cached(name) else 'to be fetched'}"
-
-
-def _cost_facts(folder: Path, files: list[str], need: int | None, room: int) -> dict[str, str]:
-    memory = "not known for this encoder" if need is None else f"{need / 2**30:.1f} GiB at the most"
-    return {
-        "result": f"{folder}/: {', '.join(files)}",
-        "memory": memory,
-        "disk": f"{room / _GB:.2f} GB at the most",
-    }

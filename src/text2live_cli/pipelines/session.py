@@ -24,14 +24,13 @@ from ..errors import UsageError
 from ..guide.clip import ClipGuide, load_guide
 from ..guide.prompts import Prompts, check_text, choose_roi
 from ..guide.weights import DEFAULT_CLIP
-from ..media.outside import RECORD_ERRORS, read_record
 from ..media.picture_writing import write_picture
 from ..progress import Progress, Silent
 from ..runs.checkpoint import Checkpoint, Saver
 from ..runs.clock import CheckpointClock
-from ..runs.folder import CHECKPOINT, RECORD, Outputs, RunFolder, claim_folder, preview_path
+from ..runs.folder import CHECKPOINT, Outputs, RunFolder, claim_folder, preview_path
 from ..runs.keeping import keeping
-from .options import EditOptions, request
+from .options import EditOptions, command_line
 from .self_test import edit_step
 
 
@@ -45,6 +44,18 @@ class Plan(Protocol):
     @property
     def settings(self) -> EditSettings:
         """As resolved."""
+
+    @property
+    def command(self) -> str:
+        """Its name."""
+
+    @property
+    def request(self) -> dict[str, Any]:
+        """What was asked for, as a record keeps it."""
+
+    @property
+    def reason(self) -> str:
+        """Why it has its preset; nothing where that was asked for."""
 
     @property
     def folder(self) -> Path:
@@ -163,15 +174,18 @@ class Session:
         return load_guide(self.clip, self.clip_weights, self.progress).to(self.device)
 
     def require(self, options: EditOptions) -> None:
-        """Raise UsageError where an edit asks for another encoder than this session has."""
+        """Raise UsageError where an edit asks for what this session has not."""
         file = None if options.clip_weights is None else Path(options.clip_weights)
         if (options.clip, file) != (self.clip, self.clip_weights):
             raise UsageError(f"--clip {options.clip}: this session is with {self.clip}")
+        for name, own in (("device", self._device), ("precision", self._precision)):
+            if (getattr(options, name) or own) != own:
+                raise UsageError(f"--{name} {getattr(options, name)}: this session is with {own}")
 
     def train(
         self,
         plan: AnyPlan,
-        prepare_edit: Callable[[AnyPlan, Session, EditSettings], Prepared[Scene]],
+        prepare_edit: Callable[[AnyPlan, Session, Checkpoint | None], Prepared[Scene]],
         run: RunFolder,
         begin: float | None = None,
     ) -> Trained[Scene]:
@@ -184,10 +198,12 @@ class Session:
         options, progress = plan.options, self.progress
         begin = time.monotonic() if begin is None else begin
         self.require(options)
+        run.open(options.overwrite, plan.resumes)
         self._tell(plan)
         checkpoint = Checkpoint.read(run.work / CHECKPOINT, FORMAT) if plan.resumes else None
-        settings = self._with_layout(plan.settings, checkpoint)
-        edit = prepare_edit(plan, self, settings)
+        if "guide" in vars(self):  # a former edit may have left it in less precision
+            self.guide.to(self.device)
+        edit = prepare_edit(plan, self, checkpoint)
         job = describe_job(edit.inputs, edit.prompts, edit.trainer, self.guide)
         clock = CheckpointClock(options.checkpoint_every)
         previews = _previews(run.work, edit.preview, options.save_every)
@@ -207,13 +223,11 @@ class Session:
         return Trained(edit, self.guide, job, saver, seconds)
 
     def _tell(self, plan: Plan) -> None:
-        reason = ""
-        if getattr(plan.options, "preset", None) is None:
-            reason = ": no GPU here" if self.device.type == "cpu" else ": there is a GPU"
+        reason = f": {plan.reason}" if plan.reason else ""
         where = f"on {self.device.type} in {self.precision.name}"
         self.progress.message(f"preset {plan.settings.preset}{reason}; {where}")
 
-    def _with_layout(self, settings: EditSettings, checkpoint: Checkpoint | None) -> EditSettings:
+    def with_layout(self, settings: EditSettings, checkpoint: Checkpoint | None) -> EditSettings:
         """With "auto" resolved: as in the run that is resumed, or the faster one here."""
         if settings.layout != "auto":
             return settings
@@ -226,27 +240,18 @@ class Session:
         return dataclasses.replace(settings, layout=layout)
 
 
-def finished(plan: Plan, command: str, source: str) -> dict[str, Any] | None:
-    """The record of a whole result of the same request on the same input (its SHA-256), if it is
-    in the plan's folder already.
-    """
-    options = plan.options
-    if options.overwrite or options.resume:
-        return None
-    try:
-        facts = read_record(plan.folder / RECORD)
-        whole = facts["command"] == command and facts["interrupted"] is False
-        same = facts["input"]["sha256"] == source and facts["request"] == request(options)
-    except RECORD_ERRORS:
-        return None
-    return facts if whole and same else None
+def what_was_asked(plan: Plan, trained: Trained[Any]) -> dict[str, Any]:
+    """The request as a record keeps it, and the command that repeats the run on any machine."""
+    steps = trained.trainer.steps if plan.options.minutes is not None else plan.options.steps
+    fixed: dict[str, Any] = {"preset": plan.settings.preset, "minutes": None, "steps": steps}
+    repeated = dataclasses.replace(plan.options, **fixed)
+    return {"request": plan.request, "command_line": command_line(plan.command, repeated)}
 
 
 @contextmanager
 def claimed(plan: Plan) -> Iterator[RunFolder]:
-    """The plan's folder as this run's own, opened; what goes wrong within says what is kept."""
+    """The plan's folder as this run's own; what goes wrong within says what is kept."""
     with claim_folder(plan.folder, plan.outputs, plan.inputs) as run, keeping(run):
-        run.open(plan.options.overwrite, plan.resumes)
         yield run
 
 

@@ -31,6 +31,7 @@ from ..media.files import sha256_of
 from ..progress import Progress
 from ..report.charts import write_loss_chart
 from ..runs import record
+from ..runs.checkpoint import Checkpoint
 from ..runs.folder import RunFolder
 from ..runs.memory import clip_need, require_memory
 from ..runs.preflight import require_room, video_bytes
@@ -47,11 +48,11 @@ from ..video.result import (
 )
 from ..video.scene import AtlasScene, prepare_atlas_scene
 from .clip_atlas import ClipAtlas
-from .options import VideoOptions, command_line, request, taking
+from .dry_run import finished
+from .options import VideoOptions, taking
 from .plans import SIDES, VideoPlan, plan_video
-from .session import Prepared, Session, Trained, claimed, finished, resolve_prompts
+from .session import Prepared, Session, Trained, claimed, resolve_prompts, what_was_asked
 
-COMMAND = "edit-video"
 VIEWS = ViewSettings(fill=0.0)  # black: where no foreground is, a crop is black too
 
 
@@ -92,11 +93,11 @@ def run_edit_video(options: VideoOptions) -> VideoResult:
     begin = time.monotonic()
     session = Session.of(options)
     plan = plan_video(options, session.device.type, session.progress)
-    former = finished(plan, COMMAND, plan.clip.sha256)
-    if former is not None and _is_of(former, plan):
-        session.progress.message(f"{plan.folder}: done already (--overwrite does it again)")
-        return VideoResult(plan.folder, False, former)
     with claimed(plan) as run:
+        former = finished(plan, plan.clip.sha256)
+        if former is not None and _is_of(former, plan):
+            session.progress.message(f"{plan.folder}: done already (--overwrite does it again)")
+            return VideoResult(plan.folder, False, former)
         trained = session.train(plan, prepare_video, run, begin)
         result = deliver_video(trained, plan, run, session.progress)
     trained.saver.require_saved(result.folder)
@@ -106,17 +107,21 @@ def run_edit_video(options: VideoOptions) -> VideoResult:
 edit_video = taking(VideoOptions)(run_edit_video)
 
 
-def prepare_video(plan: VideoPlan, session: Session, settings: EditSettings) -> Prepared[ClipScene]:
+def prepare_video(
+    plan: VideoPlan, session: Session, checkpoint: Checkpoint | None
+) -> Prepared[ClipScene]:
     """All that comes before the first step: atlas (fitted, if need be), texts, region, generator.
 
     Raises UsageError where the atlas is not the clip's or lacks the layer, Text2LiveError where no
     region is found.
     """
-    clip, guide, progress = plan.clip, session.guide, session.progress
+    clip, progress = plan.clip, session.progress
     atlas = _located(plan)
     below = _check_atlas(plan, atlas, session.device)
     for note in clip.notes:
         progress.message(note)
+    settings = session.with_layout(plan.settings, checkpoint)
+    guide = session.guide
     if session.device.type == "cpu":
         need = clip_need(guide.shape, settings, plan.size, clip.count)
         require_memory(need, "lower --size or --views")
@@ -170,10 +175,9 @@ def deliver_video(
     write_loss_chart(run.work / "loss.png", trained.trainer.history)
     seconds = {**trained.seconds, "result": time.monotonic() - begin}
     source, unchanged = record.describe_clip(clip), _unchanged(edit)
-    facts = record.make_record(COMMAND, source, trained, plan.folder, seconds, unchanged)
+    facts = record.make_record(plan.command, source, trained, plan.folder, seconds, unchanged)
     facts.update(trained.edit.facts)
-    facts["request"] = request(plan.options)
-    facts["command_line"] = command_line(COMMAND, plan.options)
+    facts.update(what_was_asked(plan, trained))
     if atlas and isinstance(edit, AtlasEdit):
         layer = write_atlas_layer(run.work, edit)
         facts["layer"] = {"atlas": shown_path(atlas.folder), **layer}

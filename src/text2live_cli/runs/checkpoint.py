@@ -70,6 +70,7 @@ class Checkpoint:
             run.load(self.tensors, self.texts)
         except READ_ERRORS as error:
             raise _damaged(self.path) from error
+        self.tensors.clear()  # as large as the run itself
 
 
 def require_job(former: dict[str, Any], job: dict[str, Any], complaint: str) -> None:
@@ -83,7 +84,7 @@ def require_job(former: dict[str, Any], job: dict[str, Any], complaint: str) -> 
 
 
 class Saver:
-    """Called after every step: writes the checkpoint by its clock, and does what is `due` then."""
+    """Called after every step: writes the checkpoint where its clock says that one is due."""
 
     def __init__(
         self,

@@ -262,6 +262,21 @@ def check_output(
         sweep(output.parent)
 
 
+def can_be_resumed(folder: Path) -> bool:
+    """Whether a run was stopped there that has something to go on with."""
+    places = (folder, beside(folder, "partial"))
+    return any((place / CHECKPOINT).is_file() for place in places)
+
+
+def require_takes(folder: Path, outputs: Outputs, inputs: Iterable[Path | str | None]) -> None:
+    """Raise UsageError where `claim_folder` would; nothing is made, and no lock is held."""
+    with explained(folder):
+        if folder.exists() and not folder.is_dir():
+            raise UsageError(f"{folder} is a file: name a folder with -o")
+        _refuse_special(outputs, folder)
+        refuse_own_inputs([folder, *outputs.standing(folder)], inputs)
+
+
 def preview_path(folder: Path, step: int) -> Path:
     """Where the preview after `step` steps goes."""
     return folder / PREVIEWS / f"{step:05d}.png"

@@ -52,6 +52,3 @@ def require_file_place(flag: str, path: Path) -> None:
         raise UsageError(f"{flag} {path}: is a folder; name a file")
     if not path.absolute().parent.is_dir():
         raise UsageError(f"{flag} {path}: there is no folder {path.parent}; make it first")
-
-
-_MAX_AREA_ASPECT = 4.0  # a longer picture is trained smaller, so that its area stays that of 4:1
