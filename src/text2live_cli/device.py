@@ -60,11 +60,11 @@ def choose_device(
         raise UsageError(f"--device {name}: must be one of {', '.join(DEVICES)}")
     available = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
     if name == "auto":
-        name = next((kind for kind, there in available.items() if there), "cpu")
+        name = next((kind for kind, is_here in available.items() if is_here), "cpu")
         if name == "mps" and needed and not _does(needed, torch.device(name), progress or Silent()):
             name = "cpu"
     if not available.get(name, True):
-        have = [kind for kind, there in available.items() if there] + ["cpu"]
+        have = [kind for kind, is_here in available.items() if is_here] + ["cpu"]
         raise UsageError(f"--device {name}: not available here; there is {', '.join(have)}")
     return torch.device(name)
 

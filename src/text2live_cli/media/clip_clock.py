@@ -262,10 +262,10 @@ def read_timeline(container: Any, packets: Iterable[Any]) -> Timeline:
         timeline.joints += 1
         shift = max(jump.shift for jump in joint)
         numbers_of = {jump.stream: jump.number for jump in joint}
-        for index, taken in places.items():
+        for index, in_file in places.items():
             number = numbers_of.get(index)
             if number is None:  # by its place in the file, unless it goes on as before
-                number = bisect.bisect_left(taken, joint[0].place)
+                number = bisect.bisect_left(in_file, joint[0].place)
                 if index in tracks and tracks[index].goes_on(number):
                     continue
             total[index] += shift

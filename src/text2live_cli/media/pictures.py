@@ -140,13 +140,13 @@ def read_mask(path: Path, size: tuple[int, int], progress: Progress | None = Non
     """
     picture = _load(path)
     height, width = size
-    given = f"{path}: the mask is {picture.width}×{picture.height} pixels, the picture is"
+    sizes = f"{path}: the mask is {picture.width}×{picture.height} pixels, the picture is"
     if abs(picture.width * height / (picture.height * width) - 1) > _SAME_SHAPE:
-        raise UsageError(f"{given} {width}×{height}; save the mask at the picture's size")
+        raise UsageError(f"{sizes} {width}×{height}; save the mask at the picture's size")
     mask = _drawing(picture)
     if mask.shape != size:
         if progress is not None:
-            progress.message(f"{given} {width}×{height}: resized to it")
+            progress.message(f"{sizes} {width}×{height}: resized to it")
         smaller = height < picture.height
         mode = cv2.INTER_AREA if smaller else cv2.INTER_LINEAR
         mask = cv2.resize(mask, (width, height), interpolation=mode).clip(0, 1)

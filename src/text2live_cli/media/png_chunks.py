@@ -22,18 +22,18 @@ def essential(data: bytes) -> bytes:
     Of colour profile, EXIF and animation, chunks with a wrong checksum are left out; those of the
     pixels stay as they are, for the decoder to judge.
     """
-    kept = [data[:8]]
+    chunks = [data[:8]]
     for kind, chunk in _chunks(data):
         beside = kind in _ANIMATION or kind in _COLOR_AND_POSE
         if kind in _PIXELS or (beside and _is_sound(chunk)):
-            kept.append(chunk)
-    return b"".join(kept)
+            chunks.append(chunk)
+    return b"".join(chunks)
 
 
 def pixels_only(data: bytes) -> bytes:
     """A PNG file without anything over which libpng would write to stderr."""
-    wanted = _PIXELS - {b"PLTE"}
-    return data[:8] + b"".join(chunk for kind, chunk in _chunks(data) if kind in wanted)
+    needed = _PIXELS - {b"PLTE"}
+    return data[:8] + b"".join(chunk for kind, chunk in _chunks(data) if kind in needed)
 
 
 def split_profile(data: bytes) -> tuple[bytes, bytes | None]:
@@ -42,13 +42,13 @@ def split_profile(data: bytes) -> tuple[bytes, bytes | None]:
     Decoders that unpack it themselves have too small a limit. None where there is none, or one
     that cannot be unpacked.
     """
-    profile, kept = None, [data[:8]]
+    profile, chunks = None, [data[:8]]
     for kind, chunk in _chunks(data):
         if kind == b"iCCP":
             profile = profile or _unpacked(chunk[8:-4])
         else:
-            kept.append(chunk)
-    return b"".join(kept), profile
+            chunks.append(chunk)
+    return b"".join(chunks), profile
 
 
 def _chunks(data: bytes) -> Iterator[tuple[bytes, bytes]]:

@@ -36,12 +36,14 @@ def run_composite(options: CompositeOptions) -> Path:
     """`composite`, or `composite_clip` where a layer of a clip or its atlas is named."""
     if options.output is None:
         raise UsageError("-o OUT: name the file to write")
-    given: dict[str, Any] = {"opacity": options.opacity, "overwrite": options.overwrite}
+    common: dict[str, Any] = {"opacity": options.opacity, "overwrite": options.overwrite}
     layers = [Path(layer) for layer in options.layers]
     edits = [path for path in layers if (path / ATLAS_LAYER).exists()]
-    painted = options.fg_layer or options.bg_layer or options.frame_edits
-    if not edits and not painted and not options.atlas_dir:
-        return composite(options.source, layers, options.output, **given, progress=options.progress)
+    by_hand = options.fg_layer or options.bg_layer or options.frame_edits
+    if not edits and not by_hand and not options.atlas_dir:
+        return composite(
+            options.source, layers, options.output, **common, progress=options.progress
+        )
     strange = next((path for path in layers if path not in edits), None)
     if strange is not None:
         raise UsageError(f"{strange}: no result of edit-video, as a clip takes")
@@ -53,7 +55,7 @@ def run_composite(options: CompositeOptions) -> Path:
         bg_layer=options.bg_layer,
         frame_edits=options.frame_edits,
         results=edits,
-        **given,
+        **common,
         progress=options.progress,
     )
 

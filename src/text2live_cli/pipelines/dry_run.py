@@ -100,8 +100,8 @@ def finished(plan: ImagePlan | VideoPlan, source: str) -> dict[str, Any] | None:
         sound = share is None or (isinstance(share, float) and 0 <= share <= 1)
     except RECORD_ERRORS:
         return None
-    there = all((plan.folder / name).is_file() for name in _MAIN_FILES[plan.command])
-    return facts if same and sound and there else None
+    is_whole = all((plan.folder / name).is_file() for name in _MAIN_FILES[plan.command])
+    return facts if same and sound and is_whole else None
 
 
 def require_free(plan: ImagePlan | VideoPlan | FitPlan) -> None:

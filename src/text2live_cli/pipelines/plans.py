@@ -194,8 +194,8 @@ def plan_image(options: ImageOptions, device: str, progress: Progress) -> ImageP
     if options.mask is not None:
         read_mask(Path(options.mask), size)  # checked; read again when it is needed, as it is large
     working = _working_size(picture, settings.size, progress)
-    asked = request(options)
-    return ImagePlan(options, settings, folder, picture, hints, working, copy, device, asked)
+    wishes = request(options)
+    return ImagePlan(options, settings, folder, picture, hints, working, copy, device, wishes)
 
 
 def plan_video(options: VideoOptions, device: str, progress: Progress) -> VideoPlan:

@@ -205,8 +205,8 @@ def _located(plan: VideoPlan) -> ClipAtlas | None:
     """The clip's atlas, not read yet."""
     if plan.atlas_folder is None:
         return None
-    named = plan.options.atlas_dir is not None
-    return ClipAtlas(plan.clip, plan.atlas_folder, named, plan.resumes_fit)
+    is_named = plan.options.atlas_dir is not None
+    return ClipAtlas(plan.clip, plan.atlas_folder, is_named, plan.resumes_fit)
 
 
 def _check_atlas(

@@ -104,10 +104,10 @@ class Fitter:
         flat = torch.cat(rows).tolist() if rows else []
         terms: dict[str, float] = {}
         for _, _, names in self._unread:
-            *row, taken = flat[: len(names) + 1]
+            *row, finite = flat[: len(names) + 1]
             del flat[: len(names) + 1]
             terms = dict(zip(names, row, strict=True))
-            self._lost = 0 if taken else self._lost + 1
+            self._lost = 0 if finite else self._lost + 1
             if self._lost > _MAX_LOST:
                 raise Text2LiveError(
                     f"{self._lost} steps in a row were not finite: try another --seed"

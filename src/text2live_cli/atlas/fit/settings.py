@@ -245,6 +245,6 @@ class NlaSettings:
 
 def working_size(clip: Clip, settings: FitSettings, device: str) -> tuple[int, int]:
     """Height and width of a fit on a `device` of that type; never larger than the source."""
-    asked = settings.size or (_CPU_SIZE if device == "cpu" else _GPU_SIZE)
-    scale = min(1.0, asked / min(clip.height, clip.width))
+    short = settings.size or (_CPU_SIZE if device == "cpu" else _GPU_SIZE)
+    scale = min(1.0, short / min(clip.height, clip.width))
     return round(clip.height * scale), round(clip.width * scale)
