@@ -45,7 +45,8 @@ def test_a_plain_line_is_short() -> None:
 
 def test_bytes_and_stages_without_an_end() -> None:
     assert Progress("fetching", 12_300_000, 340_000_000, "byte").count == "12.3/340.0 MB"
-    assert Progress("reading", 3, None).line(80) == "reading, 3/?"
+    assert Progress("reading", 3, None).line(80) == "reading, 3"
+    assert Progress("writing", 0, None).line(80) == "writing…"
     assert Progress("training", 0, 10, pace=400.0).remaining == "1:06:40 left"
 
 

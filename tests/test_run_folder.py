@@ -187,14 +187,18 @@ def test_a_region_that_is_shown_does_not_eat_its_inputs(cup: Path) -> None:
     for arguments in (
         ("cup.png", *box, "-o", "./cup.png"),
         ("cup.png", "--mask", "mask.png"),
-        ("cup.png", "--mask", "hard.png", "-o", "new.png"),
+        ("cup.png", "--mask", "hard.png"),
         ("region.png", *box),
         ("cup.png", *box, "-o", "a/region.png"),
     ):
         result = run("region", *arguments, "--overwrite")
         assert result.exit_code == 2, arguments
         assert "would be overwritten" in one_line(result)
-    assert "mask.png exists" in one_line(run("region", "cup.png", *box, "-o", "new.png"))
+    Path("region.png").unlink()
+    assert "mask.png exists" in one_line(run("region", "cup.png", *box))
+    passed(run("region", "cup.png", *box, "-o", "new.png"))
+    assert Path("new.mask.png").exists()
+    before = contents(".")
     os.mkfifo("pipe.png")
     result = run("region", "cup.png", *box, "-o", "pipe.png", "--overwrite")
     assert result.exit_code == 2

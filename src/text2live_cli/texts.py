@@ -64,6 +64,8 @@ def check_texts(
     texts = [("PROMPT", prompt), ("--roi", roi), ("--screen", screen)]
     texts += [("--also", text) for text in also] + [("--keep", text) for text in keep]
     for option, text in texts:
+        if text is not None and not text.strip():
+            raise UsageError(f"{option} is empty: say in words what to make")
         require_text(option, text)
     if len(texts) > MAX_TEXTS:
         raise UsageError(f"--also and --keep: {len(texts)} texts are too many (limit {MAX_TEXTS})")

@@ -5,3 +5,5 @@ clip → flow → foreground masks → model (grid or nla) → fit → clip.atla
 
 ATLAS = "atlas.safetensors"
 """The file of an atlas, in its folder."""
+POOR = "poor"
+"""How the verdict of a fit begins that edits will not sit well on."""

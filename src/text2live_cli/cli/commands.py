@@ -67,12 +67,12 @@ def edit_image_command(make_options: Callable[[Progress], ImageOptions], flags: 
     with reporting(flags) as progress:
         options = make_options(progress)
         if flags.dry_run:
-            from ..pipelines.dry_run import image_facts, likely_device, require_free
+            from ..pipelines.dry_run import DONE, finished, image_facts, likely_device
             from ..pipelines.plans import plan_image
 
             plan = plan_image(options, likely_device(options.device), progress)
-            require_free(plan)
-            print_plan(image_facts(plan), flags.as_json)
+            done = finished(plan, plan.picture.sha256) is not None
+            print_plan(DONE if done else image_facts(plan), flags.as_json)
             return
         from ..pipelines.image import run_edit_image
 
@@ -95,7 +95,12 @@ def region_command(
     make_options: Callable[[Progress], RegionOptions],
     flags: Flags,
     output: Annotated[
-        Path, typer.Option("-o", "--output", help="The picture of it; mask.png goes beside it.")
+        Path,
+        typer.Option(
+            "-o",
+            "--output",
+            help="The picture of it; mask.png (else NAME.mask.png) goes beside it.",
+        ),
     ] = Path("region.png"),
     overwrite: Overwrite = False,
 ) -> None:
@@ -123,12 +128,12 @@ def edit_video_command(make_options: Callable[[Progress], VideoOptions], flags: 
     with reporting(flags) as progress:
         options = make_options(progress)
         if flags.dry_run:
-            from ..pipelines.dry_run import likely_device, require_free, video_facts
+            from ..pipelines.dry_run import DONE, finished, likely_device, video_facts
             from ..pipelines.plans import plan_video
 
             plan = plan_video(options, likely_device(options.device), progress)
-            require_free(plan)
-            print_plan(video_facts(plan), flags.as_json)
+            done = finished(plan, plan.clip.sha256) is not None
+            print_plan(DONE if done else video_facts(plan), flags.as_json)
             return
         from ..pipelines.video import run_edit_video
 
@@ -175,11 +180,10 @@ def fit_atlas_command(make_options: Callable[[Progress], FitOptions], flags: Run
     with reporting(flags) as progress:
         options = make_options(progress)
         if flags.dry_run:
-            from ..pipelines.dry_run import fit_facts, likely_device, require_free
+            from ..pipelines.dry_run import fit_facts, likely_device
             from ..pipelines.plans import plan_fit
 
             plan = plan_fit(options, likely_device(options.device), progress)
-            require_free(plan)
             print_plan(fit_facts(plan), flags.as_json)
             return
         from ..pipelines.fit import run_fit_atlas

@@ -106,7 +106,7 @@ def _parameter(options: Any, field: dataclasses.Field[Any]) -> inspect.Parameter
         default = None
     required = default is dataclasses.MISSING
     if required or not field.kw_only:
-        info = typer.Argument(help=about.text)
+        info = typer.Argument(help=about.text, metavar=about.metavar or field.name.upper())
     else:
         info = typer.Option(
             *(_flags(field.name, about)),

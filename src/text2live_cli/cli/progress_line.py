@@ -28,7 +28,9 @@ class Progress:
         if self.unit == "byte":
             whole = "?" if self.total is None else f"{self.total / 1e6:.1f}"
             return f"{self.done / 1e6:.1f}/{whole} MB"
-        return f"{self.done}/{self.total or '?'}"
+        if self.total is None:
+            return str(self.done) if self.done else ""
+        return f"{self.done}/{self.total}"
 
     @property
     def speed(self) -> str:
@@ -56,7 +58,7 @@ class Progress:
 
     def line(self, width: int, verbose: bool = False) -> str:
         """For a terminal of `width` columns: what is left out first is last in importance."""
-        parts = [self.name, self.count]
+        parts = [self.name, self.count] if self.count else [f"{self.name}…"]
         for more in (self.remaining, self.speed):
             if more and len(", ".join([*parts, more])) + _BAR[0] + 3 <= width:
                 parts.append(more)
@@ -72,7 +74,7 @@ class Progress:
     def plain(self, verbose: bool = False) -> str:
         """For a log: without a bar, and under 100 characters unless `verbose`."""
         figures = self.terms if verbose else self.objective
-        parts = (f"{self.name} {self.count}", self.speed, self.remaining, figures)
+        parts = (f"{self.name} {self.count}".rstrip(), self.speed, self.remaining, figures)
         text = ", ".join(part for part in parts if part)
         return text if verbose else text[:99]
 

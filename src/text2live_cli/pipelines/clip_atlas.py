@@ -10,23 +10,20 @@ from typing import Any
 import torch
 
 from ..atlas import ATLAS
-from ..atlas.fit.measure import POOR
 from ..atlas.fit.settings import FILE_OPTIONS, FitSettings, working_size
 from ..atlas.layers import Side
 from ..atlas.render import Layer
 from ..atlas.store import Atlas, read_atlas
 from ..endings import Stopped
-from ..errors import PoorAtlasError, UsageError
+from ..errors import UsageError
 from ..media.clips import Clip
 from ..media.files import sha256_of
-from ..media.outside import RECORD_ERRORS, plain_text, read_record
 from ..progress import Progress
-from ..runs.folder import CHECKPOINT, RECORD
+from ..runs.atlas_folder import require_fair, verdict_of
+from ..runs.folder import CHECKPOINT
 from ..runs.preflight import fit_bytes
 from ..video.result import result_layers
 from .fit import begun_with, fit_atlas
-
-_LONGEST_LINE = 1000  # characters of a verdict
 
 
 @dataclass
@@ -105,17 +102,9 @@ class ClipAtlas:
 
         Raises PoorAtlasError where it says that edits will not sit well, unless `any_atlas`.
         """
-        try:
-            facts = read_record(self.folder / RECORD)
-            verdict, *_ = (plain_text(line, _LONGEST_LINE) for line in facts["verdict"])
-            advice = [plain_text(line, _LONGEST_LINE) for line in facts["advice"]]
-        except RECORD_ERRORS:
-            return ()
-        lines = (f"atlas {verdict}", *advice)
-        if verdict.startswith(POOR) and not any_atlas:
-            raise PoorAtlasError(
-                f"{self.folder}: {'; '.join(lines)}; --any-atlas goes on with it all the same"
-            )
+        lines = verdict_of(self.folder)
+        if lines and not any_atlas:
+            require_fair(self.folder, lines)
         return lines
 
     def _fit(self, options: dict[str, Any], progress: Progress) -> Atlas:

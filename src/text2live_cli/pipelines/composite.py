@@ -38,6 +38,9 @@ def run_composite(options: CompositeOptions) -> Path:
         raise UsageError("-o OUT: name the file to write")
     common: dict[str, Any] = {"opacity": options.opacity, "overwrite": options.overwrite}
     layers = [Path(layer) for layer in options.layers]
+    for path in layers:
+        if not path.exists():
+            raise UsageError(f"{path}: no such file or folder")
     edits = [path for path in layers if (path / ATLAS_LAYER).exists()]
     by_hand = options.fg_layer or options.bg_layer or options.frame_edits
     if not edits and not by_hand and not options.atlas_dir:

@@ -12,12 +12,15 @@ from ..atlas.fit.settings import FitSettings, working_size
 from ..guide import weights
 from ..guide.shape import shape_of
 from ..media.outside import RECORD_ERRORS, read_record
+from ..runs.atlas_folder import require_fair, verdict_of
 from ..runs.folder import CHECKPOINT, RECORD, RunFolder, require_takes
 from ..runs.memory import clip_need, require_memory, training_need
 from ..runs.preflight import fit_bytes, picture_bytes, require_room, video_bytes
 from .plans import SIDES, FitPlan, ImagePlan, VideoPlan
 
 _GB = 1e9
+DONE = {"state": "done already, with these settings"}
+"""Said of a run that would leave all as it is."""
 _MAIN_FILES = {
     "edit-image": ("composite.png", "layer.png", "alpha.png", "screen.png"),
     "edit-video": ("composite.mp4", "screen.mp4", "report.html"),
@@ -36,9 +39,13 @@ def likely_device(name: str | None) -> str:
 
 
 def image_facts(plan: ImagePlan) -> dict[str, str]:
-    """What is known of an edit of a picture before it begins."""
+    """What is known of an edit of a picture before it begins.
+
+    Raises what the run would, as far as that is known.
+    """
+    require_free(plan)
     picture = plan.picture
-    files = [name for name in plan.outputs.files if name != CHECKPOINT]
+    files = list(plan.outputs.files)
     copy = {} if plan.copy is None else {"picture": f"{plan.copy}, the composite"}
     return {
         "input": f"{picture.path}, {picture.width}×{picture.height}",
@@ -49,13 +56,17 @@ def image_facts(plan: ImagePlan) -> dict[str, str]:
 
 
 def video_facts(plan: VideoPlan) -> dict[str, str]:
-    """What is known of an edit of a clip before it begins."""
+    """What is known of an edit of a clip before it begins.
+
+    Raises what the run would, as far as that is known.
+    """
+    require_free(plan)
     clip, formats = plan.clip, plan.options.layer_formats
     atlas = "none (baseline frames)"
     if plan.atlas_folder is not None:
         atlas = f"{plan.atlas_folder}, {'ready' if _is_ready(plan) else 'fitted first'}"
     layers = {"mov": "layer.mov", "webm": "layer.webm", "png": "layer/"}
-    unwanted = {CHECKPOINT, "layer.mov", "layer.webm"}
+    unwanted = {"layer.mov", "layer.webm"}
     files = [name for name in plan.outputs.files if name not in unwanted]
     files += [layers[name] for name in formats if name in layers]
     return {
@@ -67,7 +78,11 @@ def video_facts(plan: VideoPlan) -> dict[str, str]:
 
 
 def fit_facts(plan: FitPlan) -> dict[str, str]:
-    """What is known of a fit before it begins."""
+    """What is known of a fit before it begins.
+
+    Raises what the run would, as far as that is known.
+    """
+    require_free(plan)
     clip, settings = plan.clip, plan.settings
     facts = {
         "input": f"{clip.path}, {clip.count} frames of {clip.width}×{clip.height}",
@@ -113,6 +128,9 @@ def require_free(plan: ImagePlan | VideoPlan | FitPlan) -> None:
         run.open(options.overwrite, plan.resumes)
     elif options.overwrite or options.resume:
         run.open(options.overwrite, options.resume)
+    if isinstance(plan, VideoPlan) and plan.atlas_folder is not None and _is_ready(plan):
+        if not plan.options.any_atlas and not plan.resumes:
+            require_fair(plan.atlas_folder, verdict_of(plan.atlas_folder))
     require_room(plan.folder, room_of(plan))
     need = need_of(plan)
     if need is not None and getattr(plan, "device", options.device) == "cpu":

@@ -31,10 +31,17 @@ ENCODER = (
 )
 _WEIGHTS = Help("CLIP weights from a file: .safetensors or .pt.")
 _OVERWRITE = Help("Replace an existing result.")
-_LAMBDA = Help("Weight of this term; 0 leaves it out.", metavar="λ", panel=METHOD)
-_WITHOUT = Help("Ablation: without this.", panel=METHOD)
 _PAPER = "Default: paper on a GPU, else draft."
 _POINT = "repeatable."
+
+
+def _weight(what: str) -> Help:
+    return Help(f"Weight of {what}; 0: without.", metavar="λ", panel=METHOD)
+
+
+def _without(what: str) -> Help:
+    return Help(f"Ablation: without {what}.", panel=METHOD)
+
 
 Parameters = ParamSpec("Parameters")
 Options = TypeVar("Options")
@@ -63,7 +70,7 @@ class EditOptions:
         str | None,
         Help(
             "auto (found once from the text, cut out along edges) or paper (looked for in every"
-            " training example). Default: auto, in the preset paper paper."
+            " training example). Default: auto, but with the preset paper: paper."
         ),
     ] = None
     output: Annotated[Path | str | None, Help("Folder of the result.", flag="-o/--output")] = None
@@ -101,22 +108,22 @@ class EditOptions:
     text_distance: Annotated[
         str | None, Help("spherical (default) or cosine, as printed.", panel=METHOD)
     ] = None
-    lambda_composition: Annotated[float | None, _LAMBDA] = None
-    lambda_screen: Annotated[float | None, _LAMBDA] = None
-    lambda_structure: Annotated[float | None, _LAMBDA] = None
-    lambda_form: Annotated[float | None, _LAMBDA] = None
-    lambda_sparsity: Annotated[float | None, _LAMBDA] = None
+    lambda_composition: Annotated[float | None, _weight("the text in the composite")] = None
+    lambda_screen: Annotated[float | None, _weight("the text in the layer over green")] = None
+    lambda_structure: Annotated[float | None, _weight("the source's structure")] = None
+    lambda_form: Annotated[float | None, _weight("the source's shading")] = None
+    lambda_sparsity: Annotated[float | None, _weight("a small layer")] = None
     lambda_sparsity_l1: Annotated[
         float | None, Help("γ, of mean |α| inside the sparsity.", metavar="γ", panel=METHOD)
     ] = None
-    lambda_bootstrap: Annotated[float | None, _LAMBDA] = None
-    lambda_direction: Annotated[float | None, _LAMBDA] = None
-    lambda_keep: Annotated[float | None, _LAMBDA] = None
-    no_structure: Annotated[bool, _WITHOUT] = False
-    no_sparsity: Annotated[bool, _WITHOUT] = False
-    no_screen: Annotated[bool, _WITHOUT] = False
-    no_bootstrap: Annotated[bool, _WITHOUT] = False
-    no_internal_dataset: Annotated[bool, _WITHOUT] = False
+    lambda_bootstrap: Annotated[float | None, _weight("the pull to the region")] = None
+    lambda_direction: Annotated[float | None, _weight("the way from ROI to PROMPT")] = None
+    lambda_keep: Annotated[float | None, _weight("leaving what --keep names")] = None
+    no_structure: Annotated[bool, _without("the structure term")] = False
+    no_sparsity: Annotated[bool, _without("the sparsity")] = False
+    no_screen: Annotated[bool, _without("the term of the layer over green")] = False
+    no_bootstrap: Annotated[bool, _without("the pull to the region")] = False
+    no_internal_dataset: Annotated[bool, _without("crops and disturbances")] = False
     progress: Progress | None = None
 
     def __post_init__(self) -> None:

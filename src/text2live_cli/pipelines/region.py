@@ -77,13 +77,17 @@ class RegionFiles(NamedTuple):
 
 
 def show_region(options: RegionOptions, output: Path | str, overwrite: bool = False) -> RegionFiles:
-    """`find_region`, and two pictures of it: `output`, and mask.png beside it.
+    """`find_region`, and two pictures of it: `output`, and its mask beside it.
+
+    That is mask.png for region.png, else NAME.mask.png.
 
     Raises UsageError where one of them is there already, or is one of the inputs.
     """
     output = Path(output)
-    mask = output.with_name("mask.png")
-    if output.name.lower() == mask.name or output.suffix.lower() != ".png":
+    mask = output.with_name(f"{output.stem}.mask.png")
+    if output.name == "region.png":
+        mask = output.with_name("mask.png")
+    if output.name.lower() == "mask.png" or output.suffix.lower() != ".png":
         raise UsageError(f"-o {output}: name a PNG file, and not mask.png, which goes beside it")
     require_file_place("-o", output)
     for path in (output, mask):

@@ -115,8 +115,10 @@ class RunFolder:
         standing = [name for name in standing if name not in self.outputs.spare]
         standing += [CHECKPOINT] * stopped
         if standing and not (overwrite or resume):
+            resumable = CHECKPOINT in standing and not _is_whole(self.folder)
+            advice = "--resume to go on, --overwrite" if resumable else "--overwrite"
             raise UsageError(
-                f"{self.folder} holds a result already ({standing[0]}): add --overwrite, --resume,"
+                f"{self.folder} holds a result already ({standing[0]}): add {advice},"
                 " or another -o DIR"
             )
         if stopped if resume else standing:
@@ -295,6 +297,14 @@ def beside(folder: Path, kind: str) -> Path:
         return folder / f".text2live.{kind}"
     place_name = folder if folder.name and folder.absolute() == place else place
     return place_name.with_name(f".{name}.{kind}")
+
+
+def _is_whole(folder: Path) -> bool:
+    """Whether the run that stands there went to its end."""
+    try:
+        return read_record(folder / RECORD)["interrupted"] is False
+    except RECORD_ERRORS:
+        return False
 
 
 def _is_ours(folder: Path) -> bool:

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...progress import Progress, Silent
+from .. import POOR
 from ..layers import (
     BACKGROUND,
     FOREGROUND,
@@ -27,8 +28,6 @@ _STRETCH = 4.0  # times the usual area, or a quarter of it: a stretched map
 _BRIGHTNESS = 6.0  # levels that a trusted flow may be off by, in the mean around a pixel
 _TEXTURE = 2e-3  # least eigenvalue of the structure tensor that a trusted flow needs
 _ENOUGH = 0.01  # of a layer's pixels must have trusted flow for a drift to be told
-POOR = "poor"
-"""How the verdict on an atlas begins that edits will not sit well on."""
 _FAIR_PSNR, _GOOD_PSNR = 26.0, 30.0
 _FAR_BELOW = 4.0  # dB under the median: a frame that falls out
 _MAX_FOLDED, _MAX_DRIFT, _MIN_AGREEMENT = 0.01, 1.0, 0.6
