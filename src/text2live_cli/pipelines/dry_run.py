@@ -128,13 +128,19 @@ def require_free(plan: ImagePlan | VideoPlan | FitPlan) -> None:
         run.open(options.overwrite, plan.resumes)
     elif options.overwrite or options.resume:
         run.open(options.overwrite, options.resume)
-    if isinstance(plan, VideoPlan) and plan.atlas_folder is not None and _is_ready(plan):
-        if not plan.options.any_atlas and not plan.resumes:
-            require_fair(plan.atlas_folder, verdict_of(plan.atlas_folder))
+    if isinstance(plan, VideoPlan):
+        _require_fair_atlas(plan)
     require_room(plan.folder, room_of(plan))
     need = need_of(plan)
     if need is not None and getattr(plan, "device", options.device) == "cpu":
         require_memory(need, "lower --size or --views")
+
+
+def _require_fair_atlas(plan: VideoPlan) -> None:
+    folder = plan.atlas_folder
+    asked_for = plan.options.any_atlas or plan.resumes
+    if folder is not None and _is_ready(plan) and not asked_for:
+        require_fair(folder, verdict_of(folder))
 
 
 def need_of(plan: ImagePlan | VideoPlan | FitPlan) -> int | None:
