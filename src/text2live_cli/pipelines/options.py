@@ -32,7 +32,10 @@ ENCODER = (
 _WEIGHTS = Help("CLIP weights from a file: .safetensors or .pt.")
 _OVERWRITE = Help("Replace an existing result.")
 _PAPER = "Default: paper on a GPU, else draft."
-_POINT = "repeatable."
+_BOX = Help("A box around what is edited, in pixels or per cent.", metavar="X,Y,W,H")
+_POINT = Help("A place on it, in pixels or per cent (40%,25%); repeatable.", "--point", "X,Y")
+_NOT = Help("A place beside it, not to be edited; repeatable.", "--not", "X,Y")
+_MASK = Help("A picture of the same shape: white may be edited, grey partly.")
 
 
 def _weight(what: str) -> Help:
@@ -151,20 +154,10 @@ class ImageOptions(EditOptions):
     source: Annotated[Path | str, Help("The picture: JPEG, PNG, WebP, TIFF, GIF, BMP.")]
     _: KW_ONLY
     preset: Annotated[str | None, Help(f"{presets_in_words(PICTURE)}. {_PAPER}")] = None
-    box: Annotated[
-        str | None,
-        Help("A box around what is edited, in pixels or per cent.", metavar="X,Y,W,H"),
-    ] = None
-    points: Annotated[
-        Sequence[str],
-        Help(f"A place on it, in pixels or per cent (40%,25%); {_POINT}", "--point", "X,Y"),
-    ] = ()
-    not_points: Annotated[
-        Sequence[str], Help(f"A place beside it, not to be edited; {_POINT}", "--not", "X,Y")
-    ] = ()
-    mask: Annotated[
-        Path | str | None, Help("A picture of the same size: white may be edited, grey partly.")
-    ] = None
+    box: Annotated[str | None, _BOX] = None
+    points: Annotated[Sequence[str], _POINT] = ()
+    not_points: Annotated[Sequence[str], _NOT] = ()
+    mask: Annotated[Path | str | None, _MASK] = None
 
 
 @dataclass(frozen=True)
@@ -195,10 +188,10 @@ class VideoOptions(EditOptions):
     ] = None
     points: Annotated[
         Sequence[str],
-        Help(f"A place on what is edited, pixels or %; {_POINT}", "--point", "X,Y[@FRAME]"),
+        Help("A place on what is edited, pixels or %; repeatable.", "--point", "X,Y[@FRAME]"),
     ] = ()
     not_points: Annotated[
-        Sequence[str], Help(f"A place beside it; {_POINT}", "--not", "X,Y[@FRAME]")
+        Sequence[str], Help("A place beside it; repeatable.", "--not", "X,Y[@FRAME]")
     ] = ()
     mask: Annotated[
         Path | str | None,
@@ -259,20 +252,10 @@ class RegionOptions:
     source: Annotated[Path | str, Help("The picture.")]
     text: Annotated[str | None, Help('What is looked for: "cake". Not needed with --box.')] = None
     _: KW_ONLY
-    box: Annotated[
-        str | None,
-        Help("A box around what is edited, in pixels or per cent.", metavar="X,Y,W,H"),
-    ] = None
-    points: Annotated[
-        Sequence[str],
-        Help(f"A place on it, in pixels or per cent (40%,25%); {_POINT}", "--point", "X,Y"),
-    ] = ()
-    not_points: Annotated[
-        Sequence[str], Help(f"A place beside it, not to be edited; {_POINT}", "--not", "X,Y")
-    ] = ()
-    mask: Annotated[
-        Path | str | None, Help("A picture of the same size: white may be edited, grey partly.")
-    ] = None
+    box: Annotated[str | None, _BOX] = None
+    points: Annotated[Sequence[str], _POINT] = ()
+    not_points: Annotated[Sequence[str], _NOT] = ()
+    mask: Annotated[Path | str | None, _MASK] = None
     clip: Annotated[str, Help(ENCODER)] = DEFAULT_CLIP
     clip_weights: Annotated[Path | str | None, _WEIGHTS] = None
     device: Annotated[str, Help("auto, cuda, mps or cpu.")] = "auto"
