@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import os
+
+if "PYTEST_XDIST_WORKER" in os.environ:  # before torch: one thread each, as they run side by side
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 import text2live_cli  # isort: skip  # noqa: F401  # before torch: it tells OpenMP how to wait
 
 from pathlib import Path
