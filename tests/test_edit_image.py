@@ -398,7 +398,8 @@ BAD = [
     (("cup.png", "golden cup", "--save-every", "0"), 2, "--save-every"),
     (("cup.png", "golden cup", "--mask", "dot.png"), 2, "the mask is 1×1"),
     (("cup.png", "golden cup", "--roi", ""), 2, "--roi is empty"),
-    (("cup.png", "golden cup", "-o", "text.png"), 2, "is a file"),
+    (("cup.png", "golden cup", "-o", "text.png"), 2, "text.png exists"),
+    (("cup.png", "golden cup", "-o", "text"), 2, "is a file"),
     (("cup.png", "golden cup", "-o", "/proc/nowhere"), 1, "cannot write into"),
     (("cup.png", "golden cup", "--clip", "ViT-B-23/openai"), 2, "ViT-B-32"),
 ]
@@ -410,6 +411,7 @@ def test_bad_input_is_one_line_and_leaves_nothing(
 ) -> None:
     Path("empty.png").touch()
     Path("text.png").write_text("no picture at all")
+    Path("text").write_text("no folder")
     write_picture(Path("dot.png"), np.zeros((1, 1, 3), np.uint8))
     before = sorted(Path().rglob("*"))
     clip = () if "--clip" in arguments else QUICK[:2]

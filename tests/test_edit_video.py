@@ -1087,7 +1087,9 @@ def test_a_point_on_one_frame_limits_the_edit_in_all(
     place = ("--point", "178,80@10", "--point", "143,85@10", "--not", "150,125@10")
     passed(run("fit-atlas", "boat.mp4", "--steps", 60, "--point", "150,125", "--point", "135,80"))
     options = ("--clip", "swatch", "--preset", "draft", "--steps", 40, *NO_LAYER)
-    passed(run("edit-video", "boat.mp4", "golden boat", *place, *options, "-o", "out"))
+    passed(
+        run("edit-video", "boat.mp4", "golden boat", *place, *options, "--any-atlas", "-o", "out")
+    )
     record = record_of("out")
     assert record["region"]["origin"] == "2 points" and record["region"]["limited"]
     mask = read_picture(Path("out/mask.png")).color[..., 0]

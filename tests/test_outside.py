@@ -46,6 +46,7 @@ from text2live_cli.media.file_kinds import kind_of
 from text2live_cli.media.outside import read_record, whole_number
 from text2live_cli.media.picture_writing import write_picture
 from text2live_cli.media.pictures import read_picture
+from text2live_cli.media.samples import to_uint
 from text2live_cli.media.tensor_files import READ_ERRORS, read_tensors, write_tensors
 from text2live_cli.runs.checkpoint import Checkpoint
 from text2live_cli.runs.folder import CHECKPOINT, RECORD
@@ -206,7 +207,7 @@ def test_what_is_read_here_has_no_other_name() -> None:
 def test_the_extra_reads_heic(tmp_path: Path, depth: int) -> None:
     pillow_heif = pytest.importorskip("pillow_heif", reason="the extra heif is not installed")
     ramp = np.linspace(0, 1, 64)[None, :, None].repeat(48, 0).repeat(3, 2)
-    true = pictures.to_uint(ramp, 255 if depth == 8 else 65535)
+    true = to_uint(ramp, 255 if depth == 8 else 65535)
     mode = "RGB" if depth == 8 else "RGB;16"
     written = pillow_heif.from_bytes(mode, (64, 48), true.tobytes())
     path = tmp_path / "phone.jpg"
@@ -462,7 +463,9 @@ def test_an_atlas_that_is_fitted_anew_meanwhile_is_noticed(
 
     told: list[str] = []
     options = {**SETTINGS, "layer_formats": ("none",)}
-    made = edit_video("clip", "golden cat", progress=Refits("", 0), output="a", **options)
+    made = edit_video(
+        "clip", "golden cat", any_atlas=True, progress=Refits("", 0), output="a", **options
+    )
     assert made.record["job"]["fit"] == digest != read_atlas(Path("clip.atlas")).digest
     assert [text for text in told if "clip.atlas was fitted anew" in text]
     passed(run("composite", "clip", "a", "--atlas-dir", "copy", "-o", "there.mp4"))
@@ -486,7 +489,8 @@ def test_no_record_holds_an_absolute_path(
 ) -> None:
     monkeypatch.setattr(GridSettings, "steps", 2)
     fit_atlas(tmp_path / "clip", masks=tmp_path / "masks", output=tmp_path / "clip.atlas")
-    options = {**SETTINGS, "layer_formats": ("none",), "atlas_dir": tmp_path / "clip.atlas"}
+    atlas = {"atlas_dir": tmp_path / "clip.atlas", "any_atlas": True}
+    options = {**SETTINGS, "layer_formats": ("none",), **atlas}
     edit_video(tmp_path / "clip", "golden cat", output=tmp_path / "one", **options)
     edit_video(
         tmp_path / "clip", "golden cat", output=tmp_path / "two", onto=tmp_path / "one", **options
@@ -573,7 +577,8 @@ def test_clips_whose_names_are_no_utf8_work(clip: Path, monkeypatch: pytest.Monk
     name = os.fsdecode(b"caf\xe9")
     clip.rename(name)
     passed(run("fit-atlas", name, "--masks", "masks"))
-    passed(run("edit-video", name, "golden cat", *QUICK, "--layer-format", "none", "-o", "out"))
+    how = (*QUICK, "--any-atlas", "--layer-format", "none")
+    passed(run("edit-video", name, "golden cat", *how, "-o", "out"))
     out = os.fsdecode(b"out\xff.mp4")
     passed(run("composite", name, "out", "-o", out))
     assert Path(out).stat().st_size > 500

@@ -81,7 +81,7 @@ def test_the_signature_is_that_of_the_options(function: object, options: type) -
 
 @pytest.mark.parametrize("function", [edit_image, edit_video, fit_atlas, find_region])
 def test_a_slip_in_a_keyword_is_an_error(function: object) -> None:
-    with pytest.raises(TypeError, match="stepz"):
+    with pytest.raises(UsageError, match="option stepz: must be one of"):
         function("a.png", stepz=3)  # type: ignore[operator]
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Annotated, Any, ParamSpec, TypeVar, get_args, get_type_hints
 
 from ..atlas.fit.settings import FitSettings
-from ..config import CLIP, LAMBDA, PICTURE, Help, LossWeights, presets_in_words
+from ..config import CLIP, LAMBDA, PICTURE, Help, LossWeights, presets_in_words, require_one_of
 from ..errors import UsageError
 from ..guide.swatch.vocabulary import CONCEPTS
 from ..guide.weights import DEFAULT_CLIP
@@ -301,14 +301,21 @@ class CompositeOptions:
 def taking(
     options: Callable[Parameters, Options],
 ) -> Callable[[Callable[[Options], Result]], Callable[Parameters, Result]]:
-    """Decorates a function of `options`, a dataclass: it then takes their fields one by one."""
+    """Decorates a function of `options`, a dataclass: it then takes their fields one by one.
+
+    Raises UsageError, with the nearest name, for a keyword that is none of theirs.
+    """
+
+    signature = inspect.signature(options)
 
     def decorate(run: Callable[[Options], Result]) -> Callable[Parameters, Result]:
         @functools.wraps(run)
         def call(*args: Parameters.args, **kwargs: Parameters.kwargs) -> Result:
+            for name in kwargs:
+                require_one_of("option", name, tuple(signature.parameters))
             return run(options(*args, **kwargs))
 
-        call.__signature__ = inspect.signature(options)  # type: ignore[attr-defined]
+        call.__signature__ = signature  # type: ignore[attr-defined]
         return call
 
     return decorate
