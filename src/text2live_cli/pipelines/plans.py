@@ -260,7 +260,8 @@ def plan_fit(options: FitOptions, device: str, progress: Progress) -> FitPlan:
 
 
 def _preset(options: ImageOptions | VideoOptions, device: str) -> str:
-    return options.preset or ("draft" if device == "cpu" else "paper")
+    default = "draft" if device == "cpu" else "paper"
+    return default if options.preset is None else options.preset
 
 
 def _reason(options: ImageOptions | VideoOptions, device: str) -> str:
