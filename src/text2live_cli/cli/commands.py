@@ -83,10 +83,12 @@ def edit_image_command(make_options: Callable[[Progress], ImageOptions], flags: 
         same = f"{share:.0%} of the pixels are the source's, bit for bit"
         progress.message(f"{result.composite}: {same}")
         progress.message(f"{result.layer}: the edit layer, RGBA")
+        _tell_interrupted(result, progress)
+        seed = result.record["seed"] + 1
+        other = f"--seed {seed} -o {shlex.quote(f'{result.folder}.{seed}')}"
         weaker = ["text2live", "composite", str(options.source), str(result.folder)]
         weaker += ["-o", "weaker.png", "--opacity", "0.7"]
-        progress.message(f"next: --seed 1 for another variation; {shlex.join(weaker)}")
-        _tell_interrupted(result, progress)
+        progress.message(f"next: {other} for another variation; {shlex.join(weaker)}")
 
 
 @app.command("region")

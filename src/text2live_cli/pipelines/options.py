@@ -31,6 +31,9 @@ ENCODER = (
 )
 _WEIGHTS = Help("CLIP weights from a file: .safetensors or .pt.")
 _OVERWRITE = Help("Replace an existing result.")
+_CHECKPOINTS = Help(
+    "Write a checkpoint this often. Default: every minute or 5 % of the run.", metavar="SECONDS"
+)
 _PAPER = "Default: paper on a GPU, else draft."
 _BOX = Help("A box around what is edited, in pixels or per cent.", metavar="X,Y,W,H")
 _POINT = Help("A place on it, in pixels or per cent (40%,25%); repeatable.", "--point", "X,Y")
@@ -91,13 +94,7 @@ class EditOptions:
     device: Annotated[str | None, Help("auto, cuda, mps or cpu.")] = None
     precision: Annotated[str | None, Help("auto, fp32, bf16 or fp16.")] = None
     save_every: Annotated[int | None, Help("Keep a preview of every so many steps.")] = None
-    checkpoint_every: Annotated[
-        float | None,
-        Help(
-            "Write a checkpoint this often. Default: every minute or 5 % of the run.",
-            metavar="SECONDS",
-        ),
-    ] = None
+    checkpoint_every: Annotated[float | None, _CHECKPOINTS] = None
     channels: Annotated[
         int | None, Help("Width of the generator. Default: 128, in a draft 32.", panel=METHOD)
     ] = None
@@ -225,13 +222,7 @@ class FitOptions(FitSettings):
     ] = None
     overwrite: Annotated[bool, _OVERWRITE] = False
     resume: Annotated[bool, Help("Go on with a stopped fit.")] = False
-    checkpoint_every: Annotated[
-        float | None,
-        Help(
-            "Write a checkpoint this often. Default: every minute or 5 % of the run.",
-            metavar="SECONDS",
-        ),
-    ] = None
+    checkpoint_every: Annotated[float | None, _CHECKPOINTS] = None
     progress: Progress | None = None
 
     def __post_init__(self) -> None:
