@@ -14,14 +14,19 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import huggingface_hub.constants as hub_constants
+import open_clip
 import pytest
 import torch
 from safetensors.torch import save, save_file
 
+from tests.commands import one_line, passed, run
 from tests.hub_server import HubServer
+from tests.pictures import pattern, png_bytes
 from text2live_cli.errors import Text2LiveError, UsageError
+from text2live_cli.guide import encoder_names, weight_files, weights
 from text2live_cli.guide import hub as hub_module
-from text2live_cli.guide import weight_files, weights
+from text2live_cli.guide.clip import build_model
+from text2live_cli.guide.weight_import import import_weights
 from text2live_cli.media.files import sha256_of
 from text2live_cli.progress import Silent
 
@@ -596,3 +601,136 @@ def test_the_users_token_is_never_sent(
     weights.fetch(weights.DEFAULT_CLIP, Silent())
     assert hub.downloads
     assert hub.authorizations == {None}
+
+
+# Encoders that cannot guide
+
+
+@pytest.mark.parametrize("name", ["RN50/openai", "coca_ViT-B-32/laion2b_s13b_b90k"])
+def test_an_encoder_that_cannot_guide_is_refused_before_the_hub_is_asked(
+    hub: HubServer, name: str
+) -> None:
+    for use in (weights.fetch, lambda name, told: weights.locate(name, None, told)):
+        with pytest.raises(UsageError, match="cannot guide an edit"):
+            use(name, Silent())
+    with pytest.raises(UsageError, match="cannot guide an edit"):
+        weights.cached(name)
+    assert not hub.requests
+
+
+@pytest.mark.parametrize("asked", ["RN50", "RN50/openia", "coca_ViT-B-32"])
+def test_encoders_that_cannot_guide_are_not_named_as_nearest(asked: str) -> None:
+    with pytest.raises(UsageError, match="no CLIP model is called") as caught:
+        weights.resolve_name(asked, Silent())
+    nearest = str(caught.value).partition("nearest: ")[2]
+    assert nearest and "RN50" not in nearest and "coca" not in nearest
+
+
+def test_can_guide_says_what_the_model_itself_shows() -> None:
+    from text2live_cli.guide.clip import _require_class_token
+
+    for name in ("ViT-B-32", "ViT-H-14", "ViTamin-B", "RN50", "coca_ViT-L-14", "EVA01-g-14"):
+        config = open_clip.get_model_config(name)
+        try:
+            with torch.device("meta"):
+                _require_class_token(open_clip.factory.CLIP(**config), name)
+            fits = True
+        except (UsageError, TypeError):
+            fits = False
+        assert encoder_names.can_guide(config) is fits, name
+
+
+# weights import
+
+
+def whole_state(architecture: str = "ViT-B-32-quickgelu") -> dict[str, torch.Tensor]:
+    """A state dict with the names and shapes of an architecture, every tensor one number."""
+    with torch.device("meta"):
+        model = build_model(architecture)
+    return {name: torch.zeros(()).expand(x.shape) for name, x in model.state_dict().items()}
+
+
+@pytest.fixture
+def read(monkeypatch: pytest.MonkeyPatch) -> dict[str, torch.Tensor]:
+    """What any file of weights is read as: 600 MB need not be written for a test."""
+    state = whole_state()
+    monkeypatch.setattr(weights, "read_state_dict", lambda source: state)
+    return state
+
+
+def test_an_imported_file_serves_by_its_name_without_a_network(
+    cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, read: object
+) -> None:
+    use_endpoint(monkeypatch, "http://127.0.0.1:9")
+    path = tmp_path / "ViT-B-32.pt"
+    path.write_bytes(b"weights")
+    monkeypatch.setitem(weight_files.OPENAI_FILES, sha256_of(path), "ViT-B-32-quickgelu")  # type: ignore[arg-type]
+    told = Recorder()
+    copy = import_weights(path, None, told)
+    assert not told.warnings
+    assert copy.name == weights.DEFAULT_CLIP and copy.path.is_relative_to(cache)
+    assert copy.path.read_bytes() == path.read_bytes()
+    path.unlink()
+    assert weights.locate(weights.DEFAULT_CLIP, None, Silent()) == copy
+    assert weights.verify(weights.DEFAULT_CLIP).ok
+    assert str(tmp_path) not in next((cache / "records").glob("*.json")).read_text()
+
+
+def test_a_file_that_nobody_published_needs_a_name_and_is_warned_of(
+    tmp_path: Path, cache: Path, read: dict[str, torch.Tensor]
+) -> None:
+    path = tmp_path / "mine.safetensors"
+    path.write_bytes(b"weights")
+    with pytest.raises(UsageError, match="--as"):
+        import_weights(path, None, Silent())
+    with pytest.raises(UsageError, match="swatch"):
+        import_weights(path, "swatch", Silent())
+    told = Recorder()
+    copy = import_weights(path, "ViT-B-32/openai", told)
+    assert copy.name == weights.DEFAULT_CLIP and len(told.warnings) == 1
+    path.write_bytes(b"other weights")
+    assert (
+        import_weights(path, weights.DEFAULT_CLIP, Silent()).path.read_bytes() == b"other weights"
+    )
+    del read["visual.proj"]
+    with pytest.raises(Text2LiveError, match="do not fit"):
+        import_weights(path, weights.DEFAULT_CLIP, Silent())
+    assert weights.verify(weights.DEFAULT_CLIP).ok
+    assert [p.name for p in (cache / "imported").iterdir()] == [copy.path.name]
+
+
+def test_an_import_is_compared_with_what_is_known(
+    hub: HubServer, tmp_path: Path, read: object, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = weights.fetch(weights.DEFAULT_CLIP, Silent())
+    right, wrong = tmp_path / "right.safetensors", tmp_path / "wrong.pt"
+    right.write_bytes(hub.files[KEY])
+    wrong.write_bytes(b"weights")
+    with pytest.raises(Text2LiveError, match="published was"):
+        import_weights(wrong, weights.DEFAULT_CLIP, Silent())
+    assert weights.cached(weights.DEFAULT_CLIP) == first
+    monkeypatch.setitem(weight_files.OPENAI_FILES, sha256_of(wrong), "ViT-L-14-quickgelu")  # type: ignore[arg-type]
+    with pytest.raises(UsageError, match="is ViT-L-14-quickgelu/openai"):
+        import_weights(wrong, weights.DEFAULT_CLIP, Silent())
+    os.truncate(first.path, 10)
+    told = Recorder()
+    assert import_weights(right, weights.DEFAULT_CLIP, told).sha256 == first.sha256
+    assert not told.warnings and not first.path.exists()
+
+
+def test_import_refuses_what_is_no_weights(tmp_path: Path, cache: Path) -> None:
+    (tmp_path / "cup.png").write_bytes(b"no weights")
+    for name in ("missing.pt", "cup.png"):
+        error = one_line(run("weights", "import", tmp_path / name, "--as", weights.DEFAULT_CLIP))
+        assert name in error
+    assert not (cache / "imported").exists()
+
+
+def test_a_dry_run_refuses_names_that_the_run_would(tmp_path: Path) -> None:
+    save_file(tiny_state(), tmp_path / "tiny.safetensors")
+    (tmp_path / "cup.png").write_bytes(png_bytes(pattern(height=64, width=80)))
+    edit = ("edit-image", tmp_path / "cup.png", "golden cup", "--dry-run", "--clip-weights")
+    passed(run(*edit, tmp_path / "tiny.safetensors", "--clip", "ViT-B-32"))
+    for name in ("ViT-B-23", "RN50", "swatch", "a/b"):
+        one_line(run(*edit, tmp_path / "tiny.safetensors", "--clip", name))
+    one_line(run(*edit, tmp_path / "missing.pt"))

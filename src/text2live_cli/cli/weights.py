@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -18,7 +19,10 @@ WeightsName = Annotated[str, typer.Argument(metavar="NAME", help="open_clip's MO
 
 @weights_app.command("list")
 def weights_list(as_json: Json = False, debug: Debug = False) -> None:
-    """Encoders to choose from, which of them are on this machine, and the words of `swatch`."""
+    """Encoders to choose from, which of them are on this machine, and the words of `swatch`.
+
+    Example: text2live weights list --words
+    """
     with reporting(Flags(as_json=as_json, debug=debug)):
         from ..guide.swatch import vocabulary
         from ..guide.weights import listing
@@ -49,7 +53,10 @@ def weights_fetch(
     quiet: Quiet = False,
     debug: Debug = False,
 ) -> None:
-    """Download the weights of NAME ahead of time."""
+    """Download the weights of NAME ahead of time.
+
+    Example: text2live weights fetch ViT-B-32-quickgelu/openai
+    """
     with reporting(Flags(quiet=quiet, debug=debug)) as progress:
         from ..guide.weights import fetch
 
@@ -57,12 +64,40 @@ def weights_fetch(
         progress.message(f"{weights.path} (sha256 {weights.sha256})")
 
 
+@weights_app.command("import")
+def weights_import(
+    file: Annotated[Path, typer.Argument(help="Weights: .safetensors, .pt, .pth or .bin.")],
+    name: Annotated[
+        str | None,
+        typer.Option(
+            "--as",
+            metavar="NAME",
+            help="open_clip's MODEL/TAG. Default: by the file's SHA-256, if it is OpenAI's.",
+        ),
+    ] = None,
+    quiet: Quiet = False,
+    debug: Debug = False,
+) -> None:
+    """Copy a file of weights into the cache, so that --clip NAME needs no network.
+
+    Example: text2live weights import ViT-B-32.pt
+    """
+    with reporting(Flags(quiet=quiet, debug=debug)) as progress:
+        from ..guide.weight_import import import_weights
+
+        weights = import_weights(file, name, progress)
+        progress.message(f"{weights.path}: --clip {weights.name} uses it")
+
+
 @weights_app.command("path")
 def weights_path(
     name: Annotated[str | None, typer.Argument(help="open_clip's MODEL/TAG.")] = None,
     debug: Debug = False,
 ) -> None:
-    """Print where the weights of NAME are, or the cache folder."""
+    """Print where the weights of NAME are, or the cache folder.
+
+    Example: text2live weights path
+    """
     with reporting(Flags(debug=debug)):
         from ..guide.weights import cache_folder, cached
 
@@ -77,7 +112,10 @@ def weights_path(
 
 @weights_app.command("verify")
 def weights_verify(name: WeightsName, quiet: Quiet = False, debug: Debug = False) -> None:
-    """Hash the file of NAME and compare it with what the hub published."""
+    """Hash the file of NAME and compare it with what the hub published.
+
+    Example: text2live weights verify ViT-B-32-quickgelu/openai
+    """
     with reporting(Flags(quiet=quiet, debug=debug)) as progress:
         from ..guide.weights import verify
 

@@ -15,9 +15,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ..errors import Text2LiveError, UsageError
+from ..errors import Text2LiveError
 from ..progress import Progress
 from . import weights
+from .encoder_names import can_guide, unsuitable
 from .shape import EncoderShape
 from .views import panorama_windows, resize
 
@@ -233,16 +234,8 @@ def load_guide(name: str, file: Path | None, progress: Progress) -> ClipGuide:
     import open_clip
 
     source = weights.locate(name, file, progress)
-    state = weights.read_state_dict(source)
     model = build_model(source.architecture)
-    try:
-        model.load_state_dict(state)
-    except RuntimeError as error:
-        reason = str(error).strip().splitlines()[1].strip()
-        raise Text2LiveError(
-            f"{source.path}: these weights do not fit {source.architecture}: {reason[:150]}"
-            " (name their architecture with --clip MODEL/TAG)"
-        ) from error
+    load_state(model, weights.read_state_dict(source), source)
     architecture, _, tag = source.name.partition("/")
     published = open_clip.get_pretrained_cfg(architecture, tag) or {}
     model.visual.image_mean = published.get("mean", model.visual.image_mean)
@@ -257,18 +250,36 @@ def load_guide(name: str, file: Path | None, progress: Progress) -> ClipGuide:
     )
 
 
+def load_state(
+    model: nn.Module,
+    state: Mapping[str, Tensor],
+    source: weights.WeightsFile,
+    assign: bool = False,
+) -> None:
+    """Give a model the tensors of `source`; Text2LiveError where they do not fit it.
+
+    With `assign` it has those very tensors, in their own precision.
+    """
+    try:
+        model.load_state_dict(state, assign=assign)
+    except RuntimeError as error:
+        reason = str(error).strip().splitlines()[1].strip()
+        raise Text2LiveError(
+            f"{source.path}: these weights do not fit {source.architecture}: {reason[:150]}"
+            " (name their architecture with --clip MODEL/TAG)"
+        ) from error
+
+
 def build_model(architecture: str) -> Any:
     """open_clip's model called `architecture`, its weights random.
 
-    Raises UsageError where its encoders are not open_clip's own transformers.
+    Raises UsageError where its encoders cannot guide an edit.
     """
     import open_clip
 
     config = dict(open_clip.get_model_config(architecture))
-    vision = config["vision_cfg"]
-    own_vision = "patch_size" in vision and isinstance(vision["layers"], int)
-    if not own_vision or "multimodal_cfg" in config or "hf_model_name" in config["text_cfg"]:
-        raise _unsuitable(architecture)
+    if not can_guide(config):
+        raise unsuitable(architecture)
     custom = config.pop("custom_text", False)
     model = (open_clip.CustomTextCLIP if custom else open_clip.CLIP)(**config)
     model.visual.image_mean = open_clip.OPENAI_DATASET_MEAN
@@ -289,12 +300,5 @@ def _require_class_token(model: nn.Module, name: str) -> Any:
         and all(type(b) is ResidualAttentionBlock for b in visual.transformer.resblocks)
     )
     if not fits:
-        raise _unsuitable(name)
+        raise unsuitable(name)
     return visual
-
-
-def _unsuitable(name: str) -> UsageError:
-    return UsageError(
-        f"--clip {name}: cannot guide an edit, which takes open_clip's own vision transformer with"
-        " a class token and its own text encoder; take one of `text2live weights list`"
-    )

@@ -12,6 +12,7 @@ from ..atlas.fit.settings import FitSettings, working_size
 from ..guide import weights
 from ..guide.shape import shape_of
 from ..media.outside import RECORD_ERRORS, read_record
+from ..progress import Silent
 from ..runs.atlas_folder import require_fair, verdict_of
 from ..runs.folder import CHECKPOINT, RECORD, RunFolder, require_takes
 from ..runs.memory import clip_need, require_memory, training_need
@@ -188,7 +189,9 @@ def _training_facts(plan: ImagePlan | VideoPlan, size: tuple[int, int]) -> dict[
 
 
 def _encoder_words(name: str, file: Path | str | None) -> str:
+    """Which encoder, and where from; refuses what the run would."""
     if file is not None:
+        weights.check_given(name, Path(file), Silent())
         return f"{name}, from {file}"
     if name == weights.SWATCH:
         return f"{name}, in the package"
