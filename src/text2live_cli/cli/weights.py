@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from ..errors import Text2LiveError
+from ..guide.swatch import vocabulary
+from ..guide.swatch.kinds import KINDS
+from ..guide.weights import ListRow
 from ..texts import visible
 from .console import print_result
 from .options import Debug, Flags, Json, Quiet
@@ -18,32 +21,71 @@ WeightsName = Annotated[str, typer.Argument(metavar="NAME", help="open_clip's MO
 
 
 @weights_app.command("list")
-def weights_list(as_json: Json = False, debug: Debug = False) -> None:
+def weights_list(
+    all_words: Annotated[
+        bool, typer.Option("--words", help="All words that `swatch` reads, with their synonyms.")
+    ] = False,
+    as_json: Json = False,
+    debug: Debug = False,
+) -> None:
     """Encoders to choose from, which of them are on this machine, and the words of `swatch`.
 
     Example: text2live weights list --words
     """
     with reporting(Flags(as_json=as_json, debug=debug)):
-        from ..guide.swatch import vocabulary
         from ..guide.weights import listing
 
-        words = vocabulary.CONCEPTS
+        rows = listing()
         if as_json:
-            rows = [vars(row) for row in listing()]
-            print_json({"encoders": rows, "swatch": {k: list(v) for k, v in words.items()}})
-            return
-        for row in listing():
-            state = (
-                f"{row.size / 1e6:7.1f} MB"
-                if row.size
-                else "  embedded"
-                if row.cached
-                else "         -"
-            )
-            print_result(visible(f"{row.name:34} {state}  {row.where}"))
-        print_result("\n`swatch` is small and knows only these words (and their synonyms):")
-        for group, concepts in words.items():
-            print_result(f"  {group}: {', '.join(concepts)}")
+            words = _words_as_json() if all_words else {}
+            print_json({"encoders": [vars(row) for row in rows], "swatch": _concepts(), **words})
+        elif all_words:
+            _print_words()
+        else:
+            _print_encoders(rows)
+
+
+def _concepts() -> dict[str, list[str]]:
+    return {group: list(words) for group, words in vocabulary.CONCEPTS.items()}
+
+
+def _words_as_json() -> dict[str, Any]:
+    synonyms = {word: vocabulary.synonyms(word) for group in _concepts().values() for word in group}
+    kinds = [
+        {"kind": kind.name, "nearest": list(kind.nearest), "words": list(words)}
+        for kind, words in KINDS.items()
+    ]
+    return {"synonyms": synonyms, "kinds": kinds}
+
+
+def _print_encoders(rows: list[ListRow]) -> None:
+    for row in rows:
+        state = (
+            f"{row.size / 1e6:7.1f} MB"
+            if row.size
+            else "  embedded"
+            if row.cached
+            else "         -"
+        )
+        print_result(visible(f"{row.name:34} {state}  {row.where}"))
+    print_result("\n`swatch` is small and knows only these words (--words: and their synonyms):")
+    for group, words in _concepts().items():
+        print_result(f"  {group}: {', '.join(words)}")
+
+
+def _print_words() -> None:
+    """Every word that is read, then those that are not, by the words that are nearest to them."""
+    for group, words in _concepts().items():
+        print_result(f"{group}:")
+        for word in words:
+            print_result(f"  {', '.join([word, *vocabulary.synonyms(word)])}")
+    print_result(
+        "\nNot known; with --box, --point or --mask a thing is read as the first known thing of its"
+        " kind:"
+    )
+    for kind, words in KINDS.items():
+        nearest = ", ".join(kind.nearest) or "nothing"
+        print_result(f"  {kind.name}, nearest {nearest}: {', '.join(words)}")
 
 
 @weights_app.command("fetch")

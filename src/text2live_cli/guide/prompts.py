@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 
 import torch.nn.functional as F
@@ -11,7 +10,9 @@ from torch import Tensor
 from ..errors import UsageError
 from ..progress import Progress
 from .clip import ClipGuide
+from .encoder_names import SWATCH
 from .relevancy import Query, make_query
+from .swatch import reading
 
 TEMPLATES = (
     "photo of {}.",
@@ -88,8 +89,20 @@ def fill(templates: tuple[str, ...], prompts: tuple[str, ...]) -> list[str]:
     return [template.replace("{}", prompt) for prompt in prompts for template in templates]
 
 
-def check_text(flag: str, text: str, guide: ClipGuide, progress: Progress) -> str:
-    """`text` without outer spaces; refuse an empty one, warn of what the encoder will not read."""
+def check_text(
+    flag: str,
+    text: str,
+    guide: ClipGuide,
+    progress: Progress,
+    seen: bool = False,
+    placed: bool = False,
+) -> str:
+    """`text` as the encoder is to read it, without outer spaces.
+
+    Refuses an empty one, and one that is looked for in the picture (`seen`) where the encoder has
+    no word for it; warns of what will not be read. Where the place of the edit is given
+    (`placed`), nothing is looked for, and what `swatch` does not know stands for its kind.
+    """
     text = " ".join(text.split())
     if not text:
         raise UsageError(f"{flag} is empty: say in words what to make")
@@ -100,36 +113,14 @@ def check_text(flag: str, text: str, guide: ClipGuide, progress: Progress) -> st
             f'{flag} "{text[:40]}…" is {excess} tokens too long for the encoder'
             f" (limit {guide.context_length}): the end is cut"
         )
-    if guide.name == "swatch":
-        _check_swatch_words(flag, text, progress)
-    return text
-
-
-def _check_swatch_words(flag: str, text: str, progress: Progress) -> None:
-    """The embedded encoder has a closed vocabulary: name what it does not know."""
-    from .swatch import vocabulary
-
-    if not _known_to_swatch(text):
-        raise UsageError(
-            f'{flag} "{text}": the embedded encoder `swatch` knows none of these words;'
-            " see `text2live weights list`, or take a CLIP: --clip ViT-B-32-quickgelu/openai"
-        )
-    for word in vocabulary.unknown_words(text):
-        nearest = ", ".join(vocabulary.nearest_words(word))
-        hint = f" (nearest: {nearest})" if nearest else ""
-        progress.warning(f'{flag}: `swatch` does not know "{word}"{hint}')
+    if guide.name != SWATCH:
+        return text
+    return reading.read_as(flag, text, seen, placed, progress)
 
 
 def knows(guide: ClipGuide, text: str) -> bool:
     """Whether the encoder can look for `text`: the embedded one has a closed vocabulary."""
-    return guide.name != "swatch" or _known_to_swatch(text)
-
-
-def _known_to_swatch(text: str) -> bool:
-    from .swatch import vocabulary
-
-    words = re.findall(r"[^\W\d_]+", text.lower())
-    return bool(vocabulary.known_words().intersection(words))
+    return guide.name != SWATCH or reading.unknown_thing(text) is None
 
 
 def trailing_parts(prompt: str) -> list[str]:
@@ -142,11 +133,21 @@ def trailing_parts(prompt: str) -> list[str]:
     return [p for p in parts if p.split()[0].lower() not in _FUNCTION_WORDS.split()] or [prompt]
 
 
-def choose_roi(guide: ClipGuide, picture: Tensor, prompt: str) -> str:
-    """The trailing part of `prompt` that fits `picture` (1, 3, H, W) best."""
+def choose_roi(
+    guide: ClipGuide, picture: Tensor, prompt: str, placed: bool = False, flag: str = "PROMPT"
+) -> str:
+    """The trailing part of `prompt` that fits `picture` (1, 3, H, W) best.
+
+    Raises UsageError where the encoder has no word for it, unless the place of the edit is given
+    (`placed`).
+    """
     parts = trailing_parts(prompt)
-    if guide.name == "swatch":
-        parts = [part for part in parts if _known_to_swatch(part)] or parts
+    if guide.name == SWATCH:
+        readable = [part for part in parts if knows(guide, part)]
+        if not placed:
+            for text in (prompt, *([] if readable else parts)):
+                reading.require_thing(flag, text)
+        parts = readable or parts
     embedding = F.normalize(guide.encode_views(guide.structure_views(picture)), dim=-1).mean(0)
     texts = F.normalize(guide.encode_text(fill(TEMPLATES, tuple(parts))), dim=-1)
     scores = (texts @ embedding).view(len(parts), len(TEMPLATES)).mean(1)

@@ -95,7 +95,7 @@ def prepare_image(
     if session.device.type == "cpu":
         need = training_need(guide.shape, plan.settings, plan.working, plan.pixels)
         require_memory(need, "lower --size or --views, or save a smaller copy")
-    prompts = resolve_prompts(plan.options, guide, scene.working, progress)
+    prompts = resolve_prompts(plan.options, guide, scene.working, plan.is_placed, progress)
     path, size = plan.options.mask, (picture.height, picture.width)
     mask = read_mask(Path(path), size, progress) if path is not None else None
     inputs = _inputs(plan, mask)

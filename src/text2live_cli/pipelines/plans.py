@@ -28,7 +28,9 @@ from ..config import (
     resolve_video_settings,
 )
 from ..errors import UsageError
+from ..guide.encoder_names import SWATCH
 from ..guide.hints import Hints, parse_hints
+from ..guide.swatch import reading
 from ..media.clip_writing import require_encoders
 from ..media.clips import Clip, open_clip
 from ..media.files import sha256_of
@@ -98,6 +100,11 @@ class ImagePlan:
         return [self.options.source, self.options.mask, self.options.clip_weights]
 
     @property
+    def is_placed(self) -> bool:
+        """Whether the place of the edit is given, so that no text is looked for."""
+        return self.hints.given or self.options.mask is not None
+
+    @property
     def resumes(self) -> bool:
         """Whether a stopped run goes on."""
         return self.options.resume
@@ -138,6 +145,11 @@ class VideoPlan:
         options = self.options
         used = [options.source, options.masks, self.hints.path, options.atlas_dir]
         return [*used, options.clip_weights]
+
+    @property
+    def is_placed(self) -> bool:
+        """Whether the place of the edit is given, so that no text is looked for."""
+        return self.hints.given
 
 
 @dataclass(frozen=True)
@@ -193,6 +205,7 @@ def plan_image(options: ImageOptions, device: str, progress: Progress) -> ImageP
     hints = parse_hints(size, options.box, options.points, options.not_points)
     if options.mask is not None:
         read_mask(Path(options.mask), size)  # checked; read again when it is needed, as it is large
+    _require_words(options, hints.given or options.mask is not None)
     working = _working_size(picture, settings.size, progress)
     wishes = request(options)
     return ImagePlan(options, settings, folder, picture, hints, working, copy, device, wishes)
@@ -214,6 +227,7 @@ def plan_video(options: VideoOptions, device: str, progress: Progress) -> VideoP
     hints = read_frame_hints(clip, *pointing)
     if hints.given and options.baseline == "frames":
         raise UsageError("--box, --point, --mask: the baseline frames has no atlas to carry it to")
+    _require_words(options, hints.given)
     atlas_folder, resumes_fit = None, False
     stopped = can_be_resumed(folder)
     if options.baseline != "frames":
@@ -251,6 +265,8 @@ def plan_fit(options: FitOptions, device: str, progress: Progress) -> FitPlan:
     if folder.resolve() == clip.path.resolve():
         raise UsageError(f"{folder} is the clip itself: choose another -o DIR")
     fit_hints(settings, span, clip)
+    if settings.foreground is not None and settings.clip == SWATCH:
+        reading.require_known("--foreground", settings.foreground, seen=True, placed=False)
     if settings.export_nla is not None:
         require_file_place("--export-nla", Path(settings.export_nla))
     require_encoders(())
@@ -282,6 +298,13 @@ def _check_limits(options: EditOptions) -> None:
     if options.save_every is not None:
         require_whole("--save-every", options.save_every, 1, MAX_STEPS)
     CheckpointClock(options.checkpoint_every)
+
+
+def _require_words(options: EditOptions, placed: bool) -> None:
+    """Refuse texts that the embedded encoder cannot read, before anything is loaded."""
+    if options.clip == SWATCH:
+        texts = options.prompt, options.roi, options.screen, options.also, options.keep
+        reading.require_edit(*texts, placed)
 
 
 def _check_choices(options: VideoOptions) -> None:

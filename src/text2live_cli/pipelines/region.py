@@ -59,11 +59,12 @@ def _where(
     """Where in `rgb` (H, W, 3) the text is; None where the encoder has no word for it."""
     file = Path(options.clip_weights) if options.clip_weights else None
     guide = load_guide(options.clip, file, progress).to(choose_device(options.device))
-    if not knows(guide, text) and by_hand:
+    text = check_text("TEXT", text, guide, progress, seen=True, placed=by_hand)
+    if by_hand and not knows(guide, text):
         progress.message(f'{guide.name} has no word for "{text}": found without it')
         return None
     small = torch.from_numpy(small_copy(rgb)).to(guide.device).permute(2, 0, 1)[None] / 255
-    text = choose_roi(guide, small, check_text("TEXT", text, guide, progress))
+    text = choose_roi(guide, small, text, by_hand, "TEXT")
     progress.message(f'looked for: "{text}"')
     return text_map(guide, rgb, text)
 

@@ -256,25 +256,29 @@ def claimed(plan: Plan) -> Iterator[RunFolder]:
 
 
 def resolve_prompts(
-    options: EditOptions, guide: ClipGuide, picture: Tensor, progress: Progress
+    options: EditOptions, guide: ClipGuide, picture: Tensor, placed: bool, progress: Progress
 ) -> Prompts:
-    """All texts of an edit, checked; a missing ROI is looked for in `picture` (1, 3, H, W)."""
+    """All texts of an edit, checked; a missing ROI is looked for in `picture` (1, 3, H, W).
 
-    def check(option: str, text: str) -> str:
-        return check_text(option, text, guide, progress)
+    `placed` is whether the place of the edit is given, by box, points or mask.
+    """
+
+    def check(option: str, text: str, seen: bool = False) -> str:
+        is_placed = placed and option != "--keep"
+        return check_text(option, text, guide, progress, seen, is_placed)
 
     target = check("PROMPT", options.prompt)
     if options.roi is None:
-        roi = choose_roi(guide, picture, target)
+        roi = choose_roi(guide, picture, target, placed)
         progress.message(f'in the picture now: "{roi}" (--roi TEXT changes it)')
     else:
-        roi = check("--roi", options.roi)
+        roi = check("--roi", options.roi, seen=True)
     return Prompts(
         target=target,
         roi=roi,
         screen=target if options.screen is None else check("--screen", options.screen),
         also=tuple(check("--also", text) for text in options.also),
-        keep=tuple(check("--keep", text) for text in options.keep),
+        keep=tuple(check("--keep", text, seen=True) for text in options.keep),
     )
 
 

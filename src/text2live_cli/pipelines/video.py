@@ -24,7 +24,7 @@ from ..config import EditSettings
 from ..device import IN_DELIVERY, explain_out_of_memory
 from ..engine.training import make_trainer
 from ..guide.picture_region import write_region
-from ..guide.prompts import Prompts
+from ..guide.prompts import Prompts, knows
 from ..guide.views import ViewSettings
 from ..media.clips import Clip
 from ..media.files import sha256_of
@@ -126,7 +126,7 @@ def prepare_video(
         need = clip_need(guide.shape, settings, plan.size, clip.count)
         require_memory(need, "lower --size or --views")
     middle = _middle_frame(clip, atlas.fitted if atlas else None, plan.size, session.device)
-    prompts = resolve_prompts(plan.options, guide, middle, progress)
+    prompts = resolve_prompts(plan.options, guide, middle, plan.is_placed, progress)
     scene: AtlasScene | FramesScene
     region, notes = None, list(clip.notes)
     if atlas is None:
@@ -236,7 +236,8 @@ def _complete(
 ) -> tuple[Atlas, tuple[str, ...]]:
     """The atlas on the session's device, fitted now if need be, and what to say of it."""
     options = plan.options
-    hint = prompts.roi if options.atlas == "fg" else None
+    is_sought = options.atlas == "fg" and knows(session.guide, prompts.roi)
+    hint = prompts.roi if is_sought else None
     fit = {"masks": options.masks, "foreground": options.foreground}
     encoder = {"clip": options.clip, "clip_weights": options.clip_weights}
     how = {"device": settings.device, "checkpoint_every": options.checkpoint_every}

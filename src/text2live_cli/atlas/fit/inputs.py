@@ -173,7 +173,7 @@ def read_words(
     guide = load_guide(settings.clip, weights, progress)
     guide.to(device)
     text = settings.foreground or settings.foreground_hint or ""
-    return guide, check_text("--foreground", text, guide, progress)
+    return guide, check_text("--foreground", text, guide, progress, seen=True)
 
 
 def _relevancy(

@@ -6,7 +6,6 @@ the encoder only has to learn each idea once.
 
 from __future__ import annotations
 
-import difflib
 import re
 
 OBJECTS: tuple[str, ...] = (
@@ -121,16 +120,17 @@ _FUNCTION_WORDS = (
 FUNCTION_WORDS: frozenset[str] = frozenset(_FUNCTION_WORDS.split())
 """Words that carry no concept: never reported as unknown."""
 
-_CANONICAL: dict[str, str] = {
+CANONICAL: dict[str, str] = {
     **{word: word for word in THINGS + APPEARANCES},
     **{alias: word for word, aliases in _SYNONYMS.items() for alias in aliases.split()},
 }
+"""Every known word, and the one that it is read as."""
 _WORD = re.compile(r"[^\W\d_]+")
 
 
 def canonical(text: str) -> str:
     """`text` in lower case with every known synonym or plural replaced by its canonical word."""
-    return _WORD.sub(lambda m: _CANONICAL.get(m[0], m[0]), text.lower())
+    return _WORD.sub(lambda m: CANONICAL.get(m[0], m[0]), text.lower())
 
 
 def synonyms(word: str) -> list[str]:
@@ -140,13 +140,13 @@ def synonyms(word: str) -> list[str]:
 
 def known_words() -> frozenset[str]:
     """Every word with a meaning to the encoder, synonyms and plurals included."""
-    return frozenset(_CANONICAL)
+    return frozenset(CANONICAL)
 
 
 def unknown_words(prompt: str) -> list[str]:
     """The words of `prompt`, in order, that are neither known nor mere function words."""
     words = dict.fromkeys(_WORD.findall(prompt.lower()))
-    return [w for w in words if w not in _CANONICAL and w not in FUNCTION_WORDS]
+    return [w for w in words if w not in CANONICAL and w not in FUNCTION_WORDS]
 
 
 def kin_and_others(text: str) -> tuple[list[str], list[str]]:
@@ -160,8 +160,3 @@ def kin_and_others(text: str) -> tuple[list[str], list[str]]:
     if words & set(OBJECTS):
         return objects, places
     return ([], objects + places) if not words & set(PLACES) else (places, objects)
-
-
-def nearest_words(word: str, n: int = 3) -> list[str]:
-    """Up to `n` known words spelled most like `word`, best first."""
-    return difflib.get_close_matches(word.lower(), sorted(_CANONICAL), n=n, cutoff=0.5)
