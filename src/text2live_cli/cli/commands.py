@@ -13,6 +13,7 @@ import typer
 
 from ..endings import Stopped
 from ..errors import PoorAtlasError
+from ..pipelines.lift_options import LiftOptions
 from ..pipelines.options import (
     CompositeOptions,
     FitOptions,
@@ -217,6 +218,27 @@ def composite_command(make_options: Callable[[Progress], CompositeOptions], flag
         if flags.as_json:
             print_json({"command": "composite", "output": shown_path(path)})
         progress.message(f"{path} written")
+
+
+@app.command("lift")
+@taking_options(LiftOptions, Flags)
+def lift_command(make_options: Callable[[Progress], LiftOptions], flags: Flags) -> None:
+    """Make an edit layer of BEFORE and anybody's edited version of it.
+
+    What was not edited stays BEFORE's, bit for bit. Moved, zoomed, toned and compressed is undone.
+
+    Example: text2live lift photo.jpg from-another-editor.png
+    """
+    with reporting(flags) as progress:
+        options = make_options(progress)
+        from ..pipelines.lift import run_lift
+
+        result = run_lift(options)
+        if flags.as_json:
+            print_json(result.record)
+        share = result.record["unchanged_share"]
+        progress.message(f"{result.composite}: {share:.0%} of the pixels are the source's")
+        progress.message(f"{result.layer}: the edit layer, RGBA; report.html beside it")
 
 
 @app.command()

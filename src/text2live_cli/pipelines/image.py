@@ -14,11 +14,11 @@ from typing import Any
 import numpy as np
 
 from ..device import IN_DELIVERY, explain_out_of_memory
-from ..engine.delivery import lay_over
 from ..engine.edit_layer import GREEN_SCREEN
 from ..engine.internal_dataset import InternalDataset
 from ..engine.training import Trainer, make_trainer
 from ..guide.picture_region import describe_region
+from ..media.compositing import lay_over
 from ..media.picture_writing import write_picture
 from ..media.pictures import read_mask, read_picture
 from ..media.samples import to_uint

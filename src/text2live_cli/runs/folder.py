@@ -2,8 +2,8 @@
 
 One list of outputs per command says what it writes, and so what it protects. A run into a folder
 that holds a result works in another one beside it (`.NAME.partial`), and its files take their
-places by renames when all of them are there. A lock keeps a second run out. What a first run
-leaves that is killed before there is anything to go on with counts as nothing.
+places by renames when all are there. A lock keeps a second run out. What a first run leaves that is
+killed before there is anything to go on with counts as nothing.
 """
 
 from __future__ import annotations
@@ -23,8 +23,7 @@ from .lock import LockedError, held
 
 CHECKPOINT = "checkpoint.safetensors"
 RECORD = "run.json"
-PREVIEWS = "previews"
-LAYER = "layer"
+PREVIEWS, LAYER = "previews", "layer"
 _DELIVERY = "delivery.json"
 """In a folder of work: all of the result is there, and how it goes to its place."""
 _BEGUN = ".text2live.begun"
@@ -79,6 +78,7 @@ FIT_ATLAS = Outputs(
     ),
     spare=("flow.safetensors",),
 )
+LIFT = Outputs((RECORD, "layer.png", "composite.png", "alpha.png", "region.png", "report.html"))
 
 
 @dataclass

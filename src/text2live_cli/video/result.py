@@ -19,7 +19,6 @@ from ..atlas.footage import by_itself, composited, on_green, stacked
 from ..atlas.layers import LAYERS, Side
 from ..atlas.render import Layer
 from ..atlas.store import Atlas
-from ..engine.delivery import lay_over
 from ..errors import Text2LiveError, UsageError
 from ..media.clip_writing import (
     webm_bytes,
@@ -28,6 +27,7 @@ from ..media.clip_writing import (
     write_video,
 )
 from ..media.clips import Clip, open_clip
+from ..media.compositing import lay_over
 from ..media.files import write_text_atomic
 from ..media.outside import RECORD_ERRORS, plain_text, read_record
 from ..media.picture_writing import write_picture
