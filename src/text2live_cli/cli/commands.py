@@ -24,7 +24,7 @@ from ..pipelines.options import (
 from ..progress import Progress
 from ..texts import shown_path, visible
 from .console import ConsoleProgress, print_result
-from .options import Debug, Flags, Json, Overwrite, RunFlags, taking_options
+from .options import Debug, EditFlags, Flags, Json, Overwrite, RunFlags, taking_options
 from .reporting import print_error, print_json, print_plan, reporting
 from .weights import weights_app
 
@@ -59,8 +59,8 @@ def root(
 
 
 @app.command("edit-image")
-@taking_options(ImageOptions, RunFlags)
-def edit_image_command(make_options: Callable[[Progress], ImageOptions], flags: RunFlags) -> None:
+@taking_options(ImageOptions, EditFlags)
+def edit_image_command(make_options: Callable[[Progress], ImageOptions], flags: EditFlags) -> None:
     """Edit one picture so that it fits PROMPT.
 
     Example: text2live edit-image cake.jpg "oreo cake"
@@ -75,15 +75,14 @@ def edit_image_command(make_options: Callable[[Progress], ImageOptions], flags: 
             done = finished(plan, plan.picture.sha256) is not None
             print_plan(DONE if done else image_facts(plan), flags.as_json)
             return
-        from ..pipelines.image import run_edit_image
-
-        result = run_edit_image(options)
+        result = _edited(options, flags)
         if flags.as_json:
             print_json(result.record)
         share = result.record["unchanged_share"]
         same = f"{share:.0%} of the pixels are the source's, bit for bit"
         progress.message(f"{result.composite}: {same}")
         progress.message(f"{result.layer}: the edit layer, RGBA")
+        _tell_figures(result.record, progress)
         _tell_interrupted(result, progress)
         seed = result.record["seed"] + 1
         other = f"--seed {seed} -o {shlex.quote(f'{result.folder}.{seed}')}"
@@ -122,8 +121,8 @@ def region_command(
 
 
 @app.command("edit-video")
-@taking_options(VideoOptions, RunFlags)
-def edit_video_command(make_options: Callable[[Progress], VideoOptions], flags: RunFlags) -> None:
+@taking_options(VideoOptions, EditFlags)
+def edit_video_command(make_options: Callable[[Progress], VideoOptions], flags: EditFlags) -> None:
     """Edit one layer of a clip so that it fits PROMPT, in all frames alike.
 
     Example: text2live edit-video clip.mp4 --atlas fg "rusty car"
@@ -138,18 +137,32 @@ def edit_video_command(make_options: Callable[[Progress], VideoOptions], flags: 
             done = finished(plan, plan.clip.sha256) is not None
             print_plan(DONE if done else video_facts(plan), flags.as_json)
             return
-        from ..pipelines.video import run_edit_video
-
         try:
-            result = run_edit_video(options)
+            result = _edited(options, flags)
         except PoorAtlasError as error:
             if not _agreed(error, flags):
                 raise
-            result = run_edit_video(replace(options, any_atlas=True))
+            result = _edited(replace(options, any_atlas=True), flags)
         if flags.as_json:
             print_json(result.record)
         progress.message(f"{result.composite}: the edited clip; report.html beside it")
+        _tell_figures(result.record, progress)
         _tell_interrupted(result, progress)
+
+
+def _edited(options: Any, flags: EditFlags) -> Any:
+    """The result of one edit, or of the best of several."""
+    if flags.tries != 1 or flags.also_try:
+        from ..pipelines.tries import Tries, try_edits
+
+        return try_edits(options, Tries(flags.tries, flags.also_try))
+    if isinstance(options, ImageOptions):
+        from ..pipelines.image import run_edit_image
+
+        return run_edit_image(options)
+    from ..pipelines.video import run_edit_video
+
+    return run_edit_video(options)
 
 
 def _agreed(error: PoorAtlasError, flags: Flags) -> bool:
@@ -161,6 +174,20 @@ def _agreed(error: PoorAtlasError, flags: Flags) -> bool:
         return typer.confirm(f"{visible(str(error))}\nGo on?", err=True)
     except typer.Abort:
         return False
+
+
+def _tell_figures(record: dict[str, Any], progress: ConsoleProgress) -> None:
+    """How good the edit is, in one line, and what to do where it is not."""
+    figures = record.get("figures")
+    if figures is None:  # of a result from before there were any
+        return
+    progress.message(
+        f"{figures['verdict']}: likeness to the text {figures['text_before']:.2f} →"
+        f" {figures['text_after']:.2f}, {figures['untouched_share']:.0%} outside of the region"
+        " untouched"
+    )
+    for sentence in figures["advice"]:
+        progress.message(sentence)
 
 
 def _tell_interrupted(result: Any, progress: ConsoleProgress) -> None:

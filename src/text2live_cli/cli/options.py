@@ -53,6 +53,16 @@ class RunFlags(Flags):
     dry_run: Annotated[bool, Help("Say what would be done, and at what cost, and end.")] = False
 
 
+@dataclass(frozen=True, kw_only=True)
+class EditFlags(RunFlags):
+    """Of edits."""
+
+    tries: Annotated[int, Help("Edit with so many seeds; the best one is delivered.")] = 1
+    also_try: Annotated[
+        Sequence[str], Help("Another wording of PROMPT to try; repeatable.", "--also-try", "TEXT")
+    ] = ()
+
+
 def taking_options(
     options: Callable[..., Options], flags: type[Flags]
 ) -> Callable[[Callable[..., None]], Callable[..., None]]:

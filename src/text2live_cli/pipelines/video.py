@@ -26,7 +26,7 @@ from ..engine.training import make_trainer
 from ..guide.picture_region import write_region
 from ..guide.prompts import Prompts
 from ..guide.views import ViewSettings
-from ..media.clips import Clip
+from ..media.clips import Clip, open_clip
 from ..media.files import sha256_of
 from ..progress import Progress
 from ..report.charts import write_loss_chart
@@ -37,6 +37,7 @@ from ..runs.memory import clip_need, require_memory
 from ..runs.preflight import require_room, video_bytes
 from ..texts import shown_path
 from ..video.baselines import FramesScene, prepare_frames_scene
+from ..video.figures import clip_figures
 from ..video.region import FrameRegion, find_atlas_region, fitted_frame
 from ..video.result import (
     AtlasEdit,
@@ -81,17 +82,17 @@ class ClipScene:
 
 
 @explain_out_of_memory()
-def run_edit_video(options: VideoOptions) -> VideoResult:
+def run_edit_video(options: VideoOptions, session: Session | None = None) -> VideoResult:
     """Edit the layer `atlas` ("fg" or "bg") of the clip `source` so that it fits `prompt`.
 
     The options are the fields of `VideoOptions`, which says what each means. The clip's atlas is
     that in `atlas_dir`, or where `fit_atlas` puts it, or is fitted now. Ctrl-C, SIGTERM and SIGHUP
-    end the run as in `edit_image`.
+    end the run as in `edit_image`. A `session` brings what former edits have loaded.
 
     Raises UsageError for what cannot be asked for, Text2LiveError for what goes wrong.
     """
     begin = time.monotonic()
-    session = Session.of(options)
+    session = session or Session.of(options)
     plan = plan_video(options, session.device.type, session.progress)
     with claimed(plan) as run:
         former = finished(plan, plan.clip.sha256)
@@ -173,10 +174,13 @@ def deliver_video(
         progress.warning(note)
         notes.append(note)
     write_loss_chart(run.work / "loss.png", trained.trainer.history)
+    composite = open_clip(run.work / "composite.mp4")
+    figures = clip_figures(trained.trainer.objective, clip, composite)
     seconds = {**trained.seconds, "result": time.monotonic() - begin}
     source, unchanged = record.describe_clip(clip), _unchanged(edit)
     facts = record.make_record(plan.command, source, trained, plan.folder, seconds, unchanged)
     facts.update(trained.edit.facts)
+    facts["figures"] = figures.describe()
     facts.update(what_was_asked(plan, trained))
     if atlas and isinstance(edit, AtlasEdit):
         layer = write_atlas_layer(run.work, edit)

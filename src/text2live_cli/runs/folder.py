@@ -28,7 +28,7 @@ _DELIVERY = "delivery.json"
 """In a folder of work: all of the result is there, and how it goes to its place."""
 _BEGUN = ".text2live.begun"
 """In a folder that held no result: a run writes into it, or was killed there."""
-_COMMANDS = ("edit-image", "edit-video", "fit-atlas")  # as records name them
+_COMMANDS = ("edit-image", "edit-video", "fit-atlas", "lift")  # as records name them
 _LONGEST_NAME = 200  # bytes of a file name, which end at 255: room for what is added
 
 
