@@ -18,8 +18,9 @@ from text2live_cli.config import LossWeights
 from text2live_cli.media.picture_writing import write_picture
 from text2live_cli.pipelines import session as session_module
 from text2live_cli.pipelines.image import deliver_image, prepare_image
-from text2live_cli.pipelines.options import ImageOptions, VideoOptions, command_line, request
+from text2live_cli.pipelines.options import ImageOptions, VideoOptions
 from text2live_cli.pipelines.plans import plan_image
+from text2live_cli.pipelines.requests import command_line, request
 from text2live_cli.pipelines.session import Session, claimed
 from text2live_cli.progress import Silent
 

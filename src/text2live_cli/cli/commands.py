@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from typer.core import TyperCommand
 
 from ..endings import Stopped
 from ..errors import PoorAtlasError
@@ -40,6 +41,24 @@ app = typer.Typer(
 app.add_typer(weights_app, name="weights")
 
 
+# click's ClickException, wherever this version of typer has it: some bring a click of their own.
+_RefusedByTyper: Any = next(
+    kind for kind in typer.BadParameter.__mro__ if kind.__name__ == "ClickException"
+)
+
+
+class _TakesASentence(TyperCommand):
+    """A command whose last argument is a sentence: one without quotes is told of them."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        try:
+            return super().parse_args(ctx, args)
+        except _RefusedByTyper as error:
+            if "extra argument" in error.message:
+                error.message += ' (put the sentence in quotes: "oreo cake")'
+            raise
+
+
 def _version(wish: bool) -> None:
     if wish:
         from .. import __version__
@@ -57,7 +76,7 @@ def root(
     """Options before the command."""
 
 
-@app.command("edit-image")
+@app.command("edit-image", cls=_TakesASentence)
 @taking_options(ImageOptions, RunFlags)
 def edit_image_command(make_options: Callable[[Progress], ImageOptions], flags: RunFlags) -> None:
     """Edit one picture so that it fits PROMPT.
@@ -91,7 +110,7 @@ def edit_image_command(make_options: Callable[[Progress], ImageOptions], flags: 
         progress.message(f"next: {other} for another variation; {shlex.join(weaker)}")
 
 
-@app.command("region")
+@app.command("region", cls=_TakesASentence)
 @taking_options(RegionOptions, Flags)
 def region_command(
     make_options: Callable[[Progress], RegionOptions],
@@ -120,7 +139,7 @@ def region_command(
         progress.message(f"{output}: the region; {files.mask}: to be painted over, for --mask")
 
 
-@app.command("edit-video")
+@app.command("edit-video", cls=_TakesASentence)
 @taking_options(VideoOptions, RunFlags)
 def edit_video_command(make_options: Callable[[Progress], VideoOptions], flags: RunFlags) -> None:
     """Edit one layer of a clip so that it fits PROMPT, in all frames alike.
@@ -238,12 +257,6 @@ def doctor(as_json: Json = False, debug: Debug = False) -> None:
             print_json({"findings": findings})
         if not all(finding["good"] for finding in findings):
             raise typer.Exit(1)
-
-
-# click's ClickException, wherever this version of typer has it: some bring a click of their own.
-_RefusedByTyper: Any = next(
-    kind for kind in typer.BadParameter.__mro__ if kind.__name__ == "ClickException"
-)
 
 
 def main() -> None:

@@ -52,7 +52,8 @@ from ..runs.memory import fit_need
 from ..runs.preflight import fit_bytes, picture_bytes, require_file_place, require_room
 from ..texts import slug
 from ..video.frames import FrameHints, read_frame_hints, training_size
-from .options import EditOptions, FitOptions, ImageOptions, VideoOptions, request
+from .options import EditOptions, FitOptions, ImageOptions, VideoOptions
+from .requests import request
 
 LAYER_FORMATS = ("mov", "webm", "png", "none")
 BASELINES = ("atlas", "frames")

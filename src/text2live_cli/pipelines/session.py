@@ -30,7 +30,8 @@ from ..runs.checkpoint import Checkpoint, Saver
 from ..runs.clock import CheckpointClock
 from ..runs.folder import CHECKPOINT, Outputs, RunFolder, claim_folder, preview_path
 from ..runs.keeping import keeping
-from .options import EditOptions, command_line
+from .options import EditOptions
+from .requests import command_line
 from .self_test import edit_step
 
 
