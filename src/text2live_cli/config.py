@@ -126,8 +126,8 @@ class Schedule:
         return max(self.floor, self.learning_rate * self.decay**done)
 
     def bootstrap_share_at(self, step: int, steps: int) -> float:
-        """What is left of the bootstrapping at step `step` (from 0)."""
-        return 1 - (step + 1) / steps if self.bootstrap_fades else 1.0
+        """What is left of the bootstrapping at step `step` (from 0); nothing beyond `steps`."""
+        return max(0.0, 1 - (step + 1) / steps) if self.bootstrap_fades else 1.0
 
 
 @dataclass(frozen=True)

@@ -128,6 +128,7 @@ def deliver_image(
     facts = record.make_record(plan.command, source, trained, plan.folder, seconds, unchanged)
     facts.update(trained.edit.facts)
     facts.update(what_was_asked(plan, trained))
+    record.write_history(run.work, trained.trainer.history)
     record.write_record(run.work, facts)
     folder = run.deliver(not trained.interrupted, progress)
     result = EditResult(folder, trained.interrupted, facts)

@@ -116,7 +116,7 @@ class EditOptions:
     checkpoint_every: Annotated[float | None, _CHECKPOINTS] = None
     log_dir: Annotated[
         Path | str | None,
-        Help("Folder for TensorBoard (pip install 'text2live[tensorboard]'): all terms, previews."),
+        Help("A folder for TensorBoard: all terms, and previews (the extra `tensorboard`)."),
     ] = None
     channels: Annotated[
         int | None, Help("Width of the generator. Default: 128, in a draft 32.", panel=METHOD)

@@ -21,6 +21,7 @@ from ..config import (
     MAX_LONG_SIDE,
     MAX_MINUTES,
     MAX_STEPS,
+    MAX_THREADS,
     MIN_SIZE,
     EditSettings,
     require_whole,
@@ -282,6 +283,8 @@ def _check_limits(options: EditOptions) -> None:
         raise UsageError(f"--minutes {minutes:g}: must be over 0, and {MAX_MINUTES:g} at most")
     if options.save_every is not None:
         require_whole("--save-every", options.save_every, 1, MAX_STEPS)
+    if options.threads is not None:
+        require_whole("--threads", options.threads, 1, MAX_THREADS)
     CheckpointClock(options.checkpoint_every)
 
 

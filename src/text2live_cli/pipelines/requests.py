@@ -114,14 +114,14 @@ def recorded_options(path: Path, options: type, changed: Collection[str]) -> dic
 
 def _read_back(path: Path, options: type, name: str, value: object) -> Any:
     """The value of a field, of the field's type; a record may have come from elsewhere."""
-    names = [one.name for one in fields(options)]  # type: ignore[arg-type]
+    names = [one.name for one in fields(options)]
     about = help_of(options, name) if name in names else None
     if about is None or name in _NOT_REPEATED:
         raise UsageError(f"--config {path}: {str(name)[:40]!r} is no option of this command")
     kinds = _kinds(get_type_hints(options)[name])
     texts = isinstance(value, list) and all(isinstance(one, str) for one in value)
     if texts and Sequence in kinds:
-        return tuple(value)  # type: ignore[arg-type]
+        return tuple(value)
     if isinstance(value, str) and Path in kinds:
         return _place(path, name, about, value)
     if type(value) in kinds or (type(value) is int and float in kinds):

@@ -182,6 +182,7 @@ def deliver_video(
         layer = write_atlas_layer(run.work, edit)
         facts["layer"] = {"atlas": shown_path(atlas.folder), **layer}
     write_report(run.work, clip, edit, facts, notes)
+    record.write_history(run.work, trained.trainer.history)
     record.write_record(run.work, facts)
     folder = run.deliver(not trained.interrupted, progress)
     return VideoResult(folder, trained.interrupted, facts)
