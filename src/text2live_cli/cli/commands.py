@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 import sys
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -21,6 +22,7 @@ from ..pipelines.options import (
     RegionOptions,
     VideoOptions,
 )
+from ..pipelines.results import VideoResult
 from ..progress import Progress
 from ..texts import shown_path, visible
 from .console import ConsoleProgress, print_result
@@ -86,16 +88,23 @@ def edit_image_command(make_options: Callable[[Progress], ImageOptions], flags: 
     with reporting(flags) as progress:
         options = make_options(progress)
         if flags.dry_run:
-            from ..pipelines.dry_run import DONE, finished, image_facts, likely_device
+            from ..pipelines.done import finished
+            from ..pipelines.dry_run import DONE, image_facts, likely_device
             from ..pipelines.plans import plan_image
 
             plan = plan_image(options, likely_device(options.device), progress)
-            done = finished(plan, plan.picture.sha256) is not None
+            done = finished(plan) is not None
             print_plan(DONE if done else image_facts(plan), flags.as_json)
             return
-        from ..pipelines.image import run_edit_image
+        from ..pipelines.done import done_image, tell_done
 
-        result = run_edit_image(options)
+        result = done_image(options)
+        if result is not None:
+            progress.message(tell_done(result.folder))
+        else:
+            from ..pipelines.image import run_edit_image
+
+            result = run_edit_image(options)
         if flags.as_json:
             print_json(result.record)
         share = result.record["unchanged_share"]
@@ -149,25 +158,40 @@ def edit_video_command(make_options: Callable[[Progress], VideoOptions], flags: 
     with reporting(flags) as progress:
         options = make_options(progress)
         if flags.dry_run:
-            from ..pipelines.dry_run import DONE, finished, likely_device, video_facts
+            from ..pipelines.done import finished
+            from ..pipelines.dry_run import DONE, likely_device, video_facts
             from ..pipelines.plans import plan_video
 
             plan = plan_video(options, likely_device(options.device), progress)
-            done = finished(plan, plan.clip.sha256) is not None
+            done = finished(plan) is not None
             print_plan(DONE if done else video_facts(plan), flags.as_json)
             return
-        from ..pipelines.video import run_edit_video
+        from ..pipelines.done import done_video, tell_done
 
-        try:
-            result = run_edit_video(options)
-        except PoorAtlasError as error:
-            if not _agreed(error, flags):
-                raise
-            result = run_edit_video(replace(options, any_atlas=True))
+        result = done_video(options)
+        if result is not None:
+            progress.message(tell_done(result.folder))
+        else:
+            result = _edited_clip(options, flags)
         if flags.as_json:
             print_json(result.record)
         progress.message(f"{result.composite}: the edited clip; report.html beside it")
         _tell_interrupted(result, progress)
+
+
+def _edited_clip(options: VideoOptions, flags: Flags) -> VideoResult:
+    """The edit, also on a poor atlas where the user agrees; the time for the answer is free."""
+    begin = time.monotonic()
+    from ..pipelines.video import run_edit_video
+
+    try:
+        return run_edit_video(options, begin)
+    except PoorAtlasError as error:
+        asked = time.monotonic()
+        if not _agreed(error, flags):
+            raise
+        waited = time.monotonic() - asked
+        return run_edit_video(replace(options, any_atlas=True), begin + waited)
 
 
 def _agreed(error: PoorAtlasError, flags: Flags) -> bool:

@@ -119,8 +119,7 @@ def _read_back(path: Path, options: type, name: str, value: object) -> Any:
     if about is None or name in _NOT_REPEATED:
         raise UsageError(f"--config {path}: {str(name)[:40]!r} is no option of this command")
     kinds = _kinds(get_type_hints(options)[name])
-    texts = isinstance(value, list) and all(isinstance(one, str) for one in value)
-    if texts and Sequence in kinds:
+    if isinstance(value, list) and Sequence in kinds and all(isinstance(v, str) for v in value):
         return tuple(value)
     if isinstance(value, str) and Path in kinds:
         return _place(path, name, about, value)
