@@ -132,7 +132,7 @@ def _place(record: Path, name: str, about: Help, value: str) -> str:
     """Where a file or folder of a record is now; of "FILE@FRAME", with the frame."""
     text, at, frame = value.rpartition("@")
     file, at, frame = (text, at, frame) if at and frame.isdigit() else (value, "", "")
-    folders = (Path(), record.parent, record.parent.parent)
+    folders = (Path(), record.parent, record.parent / "..")
     for folder in () if Path(file).is_absolute() else folders:
         if (folder / file).exists():
             return str(folder / file) + at + frame
