@@ -128,7 +128,7 @@ def test_ctrl_c_on_the_command_line_exits_130_with_a_result(cup: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "named"),
     [
-        (("--steps", "3"), "steps"),
+        (("--steps", "1"), "steps"),
         (("--seed", "9"), "seed"),
         (("--roi", "table"), "roi"),
         (("--lambda-screen", "0.5"), "lambda-screen"),
