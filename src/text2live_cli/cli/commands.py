@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import shlex
 import sys
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from typer.core import TyperCommand
 
 from ..endings import Stopped
 from ..errors import PoorAtlasError
@@ -41,6 +43,24 @@ app = typer.Typer(
 app.add_typer(weights_app, name="weights")
 
 
+# click's ClickException, wherever this version of typer has it: some bring a click of their own.
+_RefusedByTyper: Any = next(
+    kind for kind in typer.BadParameter.__mro__ if kind.__name__ == "ClickException"
+)
+
+
+class _TakesASentence(TyperCommand):
+    """A command whose last argument is a sentence: one without quotes is told of them."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        try:
+            return super().parse_args(ctx, args)
+        except _RefusedByTyper as error:
+            if "extra argument" in error.message:
+                error.message += ' (put the sentence in quotes: "oreo cake")'
+            raise
+
+
 def _version(wish: bool) -> None:
     if wish:
         from .. import __version__
@@ -58,7 +78,7 @@ def root(
     """Options before the command."""
 
 
-@app.command("edit-image")
+@app.command("edit-image", cls=_TakesASentence)
 @taking_options(ImageOptions, EditFlags)
 def edit_image_command(make_options: Callable[[Progress], ImageOptions], flags: EditFlags) -> None:
     """Edit one picture so that it fits PROMPT.
@@ -68,14 +88,21 @@ def edit_image_command(make_options: Callable[[Progress], ImageOptions], flags: 
     with reporting(flags) as progress:
         options = make_options(progress)
         if flags.dry_run:
-            from ..pipelines.dry_run import DONE, finished, image_facts, likely_device
+            from ..pipelines.done import finished
+            from ..pipelines.dry_run import DONE, image_facts, likely_device
             from ..pipelines.plans import plan_image
 
             plan = plan_image(options, likely_device(options.device), progress)
-            done = finished(plan, plan.picture.sha256) is not None
+            done = finished(plan) is not None
             print_plan(DONE if done else image_facts(plan), flags.as_json)
             return
-        result = _edited(options, flags)
+        from ..pipelines.done import done_image, tell_done
+
+        result = None if flags.several else done_image(options)
+        if result is not None:
+            progress.message(tell_done(result.folder))
+        else:
+            result = _edited(options, flags)
         if flags.as_json:
             print_json(result.record)
         share = result.record["unchanged_share"]
@@ -91,7 +118,7 @@ def edit_image_command(make_options: Callable[[Progress], ImageOptions], flags: 
         progress.message(f"next: {other} for another variation; {shlex.join(weaker)}")
 
 
-@app.command("region")
+@app.command("region", cls=_TakesASentence)
 @taking_options(RegionOptions, Flags)
 def region_command(
     make_options: Callable[[Progress], RegionOptions],
@@ -120,7 +147,7 @@ def region_command(
         progress.message(f"{output}: the region; {files.mask}: to be painted over, for --mask")
 
 
-@app.command("edit-video")
+@app.command("edit-video", cls=_TakesASentence)
 @taking_options(VideoOptions, EditFlags)
 def edit_video_command(make_options: Callable[[Progress], VideoOptions], flags: EditFlags) -> None:
     """Edit one layer of a clip so that it fits PROMPT, in all frames alike.
@@ -130,19 +157,21 @@ def edit_video_command(make_options: Callable[[Progress], VideoOptions], flags: 
     with reporting(flags) as progress:
         options = make_options(progress)
         if flags.dry_run:
-            from ..pipelines.dry_run import DONE, finished, likely_device, video_facts
+            from ..pipelines.done import finished
+            from ..pipelines.dry_run import DONE, likely_device, video_facts
             from ..pipelines.plans import plan_video
 
             plan = plan_video(options, likely_device(options.device), progress)
-            done = finished(plan, plan.clip.sha256) is not None
+            done = finished(plan) is not None
             print_plan(DONE if done else video_facts(plan), flags.as_json)
             return
-        try:
-            result = _edited(options, flags)
-        except PoorAtlasError as error:
-            if not _agreed(error, flags):
-                raise
-            result = _edited(replace(options, any_atlas=True), flags)
+        from ..pipelines.done import done_video, tell_done
+
+        result = None if flags.several else done_video(options)
+        if result is not None:
+            progress.message(tell_done(result.folder))
+        else:
+            result = _edited_clip(options, flags)
         if flags.as_json:
             print_json(result.record)
         progress.message(f"{result.composite}: the edited clip; report.html beside it")
@@ -150,9 +179,9 @@ def edit_video_command(make_options: Callable[[Progress], VideoOptions], flags: 
         _tell_interrupted(result, progress)
 
 
-def _edited(options: Any, flags: EditFlags) -> Any:
-    """The result of one edit, or of the best of several."""
-    if flags.tries != 1 or flags.also_try:
+def _edited(options: Any, flags: EditFlags, begin: float | None = None) -> Any:
+    """The result of one edit, which began at `begin`, or of the best of several."""
+    if flags.several:
         from ..pipelines.tries import Tries, try_edits
 
         return try_edits(options, Tries(flags.tries, flags.also_try))
@@ -162,7 +191,20 @@ def _edited(options: Any, flags: EditFlags) -> Any:
         return run_edit_image(options)
     from ..pipelines.video import run_edit_video
 
-    return run_edit_video(options)
+    return run_edit_video(options, begin=begin)
+
+
+def _edited_clip(options: VideoOptions, flags: EditFlags) -> Any:
+    """The edit, also on a poor atlas where the user agrees; the time for the answer is free."""
+    begin = time.monotonic()
+    try:
+        return _edited(options, flags, begin)
+    except PoorAtlasError as error:
+        asked = time.monotonic()
+        if not _agreed(error, flags):
+            raise
+        waited = time.monotonic() - asked
+        return _edited(replace(options, any_atlas=True), flags, begin + waited)
 
 
 def _agreed(error: PoorAtlasError, flags: Flags) -> bool:
@@ -287,12 +329,6 @@ def doctor(as_json: Json = False, debug: Debug = False) -> None:
             print_json({"findings": findings})
         if not all(finding["good"] for finding in findings):
             raise typer.Exit(1)
-
-
-# click's ClickException, wherever this version of typer has it: some bring a click of their own.
-_RefusedByTyper: Any = next(
-    kind for kind in typer.BadParameter.__mro__ if kind.__name__ == "ClickException"
-)
 
 
 def main() -> None:

@@ -6,7 +6,6 @@ import dataclasses
 import math
 import tempfile
 import time
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -31,32 +30,14 @@ from ..runs import record
 from ..runs.checkpoint import Checkpoint
 from ..runs.folder import RunFolder
 from ..runs.memory import require_memory, training_need
-from .dry_run import finished
+from .done import finished, tell_done
 from .image_scene import Scene, prepare_scene, preview, render_layer, with_region, write_sight
 from .options import ImageOptions, taking
 from .plans import ImagePlan, plan_image
+from .results import EditResult
 from .session import Prepared, Session, Trained, claimed, resolve_prompts, what_was_asked
 
 _TRIED_PIXELS = 2_000_000  # of the source, by which the delivery is timed
-
-
-@dataclass(frozen=True)
-class EditResult:
-    """What an edit left behind; `record` is what stands in run.json."""
-
-    folder: Path
-    interrupted: bool
-    record: dict[str, Any]
-
-    @property
-    def composite(self) -> Path:
-        """The edited picture."""
-        return self.folder / "composite.png"
-
-    @property
-    def layer(self) -> Path:
-        """The RGBA edit layer, straight alpha."""
-        return self.folder / "layer.png"
 
 
 @explain_out_of_memory()
@@ -73,9 +54,9 @@ def run_edit_image(options: ImageOptions, session: Session | None = None) -> Edi
     session = session or Session.of(options)
     plan = plan_image(options, session.device.type, session.progress)
     with claimed(plan) as run:
-        former = finished(plan, plan.picture.sha256)
+        former = finished(plan)
         if former is not None:
-            session.progress.message(f"{plan.folder}: done already (--overwrite does it again)")
+            session.progress.message(tell_done(plan.folder))
             return EditResult(plan.folder, False, former)
         trained = session.train(plan, prepare_image, run, begin)
         result = deliver_image(trained, plan, run, session.progress)
@@ -136,6 +117,7 @@ def deliver_image(
     facts.update(trained.edit.facts)
     facts["figures"] = figures.describe()
     facts.update(what_was_asked(plan, trained))
+    record.write_history(run.work, trained.trainer.history)
     record.write_record(run.work, facts)
     folder = run.deliver(not trained.interrupted, progress)
     result = EditResult(folder, trained.interrupted, facts)

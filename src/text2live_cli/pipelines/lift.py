@@ -26,7 +26,8 @@ from ..runs.keeping import keeping
 from ..runs.preflight import picture_bytes, require_room
 from ..texts import shown_path
 from .lift_options import LiftOptions
-from .options import command_line, request, taking
+from .options import taking
+from .requests import command_line, request
 
 _LEAST_SIDE = 64
 _ASPECT = 1.5  # by how much the shape of an edited version may differ

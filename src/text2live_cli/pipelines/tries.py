@@ -29,8 +29,9 @@ from ..report.tries import contact_sheet
 from ..runs.folder import RECORD, Outputs, can_be_resumed, claim_folder
 from ..texts import require_text
 from .image import EditResult, run_edit_image
-from .options import EditOptions, ImageOptions, VideoOptions, request
+from .options import EditOptions, ImageOptions, VideoOptions
 from .plans import ImagePlan, VideoPlan, plan_image, plan_video
+from .requests import request
 from .session import Session
 from .video import VideoResult, run_edit_video
 
@@ -76,7 +77,7 @@ def try_edits(options: ImageOptions | VideoOptions, tries: Tries) -> EditResult 
     session = Session.of(options)
     plan = _plan(options, session)
     asked = {"count": tries.count, "texts": list(tries.texts), "request": request(options)}
-    former = _finished(plan, asked)
+    former = None if options.overwrite else _finished(plan, asked)
     if former is not None:
         session.progress.message(f"{plan.folder}: done already (--overwrite does it again)")
         return _result(options, plan.folder, False, former)
@@ -95,6 +96,8 @@ def try_edits(options: ImageOptions | VideoOptions, tries: Tries) -> EditResult 
 
 
 def _plan(options: ImageOptions | VideoOptions, session: Session) -> ImagePlan | VideoPlan:
+    # What stands there may be the same tries: that is seen after the plan.
+    options = dataclasses.replace(options, overwrite=True, resume=False)
     if isinstance(options, ImageOptions):
         return plan_image(options, session.device.type, Silent())
     return plan_video(options, session.device.type, Silent())
@@ -120,8 +123,6 @@ def _is_whole(folder: Path) -> bool:
 
 def _finished(plan: ImagePlan | VideoPlan, asked: dict[str, Any]) -> dict[str, Any] | None:
     """The record of the same tries on the same input, if they were delivered before."""
-    if plan.options.overwrite:
-        return None
     try:
         record = read_record(plan.folder / RECORD)
         same = record["tries"]["asked"] == asked and record["interrupted"] is False

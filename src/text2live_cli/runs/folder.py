@@ -24,6 +24,8 @@ from .lock import LockedError, held
 CHECKPOINT = "checkpoint.safetensors"
 RECORD = "run.json"
 PREVIEWS, LAYER = "previews", "layer"
+LATEST = f"{PREVIEWS}/latest.png"
+HISTORY = "history.csv"
 _DELIVERY = "delivery.json"
 """In a folder of work: all of the result is there, and how it goes to its place."""
 _BEGUN = ".text2live.begun"
@@ -60,7 +62,7 @@ class Outputs:
 EDIT_IMAGE = Outputs(
     (
         *(RECORD, CHECKPOINT, "layer.png", "composite.png", "alpha.png", "screen.png"),
-        *("relevancy.png", "region.png", "mask.png", "loss.png"),
+        *("relevancy.png", "region.png", "mask.png", "loss.png", HISTORY, LATEST),
     ),
     (PREVIEWS,),
 )
@@ -68,6 +70,7 @@ EDIT_VIDEO = Outputs(
     (
         *(RECORD, CHECKPOINT, "composite.mp4", "screen.mp4", "layer.mov", "layer.webm"),
         *("atlas-layer.png", "region.png", "mask.png", "loss.png", "report.html"),
+        *(HISTORY, LATEST),
     ),
     (PREVIEWS, LAYER),
 )
@@ -277,11 +280,6 @@ def require_takes(folder: Path, outputs: Outputs, inputs: Iterable[Path | str | 
             raise UsageError(f"{folder} is a file: name a folder with -o")
         _refuse_special(outputs, folder)
         refuse_own_inputs([folder, *outputs.standing(folder)], inputs)
-
-
-def preview_path(folder: Path, step: int) -> Path:
-    """Where the preview after `step` steps goes."""
-    return folder / PREVIEWS / f"{step:05d}.png"
 
 
 def beside(folder: Path, kind: str) -> Path:
