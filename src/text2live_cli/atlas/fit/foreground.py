@@ -80,7 +80,8 @@ def masks_from_motion(frames: Frames, flow: Flow, progress: Progress) -> Foregro
 
     A pixel is foreground where it moves and looks otherwise than the background that other frames
     show in its place; background where neither; the rest follows its neighbours in time and
-    space, then colours and edges. The second round knows where objects were in the first.
+    space, then colours and edges. Frames that an object hides the background in say nothing of it:
+    in the first round where something moves, in the second where the first found an object.
     """
     masks = _moving(frames, flow, progress)
     if not masks.any():
@@ -97,7 +98,8 @@ def _moving(frames: Frames, flow: Flow, progress: Progress) -> Mask:
     residual = residual_motion(frames, flow, background)
     masks: Mask | None = None
     for turn in (1, 2):
-        unlike = unlike_background(frames, background, residual.speed, masks)
+        hiding = residual.moves if masks is None else masks
+        unlike = unlike_background(frames, background, residual.speed, hiding)
         evidence = _evidence(residual, unlike, masks)
         candidate = _linked(evidence, flow)
         if masks is not None:
@@ -123,8 +125,7 @@ class Evidence(NamedTuple):
 
 def _evidence(residual: Residual, unlike: Unlikeness, masks: Mask | None) -> Evidence:
     """What motion and looks say; `masks` is what is known of the foreground so far."""
-    fast = residual.length > residual.least[:, None, None]
-    moves, still = fast & residual.valid, ~fast & residual.valid
+    moves, still = residual.moves, ~residual.moves & residual.valid
     quiet = unlike.valid & still
     noise = float(unlike.levels[quiet].mean()) if quiet.any() else 0.0
     differs = unlike.levels > max(_DIFFERENT[0], _DIFFERENT[1] * noise)

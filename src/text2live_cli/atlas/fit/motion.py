@@ -86,6 +86,11 @@ class Residual(NamedTuple):
     speed: NDArray[np.float32]
     """(T,): pixels a frame of what moves most."""
 
+    @property
+    def moves(self) -> NDArray[np.bool_]:
+        """(T, h, w): what counts as moving."""
+        return self.valid & (self.length > self.least[:, None, None])
+
 
 def residual_motion(frames: NDArray[np.uint8], flow: Flow, background: Homographies) -> Residual:
     """Motion against the background in frames (T, h, w, 3).
@@ -174,22 +179,21 @@ def unlike_background(
     frames: NDArray[np.uint8],
     background: Homographies,
     speed: NDArray[np.float32],
-    masks: NDArray[np.bool_] | None,
+    masks: NDArray[np.bool_],
 ) -> Unlikeness:
     """Compare every pixel of frames (T, h, w, 3) with the same place of the background elsewhere.
 
     The others, `_GAPS` away, are brought here by the background's motion; a
-    difference that a shift by a pixel explains counts as none. Of all differences the least is
-    kept, since objects may have been there in the other frames; with `masks` (T, h, w) frames in
-    which one was there are not asked, and the least is an accident: a low quantile is kept.
+    difference that a shift by a pixel explains counts as none. Frames in which `masks` (T, h, w)
+    say that an object was there are not asked: the middle of a large one of one colour looks as it
+    does in most frames. Of the differences a low quantile is kept, since masks may miss some.
     `speed` (T,), pixels a frame of what moves, says how far the others must be away.
     """
     count, height, width = frames.shape[:3]
     smooth = [cv2.GaussianBlur(frame, (0, 0), _SMOOTH) for frame in frames]
     window = np.ones((3, 3), np.uint8)
     low, high = ([f(s, window) for s in smooth] for f in (cv2.erode, cv2.dilate))
-    free = [_free(None if masks is None else masks[t], (height, width)) for t in range(count)]
-    quantile = 0 if masks is None else _QUANTILE
+    free = [_free(mask) for mask in masks]
     place = chained(background)
     levels = np.zeros((count, height, width), np.float32)
     valid = np.zeros((count, height, width), bool)
@@ -203,7 +207,7 @@ def unlike_background(
             far = np.maximum(cv2.subtract(smooth[t], over), cv2.subtract(under, smooth[t]))
             differences.append(np.where(sight > 0, far.max(axis=-1).astype(np.int16), _UNSEEN))
         if differences:
-            levels[t], valid[t] = _low_quantile(np.stack(differences), quantile)
+            levels[t], valid[t] = _low_quantile(np.stack(differences))
     return Unlikeness(levels, valid)
 
 
@@ -215,9 +219,7 @@ def chained(background: Homographies) -> Homographies:
     return np.stack(place)
 
 
-def _free(mask: NDArray[np.bool_] | None, size: tuple[int, int]) -> NDArray[np.uint8]:
-    if mask is None:
-        return np.ones(size, np.uint8)
+def _free(mask: NDArray[np.bool_]) -> NDArray[np.uint8]:
     grown = cv2.dilate(mask.astype(np.uint8), np.ones((5, 5), np.uint8))
     return (grown == 0).astype(np.uint8)
 
@@ -230,11 +232,11 @@ def _brought(picture: NDArray[Any], matrix: NDArray[np.float64]) -> NDArray[Any]
 
 
 def _low_quantile(
-    differences: NDArray[np.integer], quantile: float
+    differences: NDArray[np.integer],
 ) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
-    """The quantile of those (n, h, w) that were seen, and whether any were."""
+    """The low quantile of those (n, h, w) that were seen, and whether any were."""
     count = (differences < _UNSEEN).sum(axis=0)
-    rank = np.maximum((count * quantile).astype(int), 0)
+    rank = (count * _QUANTILE).astype(int)
     values = np.take_along_axis(np.sort(differences, axis=0), rank[None] % len(differences), 0)[0]
     return np.where(count > 0, values, 0).astype(np.float32), count > 0
 
