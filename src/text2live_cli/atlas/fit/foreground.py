@@ -96,15 +96,15 @@ def _moving(frames: Frames, flow: Flow, progress: Progress) -> Mask:
     progress.stage("foreground", 2 * count, "frame")
     background = background_homographies(flow, None)
     residual = residual_motion(frames, flow, background)
+    hiding = np.stack([opened(one) for one in residual.moves])
     masks: Mask | None = None
     for turn in (1, 2):
-        hiding = residual.moves if masks is None else masks
         unlike = unlike_background(frames, background, residual.speed, hiding)
         evidence = _evidence(residual, unlike, masks)
         candidate = _linked(evidence, flow)
         if masks is not None:
             candidate &= _around(masks, flow) | evidence.foreground
-        masks = _cut_all(frames, _dominant(candidate, flow), evidence)
+        hiding = masks = _cut_all(frames, _dominant(candidate, flow), evidence)
         if masks.mean() < _LEAST_AREA:
             return np.zeros_like(masks)
         progress.advance(turn * count)
@@ -119,7 +119,7 @@ class Evidence(NamedTuple):
     sure: Mask
     """The part of the foreground that colours cannot outvote."""
     hidden: Mask
-    """Foreground so far, and no other frame shows the background there."""
+    """What moves, or was foreground so far, and no other frame shows the background there."""
     background: Mask
 
 
@@ -133,7 +133,7 @@ def _evidence(residual: Residual, unlike: Unlikeness, masks: Mask | None) -> Evi
     alone = moves & slow[:, None, None]
     if masks is None:
         none = np.zeros_like(moves)
-        return Evidence(moves & differs | alone, none, none, still & ~differs)
+        return Evidence(moves & differs | alone, none, moves & ~unlike.valid, still & ~differs)
     around = np.stack([dilated(mask, _BESIDE) for mask in masks]) & ~residual.valid
     foreground = (moves | around) & differs
     sure = np.stack([eroded(one, 3) for one in foreground])

@@ -30,10 +30,14 @@ _SHARE = 0.25
 """Of the strongest motion: less is parallax or noise, within `_LEAST` pixels."""
 _LEAST = (0.8, 2.5)
 
-_GAPS = (1, 2, 4, 8, 16)
-"""Frames that are asked what the background looks like."""
+_GAPS = (1, 2, 4, 8, 16, 32, 64)
+"""Frames that may be asked what the background looks like."""
 _APART = 6.0
 """Pixels: in a frame so near that an object moved less it may still be in its place."""
+_NEAREST = 8
+"""Frames: where objects are so slow that they take longer, those are asked nevertheless."""
+_ASKED = 5
+"""The nearest of these gaps are: an object of one colour uncovers its middle only in the far ones."""
 _SMOOTH = 0.8
 _QUANTILE = 0.25
 _UNSEEN = 256
@@ -199,8 +203,8 @@ def unlike_background(
     valid = np.zeros((count, height, width), bool)
     for t in range(count):
         differences = []
-        nearest = min(_APART / max(float(speed[t]), 1e-3), max(_GAPS) / 2)
-        gaps = [gap for gap in _GAPS if gap >= nearest]
+        nearest = min(_APART / max(float(speed[t]), 1e-3), _NEAREST)
+        gaps = [gap for gap in _GAPS if gap >= nearest][:_ASKED]
         for s in (s for gap in gaps for s in (t - gap, t + gap) if 0 <= s < count):
             matrix = place[s] @ np.linalg.inv(place[t])
             under, over, sight = (_brought(p[s], matrix) for p in (low, high, free))
