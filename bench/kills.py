@@ -14,6 +14,7 @@ from __future__ import annotations
 import argparse
 import hashlib
 import json
+import os
 import random
 import shutil
 import signal
@@ -137,17 +138,19 @@ def one(
 def start(folder: Path, command: tuple[str, ...]) -> subprocess.Popen[bytes]:
     """The command, quiet, in `folder`."""
     line = [sys.executable, "-m", "text2live_cli", *command, "--quiet"]
-    return subprocess.Popen(line, cwd=folder, stderr=subprocess.DEVNULL)
+    alone = {**os.environ, "OMP_NUM_THREADS": "1"}  # else measured, and not always as many
+    return subprocess.Popen(line, cwd=folder, stderr=subprocess.DEVNULL, env=alone)
 
 
 def taken(folder: Path) -> dict[str, bytes]:
     """The files of a result; of those that tell seconds, what the training was."""
-    files = {p.name: p.read_bytes() for p in folder.iterdir() if not p.name.startswith(".")}
+    paths = [p for p in folder.rglob("*") if p.is_file() and not p.name.startswith(".")]
+    files = {p.relative_to(folder).as_posix(): p.read_bytes() for p in paths}
     for name in [name for name in files if name.endswith(".mp4")]:  # H.264 bytes are not promised
         frames = b"".join(frame.tobytes() for frame in open_clip(folder / name).frames())
         files[name] = hashlib.sha256(frames).digest()
     record = json.loads(files[RECORD])
-    kept = {name: record.get(name) for name in ("history", "steps_done", "interrupted", "quality")}
+    kept = {name: record.get(name) for name in ("steps_done", "interrupted", "quality")}
     for name in SECONDS_INSIDE:
         files.pop(name, None)
     return {**files, RECORD: json.dumps(kept).encode()}

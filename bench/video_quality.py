@@ -40,8 +40,8 @@ from text2live_cli.atlas.fit.flow import Flow, dis_flow
 from text2live_cli.atlas.fit.measure import psnr_of
 from text2live_cli.atlas.layers import FOREGROUND
 from text2live_cli.atlas.store import read_atlas
-from text2live_cli.engine.delivery import lay_over
 from text2live_cli.media.clips import open_clip
+from text2live_cli.media.compositing import lay_over
 from text2live_cli.media.picture_writing import write_picture
 from text2live_cli.media.pictures import read_picture
 from text2live_cli.pipelines.fit import fit_atlas

@@ -105,6 +105,7 @@ def single() -> Iterator[tuple[str, ...]]:
     yield from (("edit-video", file, "golden cup", *QUICK) for file in CLIPS)
     yield from of_fits()
     yield from of_layers()
+    yield from of_lifts()
     yield from of_weights()
 
 
@@ -147,6 +148,16 @@ def of_layers() -> Iterator[tuple[str, ...]]:
     yield from (("composite", "clip", "--frame-edit", e, "-o", "new.mp4") for e in edits if e)
     yield ("composite", "clip", "--bg-layer", "layer.png", "-o", "new.avi")
     yield ("composite", "clip", "--bg-layer", "layer.png", "-o", "clip", "--overwrite")
+
+
+def of_lifts() -> Iterator[tuple[str, ...]]:
+    """lift, with everything that is no pair of pictures."""
+    yield from (("lift", "cup.png", file, "-o", "new") for file in FILES)
+    yield from (("lift", file, "cup.png", "-o", "new") for file in FILES)
+    pair = ("lift", "cup.png", "layer.png", "-o", "new")
+    for flag in ("--strength", "--feather", "--min-area"):
+        yield from ((*pair, flag, number) for number in NUMBERS if number.startswith("-"))
+    yield from (("lift", "cup.png"), (*pair, "--box", "x"), (*pair, "--point", "9999,9999"))
 
 
 def of_weights() -> Iterator[tuple[str, ...]]:

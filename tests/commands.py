@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import csv
 import signal
 import subprocess
 import sys
 from collections.abc import Mapping
+from pathlib import Path
 
 from typer.testing import CliRunner, Result
 
 from text2live_cli.cli.commands import app
 from text2live_cli.config import CHANNELS_LAST
 from text2live_cli.progress import Silent
+from text2live_cli.runs.folder import HISTORY
 
 
 def run(*arguments: object) -> Result:
@@ -29,6 +32,19 @@ def one_line(result: Result) -> str:
     assert len(lines) == 1, result.output
     assert "Traceback" not in result.output
     return lines[0]
+
+
+def history_of(folder: Path | str) -> dict[str, list[dict[str, float]]]:
+    """The terms of every step, and the same weighted, as history.csv has them."""
+    history: dict[str, list[dict[str, float]]] = {"terms": [], "weighted": []}
+    with Path(folder, HISTORY).open(encoding="utf-8", newline="") as file:
+        for number, row in enumerate(csv.DictReader(file), 1):
+            assert int(row.pop("step")) == number
+            figures = {name: float(value) for name, value in row.items() if value}
+            by_weight = {n.split()[1]: v for n, v in figures.items() if n.startswith("weighted ")}
+            history["weighted"].append(by_weight)
+            history["terms"].append({n: v for n, v in figures.items() if " " not in n})
+    return history
 
 
 def assert_interrupted_well(

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 
-if "PYTEST_XDIST_WORKER" in os.environ:  # before torch: one thread each, as they run side by side
-    os.environ.setdefault("OMP_NUM_THREADS", "1")
+# Before torch: one thread each, as they may run side by side; commands do not measure then.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import text2live_cli  # isort: skip  # noqa: F401  # before torch: it tells OpenMP how to wait
 
@@ -68,6 +68,8 @@ def generator_arrays() -> Arrays:
 
 @pytest.fixture(autouse=True)
 def nothing_is_timed(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The memory layout of edits is not measured, and no cache of the user's is written."""
+    """Neither memory layout nor threads are measured, and no cache of the user's is written."""
+    threads = "text2live_cli.pipelines.session.choose_threads"
+    monkeypatch.setattr(threads, lambda *given: torch.get_num_threads())
     choose = "text2live_cli.pipelines.session.choose_layout"
     monkeypatch.setattr(choose, lambda *given: CHANNELS_LAST)

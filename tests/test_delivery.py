@@ -14,13 +14,14 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from swatch_training.painter import paint_scene
 
-from text2live_cli.engine.delivery import lay_over, render_at, snap_alpha, upsample
+from text2live_cli.engine.delivery import render_at, snap_alpha, upsample
 from text2live_cli.engine.edit_layer import EditLayer
 from text2live_cli.engine.generator import Generator
 from text2live_cli.errors import Text2LiveError, UsageError
 from text2live_cli.guide.hints import parse_hints
 from text2live_cli.guide.picture_region import resolve_region
 from text2live_cli.media import resampling
+from text2live_cli.media.compositing import lay_over
 from text2live_cli.media.picture_writing import write_picture
 from text2live_cli.media.pictures import read_mask, read_picture
 from text2live_cli.media.resampling import enlarged_rows, resized, strips

@@ -26,7 +26,7 @@ from typer.testing import Result
 
 from tests.browser import SEEKED, TIMES, Outline, assert_self_contained, open_browser, png
 from tests.clips import NTSC, audio_packets, save_frames
-from tests.commands import StopAt, assert_interrupted_well, one_line, passed, run
+from tests.commands import StopAt, assert_interrupted_well, history_of, one_line, passed, run
 from tests.moving_truth import offset, paint_closed, true_model
 from text2live_cli import UsageError
 from text2live_cli.atlas import ATLAS
@@ -61,6 +61,8 @@ RESULT = {
     "report.html",
     "region.png",
     "mask.png",
+    "history.csv",
+    "previews",
     RECORD,
     CHECKPOINT,
 }
@@ -293,10 +295,10 @@ def test_the_record_says_what_was_done(painted: Painted, here: Path) -> None:
     assert record["job"]["atlas"] == "fg"
     assert record["job"]["baseline"] is None
     assert record["seed"] == record["job"]["seed"] == 7
-    assert record["steps_done"] == len(record["history"]["terms"]) == 2
+    assert record["steps_done"] == len(history_of(folder)["terms"]) == 2
     assert 0 <= record["unchanged_share"] <= 1
     assert set(record["seconds"]) >= {"preparation", "training", "result", "per_step"}
-    assert names(folder / "previews") == {"00001.png", "00002.png"}
+    assert names(folder / "previews") == {"00001.png", "00002.png", "latest.png"}
 
 
 def test_the_frames_are_rendered_again_exactly(painted: Painted, made: Results, here: Path) -> None:
@@ -644,7 +646,7 @@ def assert_same_run(a: str, b: str) -> None:
     first, second = tensors(a), tensors(b)
     assert first.keys() == second.keys()
     assert all(torch.equal(first[name], second[name]) for name in first)
-    assert record_of(a)["history"] == record_of(b)["history"]
+    assert history_of(a) == history_of(b)
 
 
 @pytest.mark.parametrize("baseline", [None, "frames"])
@@ -833,9 +835,7 @@ def test_the_baseline_frames_edits_every_frame_by_itself(copied: Painted, painte
     assert names(".") == {"clip", "out"}, "no atlas is needed, and none is fitted"
     assert "<h2>Atlas" not in Path("out/report.html").read_text("utf-8")
     layers = {"layer", "layer.mov", "layer.webm"}
-    assert names("out") == RESULT - {"atlas-layer.png", "region.png", "mask.png"} | layers | {
-        "previews"
-    }
+    assert names("out") == RESULT - {"atlas-layer.png", "region.png", "mask.png"} | layers
     record = record_of("out")
     assert record["job"]["baseline"] == "frames"
     assert "layer" not in record
@@ -863,7 +863,7 @@ def test_ablations_leave_their_term_out(
     flags: tuple[str, ...], left_out: set[str], painted: Painted, here: Path
 ) -> None:
     passed(edit(painted.clip, "--steps", 2, "-o", "out", *flags, *NO_LAYER))
-    terms = set(record_of("out")["history"]["terms"][0])
+    terms = set(history_of("out")["terms"][0])
     every = {"composition", "direction", "screen", "structure", "form", "sparsity", "bootstrap"}
     kept = {"keep"} if "--keep" in flags else set()
     assert terms == every - left_out | kept
@@ -879,7 +879,7 @@ def test_a_time_limit_fixes_the_steps(
     limited = edit_video(painted.clip, "golden cup", minutes=200, **settings)
     assert limited.record["steps_done"] == limited.record["settings"]["steps"] == 11
     plain = edit_video(painted.clip, "golden cup", steps=11, **settings | {"output": "plain"})
-    assert limited.record["history"] == plain.record["history"]
+    assert history_of(limited.folder) == history_of(plain.folder)
 
 
 # Clips of all kinds

@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 from swatch_training.painter import paint_scene
 
-from tests.commands import StopAt, assert_interrupted_well, one_line, run
+from tests.commands import StopAt, assert_interrupted_well, history_of, one_line, run
 from text2live_cli import (
     Text2LiveError,
     UsageError,
@@ -84,10 +84,10 @@ def test_a_second_signal_leaves_out_the_result_and_keeps_the_checkpoint(
     assert stopped.value.exit_code == 143
     assert "parts is kept" in stopped.value.kept
     sight = {"relevancy.png", "region.png", "mask.png"}  # written before the training
-    assert {path.name for path in Path("parts").iterdir()} == {CHECKPOINT, *sight}
+    assert {path.name for path in Path("parts").iterdir()} == {CHECKPOINT, "previews", *sight}
     resumed = edit_image(cup, "golden cup", output="parts", resume=True, **SETTINGS)
     assert resumed.layer.read_bytes() == whole.layer.read_bytes()
-    assert resumed.record["history"] == whole.record["history"]
+    assert history_of(resumed.folder) == history_of(whole.folder)
     assert resumed.record["stopped_by"] is None
 
 

@@ -22,11 +22,12 @@ BASE = ("config", "device", "progress", "errors", "endings", "texts")
 LOWER = ("media", *BASE)
 MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "cli": ("pipelines", "video", "report", "runs", "atlas", "engine", "guide", *LOWER),
-    "pipelines": ("video", "report", "runs", "atlas", "engine", "guide", *LOWER),
+    "pipelines": ("video", "report", "runs", "lifting", "atlas", "engine", "guide", *LOWER),
     "video": ("report", "runs", "atlas", "engine", "guide", *LOWER),
     "report": ("atlas", "engine", "guide", *LOWER),
     "runs": ("atlas", "engine", "guide", *LOWER),
     "atlas": ("engine", "guide", *LOWER),
+    "lifting": LOWER,
     "engine": ("guide", *LOWER),
     "guide": LOWER,
     "media": BASE,

@@ -18,8 +18,9 @@ from text2live_cli.config import LossWeights
 from text2live_cli.media.picture_writing import write_picture
 from text2live_cli.pipelines import session as session_module
 from text2live_cli.pipelines.image import deliver_image, prepare_image
-from text2live_cli.pipelines.options import ImageOptions, VideoOptions, command_line, request
+from text2live_cli.pipelines.options import ImageOptions, VideoOptions
 from text2live_cli.pipelines.plans import plan_image
+from text2live_cli.pipelines.requests import command_line, request
 from text2live_cli.pipelines.session import Session, claimed
 from text2live_cli.progress import Silent
 
@@ -90,7 +91,7 @@ def test_every_weight_has_an_option() -> None:
     assert {"lambda_" + term.name for term in dataclasses.fields(LossWeights)} <= names
     options = ImageOptions("a.png", "cup", lambda_sparsity_l1=0.5, no_screen=True)
     assert options.overrides()["lambda_sparsity_l1"] == 0.5
-    assert options.overrides()["lambda_screen"] == 0.0
+    assert options.overrides()["lambda_screen"] == 0.0 and options.without == ("screen",)
 
 
 def test_the_record_tells_the_weights_that_were_used(cup: Path) -> None:
@@ -140,10 +141,10 @@ def test_a_dry_run_refuses_what_the_run_would(cup: Path) -> None:
 def test_the_same_request_again_is_done_already_and_another_is_refused(cup: Path) -> None:
     again = ("edit-image", cup, "golden cup", "--clip", "swatch", "--steps", 2, "--views", 2)
     passed(run(*again, "--mask", cup, "-o", "out"))
-    files = {path: path.read_bytes() for path in Path("out").iterdir()}
+    files = {p: p.read_bytes() for p in Path("out").rglob("*.*")}
     result = passed(run(*again, "--mask", cup, "-o", "out"))
     assert "out: done already" in result.stderr and "bit for bit" in result.stderr
-    assert {path: path.read_bytes() for path in Path("out").iterdir()} == files
+    assert {p: p.read_bytes() for p in Path("out").rglob("*.*")} == files
     for change in (("--seed", 1), ("--mask", "clip/0.png"), ()):
         Path("clip/0.png").write_bytes(Path("clip/0.png").read_bytes())
         result = run(*again, *change, "-o", "out")
@@ -158,7 +159,8 @@ def test_a_record_tells_the_command_that_repeats_it(cup: Path) -> None:
     result = edit_image(cup, "golden cup", box="10,10,90%,90%", **options)
     assert result.record["command_line"] == (
         "text2live edit-image --keep 'a table' --clip swatch --steps 2 --views 2 --device cpu"
-        " --no-screen --preset draft --box 10,10,90%,90% --not 1,1 --not 9%,9% cup.png 'golden cup'"
+        " --threads 1 --without screen --preset draft --box 10,10,90%,90% --not 1,1 --not 9%,9%"
+        " cup.png 'golden cup'"
     )
 
 

@@ -44,10 +44,11 @@ from swatch_training.train import (
 )
 from torch.nn import functional
 
-from text2live_cli.errors import Text2LiveError
+from text2live_cli.errors import Text2LiveError, UsageError
 from text2live_cli.guide.clip import load_guide
 from text2live_cli.guide.relevancy import make_query, relevancy_map
-from text2live_cli.guide.swatch import vocabulary
+from text2live_cli.guide.swatch import reading, vocabulary
+from text2live_cli.guide.swatch.kinds import KINDS, kind_of, nearest_words
 from text2live_cli.guide.swatch.model import (
     NATIVE_SIZE,
     WEIGHTS,
@@ -100,6 +101,16 @@ def _picture(rgb: np.ndarray) -> torch.Tensor:
     return torch.from_numpy(rgb).permute(2, 0, 1)[None].float() / 255
 
 
+class Told(Silent):
+    """Keeps what it is told."""
+
+    def __init__(self):
+        self.lines = []
+
+    def message(self, text):
+        self.lines.append(text)
+
+
 class TestVocabulary:
     def test_is_as_large_as_promised(self):
         assert len(vocabulary.OBJECTS) >= 25
@@ -122,9 +133,54 @@ class TestVocabulary:
         assert len(aliases) == len(set(aliases))
         assert not set(aliases) & set(vocabulary.THINGS + vocabulary.APPEARANCES)
 
-    def test_nearest_words(self):
-        assert "golden" in vocabulary.nearest_words("goldn")
-        assert vocabulary.nearest_words("qqqq") == []
+    @pytest.mark.parametrize(
+        ("word", "nearest"),
+        [
+            ("truck", "car"),
+            ("trucks", "car"),
+            ("wolves", "cat"),
+            ("jacket", "hat"),
+            ("pagoda", "house"),
+            ("goldn", "golden"),  # misspelt
+            ("wolff", "cat"),
+        ],
+    )
+    def test_the_nearest_word_is_so_in_meaning(self, word, nearest):
+        assert nearest_words(word)[0] == nearest
+
+    def test_what_is_like_nothing_has_no_nearest_word(self):
+        assert nearest_words("qqqq") == ()
+        assert nearest_words("astronaut") == ()
+        assert kind_of("astronaut").name == "a person"
+
+    def test_kinds_hold_unknown_words_once_and_known_ones_as_nearest(self):
+        unknown = [word for words in KINDS.values() for word in words]
+        assert len(unknown) == len(set(unknown))
+        assert not set(unknown) & vocabulary.known_words()
+        assert {word for kind in KINDS for word in kind.nearest} <= vocabulary.known_words()
+
+    @pytest.mark.parametrize(
+        ("text", "thing"),
+        [
+            ("golden cup", None),
+            ("fire out of the bear's mouth", None),  # fire is known
+            ("golden astronaut", "astronaut"),
+            ("a rusty truck on a road", "truck"),
+            ("golden", None),
+        ],
+    )
+    def test_what_a_text_is_about_is_known_or_named(self, text, thing):
+        assert reading.unknown_thing(text) == thing
+
+    def test_an_unknown_thing_is_refused_or_stands_for_its_kind_where_its_place_is_given(self):
+        with pytest.raises(UsageError, match=r"truck.*nearest: car.*--box"):
+            reading.require_edit("rusty truck", None, None, (), (), placed=False)
+        reading.require_edit("rusty truck", None, None, (), (), placed=True)
+        told = Told()
+        assert reading.read_as("PROMPT", "rusty Truck", False, True, told) == "rusty car"
+        assert "car" in told.lines[0]
+        with pytest.raises(UsageError, match="astronaut"):
+            reading.require_edit("golden cup", "astronaut", None, (), (), placed=False)
 
 
 class TestTokenizer:

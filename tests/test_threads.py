@@ -22,6 +22,7 @@ from text2live_cli.config import CHANNELS_LAST, PLAIN
 from text2live_cli.engine.generator import Generator
 from text2live_cli.media.picture_writing import write_picture
 from text2live_cli.media.pictures import read_picture
+from text2live_cli.runs.folder import HISTORY
 
 QUICK: dict[str, Any] = {"clip": "swatch", "preset": "draft", "views": 2, "steps": 2}
 
@@ -31,7 +32,7 @@ def edit(cup: Path, seed: int, name: str) -> dict[str, bytes]:
     return {
         "layer": result.layer.read_bytes(),
         "composite": result.composite.read_bytes(),
-        "history": repr(result.record["history"]).encode(),
+        "history": (result.folder / HISTORY).read_bytes(),
     }
 
 

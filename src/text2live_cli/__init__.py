@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from .pipelines.composite import composite, composite_clip
     from .pipelines.fit import AtlasResult, fit_atlas
     from .pipelines.image import EditResult, edit_image
+    from .pipelines.lift import LiftResult, lift
     from .pipelines.region import find_region
     from .pipelines.video import VideoResult, edit_video
     from .progress import Progress
@@ -28,6 +29,7 @@ __version__ = metadata.version("text2live")
 __all__ = [
     "AtlasResult",
     "EditResult",
+    "LiftResult",
     "Progress",
     "Region",
     "Text2LiveError",
@@ -39,11 +41,13 @@ __all__ = [
     "edit_video",
     "find_region",
     "fit_atlas",
+    "lift",
 ]
 
 _HOMES = {
     "AtlasResult": "pipelines.fit",
     "EditResult": "pipelines.image",
+    "LiftResult": "pipelines.lift",
     "Progress": "progress",
     "Region": "guide.region",
     "Text2LiveError": "errors",
@@ -55,6 +59,7 @@ _HOMES = {
     "edit_video": "pipelines.video",
     "find_region": "pipelines.region",
     "fit_atlas": "pipelines.fit",
+    "lift": "pipelines.lift",
 }
 
 

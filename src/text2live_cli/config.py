@@ -39,7 +39,8 @@ MAX_VIEWS = 4096
 MAX_SEED = 2**63 - 1
 """What torch's generators take."""
 MAX_MINUTES = 7 * 24 * 60.0
-_MAX_LAMBDA = 1e6  # beyond, fp32 gradients of the other terms are lost beside it
+MAX_THREADS = 1024
+MAX_LAMBDA = 1e6  # beyond, fp32 gradients of the other terms are lost beside it
 _TOLD_DIGITS = 40  # of a number that is refused
 
 
@@ -71,6 +72,8 @@ class Help(NamedTuple):
     """Its name there, "-x/--long" for two; None: that of the field."""
     metavar: str | None = None
     panel: str | None = None
+    hidden: bool = False
+    """An alias of former versions: taken, but not told."""
 
 
 @dataclass(frozen=True)
@@ -123,8 +126,8 @@ class Schedule:
         return max(self.floor, self.learning_rate * self.decay**done)
 
     def bootstrap_share_at(self, step: int, steps: int) -> float:
-        """What is left of the bootstrapping at step `step` (from 0)."""
-        return 1 - (step + 1) / steps if self.bootstrap_fades else 1.0
+        """What is left of the bootstrapping at step `step` (from 0); nothing beyond `steps`."""
+        return max(0.0, 1 - (step + 1) / steps) if self.bootstrap_fades else 1.0
 
 
 @dataclass(frozen=True)
@@ -164,7 +167,7 @@ class EditSettings:
             value = getattr(self.weights, field.name)
             flag = "--lambda-" + field.name.replace("_", "-")
             _require(
-                0 <= value <= _MAX_LAMBDA, f"{flag} {value}: must be from 0 to {_MAX_LAMBDA:,.0f}"
+                0 <= value <= MAX_LAMBDA, f"{flag} {value}: must be from 0 to {MAX_LAMBDA:,.0f}"
             )
         require_one_of("--text-distance", self.text_distance, TEXT_DISTANCES)
         require_one_of("--region", self.region, REGIONS)
@@ -231,6 +234,15 @@ def presets_in_words(medium: str) -> str:
             steps += f", with swatch {embedded.steps}"
         words.append(f"{name} ({settings.size} px, {steps})")
     return f"{', '.join(words[:-1])} or {words[-1]}"
+
+
+def weight_in_words(name: str) -> str:
+    """The default λ of a term, for a help text: for pictures, clips, and with swatch."""
+    picture, clip, swatch = (
+        f"{getattr(weights, name):g}" for weights in (LossWeights(), VIDEO_WEIGHTS, SWATCH_WEIGHTS)
+    )
+    words = picture if clip == picture else f"{picture}, on clips {clip}"
+    return words if swatch == picture == clip else f"{words}, with swatch {swatch}"
 
 
 def resolve_settings(preset: str, clip: str, **overrides: Any) -> EditSettings:

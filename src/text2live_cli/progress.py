@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Protocol
 
 
@@ -14,6 +15,9 @@ class Progress(Protocol):
 
     def advance(self, done: int, values: Mapping[str, float] | None = None) -> None:
         """`done` units of the current stage are finished; `values` are figures to show."""
+
+    def preview(self, path: Path) -> None:
+        """A picture of the edit as it is was written to `path`, perhaps over a former one."""
 
     def message(self, text: str) -> None:
         """One line that the user should see."""
@@ -29,6 +33,9 @@ class Silent:
         """Ignored."""
 
     def advance(self, done: int, values: Mapping[str, float] | None = None) -> None:
+        """Ignored."""
+
+    def preview(self, path: Path) -> None:
         """Ignored."""
 
     def message(self, text: str) -> None:

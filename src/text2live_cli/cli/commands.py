@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import shlex
 import sys
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from typer.core import TyperCommand
 
 from ..endings import Stopped
 from ..errors import PoorAtlasError
+from ..pipelines.lift_options import LiftOptions
 from ..pipelines.options import (
     CompositeOptions,
     FitOptions,
@@ -23,7 +26,7 @@ from ..pipelines.options import (
 from ..progress import Progress
 from ..texts import shown_path, visible
 from .console import ConsoleProgress, print_result
-from .options import Debug, Flags, Json, Overwrite, RunFlags, taking_options
+from .options import Debug, EditFlags, Flags, Json, Overwrite, RunFlags, taking_options
 from .reporting import print_error, print_json, print_plan, reporting
 from .weights import weights_app
 
@@ -38,6 +41,24 @@ app = typer.Typer(
     " your one input, guided by CLIP, and delivers an RGBA edit layer over the untouched original.",
 )
 app.add_typer(weights_app, name="weights")
+
+
+# click's ClickException, wherever this version of typer has it: some bring a click of their own.
+_RefusedByTyper: Any = next(
+    kind for kind in typer.BadParameter.__mro__ if kind.__name__ == "ClickException"
+)
+
+
+class _TakesASentence(TyperCommand):
+    """A command whose last argument is a sentence: one without quotes is told of them."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        try:
+            return super().parse_args(ctx, args)
+        except _RefusedByTyper as error:
+            if "extra argument" in error.message:
+                error.message += ' (put the sentence in quotes: "oreo cake")'
+            raise
 
 
 def _version(wish: bool) -> None:
@@ -57,9 +78,9 @@ def root(
     """Options before the command."""
 
 
-@app.command("edit-image")
-@taking_options(ImageOptions, RunFlags)
-def edit_image_command(make_options: Callable[[Progress], ImageOptions], flags: RunFlags) -> None:
+@app.command("edit-image", cls=_TakesASentence)
+@taking_options(ImageOptions, EditFlags)
+def edit_image_command(make_options: Callable[[Progress], ImageOptions], flags: EditFlags) -> None:
     """Edit one picture so that it fits PROMPT.
 
     Example: text2live edit-image cake.jpg "oreo cake"
@@ -67,22 +88,28 @@ def edit_image_command(make_options: Callable[[Progress], ImageOptions], flags: 
     with reporting(flags) as progress:
         options = make_options(progress)
         if flags.dry_run:
-            from ..pipelines.dry_run import DONE, finished, image_facts, likely_device
+            from ..pipelines.done import finished
+            from ..pipelines.dry_run import DONE, image_facts, likely_device
             from ..pipelines.plans import plan_image
 
             plan = plan_image(options, likely_device(options.device), progress)
-            done = finished(plan, plan.picture.sha256) is not None
+            done = finished(plan) is not None
             print_plan(DONE if done else image_facts(plan), flags.as_json)
             return
-        from ..pipelines.image import run_edit_image
+        from ..pipelines.done import done_image, tell_done
 
-        result = run_edit_image(options)
+        result = None if flags.several else done_image(options)
+        if result is not None:
+            progress.message(tell_done(result.folder))
+        else:
+            result = _edited(options, flags)
         if flags.as_json:
             print_json(result.record)
         share = result.record["unchanged_share"]
         same = f"{share:.0%} of the pixels are the source's, bit for bit"
         progress.message(f"{result.composite}: {same}")
         progress.message(f"{result.layer}: the edit layer, RGBA")
+        _tell_figures(result.record, progress)
         _tell_interrupted(result, progress)
         seed = result.record["seed"] + 1
         other = f"--seed {seed} -o {shlex.quote(f'{result.folder}.{seed}')}"
@@ -91,7 +118,7 @@ def edit_image_command(make_options: Callable[[Progress], ImageOptions], flags: 
         progress.message(f"next: {other} for another variation; {shlex.join(weaker)}")
 
 
-@app.command("region")
+@app.command("region", cls=_TakesASentence)
 @taking_options(RegionOptions, Flags)
 def region_command(
     make_options: Callable[[Progress], RegionOptions],
@@ -120,9 +147,9 @@ def region_command(
         progress.message(f"{output}: the region; {files.mask}: to be painted over, for --mask")
 
 
-@app.command("edit-video")
-@taking_options(VideoOptions, RunFlags)
-def edit_video_command(make_options: Callable[[Progress], VideoOptions], flags: RunFlags) -> None:
+@app.command("edit-video", cls=_TakesASentence)
+@taking_options(VideoOptions, EditFlags)
+def edit_video_command(make_options: Callable[[Progress], VideoOptions], flags: EditFlags) -> None:
     """Edit one layer of a clip so that it fits PROMPT, in all frames alike.
 
     Example: text2live edit-video clip.mp4 --atlas fg "rusty car"
@@ -130,25 +157,54 @@ def edit_video_command(make_options: Callable[[Progress], VideoOptions], flags: 
     with reporting(flags) as progress:
         options = make_options(progress)
         if flags.dry_run:
-            from ..pipelines.dry_run import DONE, finished, likely_device, video_facts
+            from ..pipelines.done import finished
+            from ..pipelines.dry_run import DONE, likely_device, video_facts
             from ..pipelines.plans import plan_video
 
             plan = plan_video(options, likely_device(options.device), progress)
-            done = finished(plan, plan.clip.sha256) is not None
+            done = finished(plan) is not None
             print_plan(DONE if done else video_facts(plan), flags.as_json)
             return
-        from ..pipelines.video import run_edit_video
+        from ..pipelines.done import done_video, tell_done
 
-        try:
-            result = run_edit_video(options)
-        except PoorAtlasError as error:
-            if not _agreed(error, flags):
-                raise
-            result = run_edit_video(replace(options, any_atlas=True))
+        result = None if flags.several else done_video(options)
+        if result is not None:
+            progress.message(tell_done(result.folder))
+        else:
+            result = _edited_clip(options, flags)
         if flags.as_json:
             print_json(result.record)
         progress.message(f"{result.composite}: the edited clip; report.html beside it")
+        _tell_figures(result.record, progress)
         _tell_interrupted(result, progress)
+
+
+def _edited(options: Any, flags: EditFlags, begin: float | None = None) -> Any:
+    """The result of one edit, which began at `begin`, or of the best of several."""
+    if flags.several:
+        from ..pipelines.tries import Tries, try_edits
+
+        return try_edits(options, Tries(flags.tries, flags.also_try))
+    if isinstance(options, ImageOptions):
+        from ..pipelines.image import run_edit_image
+
+        return run_edit_image(options)
+    from ..pipelines.video import run_edit_video
+
+    return run_edit_video(options, begin=begin)
+
+
+def _edited_clip(options: VideoOptions, flags: EditFlags) -> Any:
+    """The edit, also on a poor atlas where the user agrees; the time for the answer is free."""
+    begin = time.monotonic()
+    try:
+        return _edited(options, flags, begin)
+    except PoorAtlasError as error:
+        asked = time.monotonic()
+        if not _agreed(error, flags):
+            raise
+        waited = time.monotonic() - asked
+        return _edited(replace(options, any_atlas=True), flags, begin + waited)
 
 
 def _agreed(error: PoorAtlasError, flags: Flags) -> bool:
@@ -160,6 +216,20 @@ def _agreed(error: PoorAtlasError, flags: Flags) -> bool:
         return typer.confirm(f"{visible(str(error))}\nGo on?", err=True)
     except typer.Abort:
         return False
+
+
+def _tell_figures(record: dict[str, Any], progress: ConsoleProgress) -> None:
+    """How good the edit is, in one line, and what to do where it is not."""
+    figures = record.get("figures")
+    if figures is None:  # of a result from before there were any
+        return
+    progress.message(
+        f"{figures['verdict']}: likeness to the text {figures['text_before']:.2f} →"
+        f" {figures['text_after']:.2f}, {figures['untouched_share']:.0%} outside of the region"
+        " untouched"
+    )
+    for sentence in figures["advice"]:
+        progress.message(sentence)
 
 
 def _tell_interrupted(result: Any, progress: ConsoleProgress) -> None:
@@ -219,6 +289,27 @@ def composite_command(make_options: Callable[[Progress], CompositeOptions], flag
         progress.message(f"{path} written")
 
 
+@app.command("lift")
+@taking_options(LiftOptions, Flags)
+def lift_command(make_options: Callable[[Progress], LiftOptions], flags: Flags) -> None:
+    """Make an edit layer of BEFORE and anybody's edited version of it.
+
+    What was not edited stays BEFORE's, bit for bit. Moved, zoomed, toned and compressed is undone.
+
+    Example: text2live lift photo.jpg from-another-editor.png
+    """
+    with reporting(flags) as progress:
+        options = make_options(progress)
+        from ..pipelines.lift import run_lift
+
+        result = run_lift(options)
+        if flags.as_json:
+            print_json(result.record)
+        share = result.record["unchanged_share"]
+        progress.message(f"{result.composite}: {share:.0%} of the pixels are the source's")
+        progress.message(f"{result.layer}: the edit layer, RGBA; report.html beside it")
+
+
 @app.command()
 def doctor(as_json: Json = False, debug: Debug = False) -> None:
     """Look at what of this machine an edit needs; one line each, with what to do.
@@ -238,12 +329,6 @@ def doctor(as_json: Json = False, debug: Debug = False) -> None:
             print_json({"findings": findings})
         if not all(finding["good"] for finding in findings):
             raise typer.Exit(1)
-
-
-# click's ClickException, wherever this version of typer has it: some bring a click of their own.
-_RefusedByTyper: Any = next(
-    kind for kind in typer.BadParameter.__mro__ if kind.__name__ == "ClickException"
-)
 
 
 def main() -> None:

@@ -12,6 +12,7 @@ import os
 import sys
 import time
 from collections.abc import Mapping
+from pathlib import Path
 from types import TracebackType
 from typing import IO, Any, cast
 
@@ -93,6 +94,7 @@ class ConsoleProgress:
         self._from: int | None = None
         self._begin = self._last = 0.0
         self._last_done = 0
+        self._previewed = False
 
     def __enter__(self) -> ConsoleProgress:
         return self
@@ -135,6 +137,14 @@ class ConsoleProgress:
         elif self.style == "plain" and self._is_due(done, now):
             self._last, self._last_done = now, done
             self._print(progress.plain(self.verbose))
+
+    def preview(self, path: Path) -> None:
+        """For people, the first picture alone is told: the next ones take its place."""
+        if self.style == "json":
+            self._event("preview", path=visible(str(path)))
+        elif not self._previewed:
+            self._previewed = True
+            self.message(f"a first look at the edit, redrawn as it goes on: {path}")
 
     def message(self, text: str) -> None:
         """A line for the user, unless quiet."""

@@ -14,7 +14,10 @@ from typing import Annotated, Any, TypeVar, Union, get_args, get_origin, get_typ
 import typer
 
 from ..config import Help
+from ..errors import UsageError
 from ..pipelines.options import flag_of, help_of
+from ..pipelines.requests import recorded_options
+from ..progress import Progress
 
 Options = TypeVar("Options")
 
@@ -50,7 +53,26 @@ class Flags:
 class RunFlags(Flags):
     """Of commands that work long."""
 
+    config: Annotated[
+        Path | None,
+        Help("Repeat the run of this run.json; SOURCE, PROMPT and options given here change it."),
+    ] = None
     dry_run: Annotated[bool, Help("Say what would be done, and at what cost, and end.")] = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class EditFlags(RunFlags):
+    """Of edits."""
+
+    tries: Annotated[int, Help("Edit with so many seeds; the best one is delivered.")] = 1
+    also_try: Annotated[
+        Sequence[str], Help("Another wording of PROMPT to try; repeatable.", "--also-try", "TEXT")
+    ] = ()
+
+    @property
+    def several(self) -> bool:
+        """Whether more than one edit is asked for."""
+        return self.tries != 1 or bool(self.also_try)
 
 
 def taking_options(
@@ -63,12 +85,18 @@ def taking_options(
     """
 
     def decorate(command: Callable[..., None]) -> Callable[..., None]:
-        fields, ways = _parameters(options), _parameters(flags)
+        repeats = issubclass(flags, RunFlags)
+        fields, ways = _parameters(options, must=not repeats), _parameters(flags)
 
         @functools.wraps(command)
         def call(**given: Any) -> None:
-            values, manner = _taken(given, fields), _taken(given, ways)
-            command(lambda progress: options(**values, progress=progress), flags(**manner), **given)
+            values, manner = _taken(given, fields), flags(**_taken(given, ways))
+
+            def make(progress: Progress) -> Options:
+                config = manner.config if isinstance(manner, RunFlags) else None
+                return options(**_completed(options, values, config), progress=progress)
+
+            command(make, manner, **given)
 
         own = list(inspect.signature(command, eval_str=True).parameters.values())[2:]
         own = [parameter.replace(kind=parameter.KEYWORD_ONLY) for parameter in own]
@@ -80,8 +108,19 @@ def taking_options(
     return decorate
 
 
-def _parameters(options: Any) -> list[inspect.Parameter]:
-    fields = (_parameter(options, field) for field in dataclasses.fields(options))
+def _completed(options: Any, values: dict[str, Any], config: Path | None) -> dict[str, Any]:
+    """With what `config` says of the rest. Raises UsageError for an argument that is missing."""
+    if config is not None:
+        values = {**recorded_options(config, options, values), **values}
+    for field in dataclasses.fields(options):
+        if field.default is dataclasses.MISSING and field.name not in values:
+            raise UsageError(f"{field.name.upper()} is missing: see --help")
+    return values
+
+
+def _parameters(options: Any, must: bool = True) -> list[inspect.Parameter]:
+    """Typer's parameters; arguments may only be left out where they `must` not be there."""
+    fields = (_parameter(options, field, must) for field in dataclasses.fields(options))
     return [parameter for parameter in fields if parameter is not None]
 
 
@@ -91,35 +130,38 @@ def _taken(given: dict[str, Any], parameters: Sequence[inspect.Parameter]) -> di
     return {
         name: tuple(value) if isinstance(value, list) else value
         for name, value in values.items()
-        if value is not None
+        if value is not None and value is not False
     }
 
 
-def _parameter(options: Any, field: dataclasses.Field[Any]) -> inspect.Parameter | None:
-    """Typer's parameter for a field; None where it is not for the command line."""
+def _parameter(options: Any, field: dataclasses.Field[Any], must: bool) -> inspect.Parameter | None:
+    """Typer's parameter for a field; None where it is not for the command line.
+
+    What was not named is None there, or False, so that it is told from what was.
+    """
     about = help_of(options, field.name)
     if about is None:
         return None
     hint = get_type_hints(options, include_extras=True)[field.name]
     kind, default = _plain(get_args(hint)[0]), field.default
-    if isinstance(default, tuple):
-        default = None
     required = default is dataclasses.MISSING
+    is_flag = default is False
     if required or not field.kw_only:
         info = typer.Argument(help=about.text, metavar=about.metavar or field.name.upper())
     else:
         info = typer.Option(
             *(_flags(field.name, about)),
-            help=_with_default(about.text, default),
+            help=_with_default(about.text, None if default == () else default),
             metavar=about.metavar,
             rich_help_panel=about.panel,
+            hidden=about.hidden,
             show_default=False,
         )
     return inspect.Parameter(
         field.name,
         inspect.Parameter.KEYWORD_ONLY,
-        default=inspect.Parameter.empty if required else default,
-        annotation=Annotated[kind, info],
+        default=inspect.Parameter.empty if required and must else False if is_flag else None,
+        annotation=Annotated[kind if is_flag else kind | None, info],
     )
 
 

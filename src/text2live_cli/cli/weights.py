@@ -83,9 +83,9 @@ def _print_words() -> None:
         "\nNot known; with --box, --point or --mask a thing is read as the first known thing of its"
         " kind:"
     )
-    for kind, words in KINDS.items():
+    for kind, unknown in KINDS.items():
         nearest = ", ".join(kind.nearest) or "nothing"
-        print_result(f"  {kind.name}, nearest {nearest}: {', '.join(words)}")
+        print_result(f"  {kind.name}, nearest {nearest}: {', '.join(unknown)}")
 
 
 @weights_app.command("fetch")

@@ -97,6 +97,7 @@ class Trainer:
         self.optimizer = FlatMadgrad(self.generator, self.settings.schedule)
         self.history = History()
         self.done = 0
+        self.schedule_steps = self.settings.steps  # fewer than all in a run that is trained on
         self.stopped_by: str | None = None  # the signal that ended a run early
         self._skipped_in_a_row = 0
         self._unread: list[tuple[Tensor, Tensor, dict[str, float]]] = []
@@ -158,15 +159,13 @@ class Trainer:
     def step(self) -> None:
         """One step of the optimiser, without waiting for the device."""
         rng = step_rng(self.settings.seed, self.done)
-        schedule, steps = self.settings.schedule, self.settings.steps
-        share = schedule.bootstrap_share_at(self.done, steps)
+        share = self.settings.schedule.bootstrap_share_at(self.done, self.schedule_steps)
         self.optimizer.zero_grad()
         with self.precision.autocast(self.device):
             pictures = self.renderer.render(self.generator, self.done, rng)
         terms = self.objective(pictures, self.settings.weights.bootstrap * share, rng)
         (terms.total * self.precision.loss_scale).backward()
-        rate = schedule.learning_rate_at(self.done, steps)
-        finite = self.optimizer.step(rate, self.precision.loss_scale)
+        finite = self.optimizer.step(self.learning_rate, self.precision.loss_scale)
         values = torch.stack([value.detach() for value in terms.values.values()])
         self._unread.append((values, finite, terms.weights))
         self.done += 1
@@ -175,6 +174,15 @@ class Trainer:
     def steps(self) -> int:
         """Steps of the whole run."""
         return self.settings.steps
+
+    @property
+    def learning_rate(self) -> float:
+        """Of the next step."""
+        return self.settings.schedule.learning_rate_at(self.done, self.schedule_steps)
+
+    def train_on(self, steps: int) -> None:
+        """Go on to more steps than the run had: its schedule does, beyond its end, step by step."""
+        self.settings = dataclasses.replace(self.settings, steps=steps)
 
     @property
     def format(self) -> str:
@@ -187,6 +195,7 @@ class Trainer:
         buffers = {_BUFFER + name: value for name, value in self.generator.named_buffers()}
         texts = {
             "steps": str(self.steps),
+            "schedule_steps": str(self.schedule_steps),
             "done": str(self.done),
             "optimizer_steps": str(self.optimizer.steps),
             "precision": self.precision.name,
@@ -201,6 +210,7 @@ class Trainer:
         gives.
         """
         steps = whole_number(int(texts["steps"]), 1, _MAX_STEPS)
+        schedule_steps = whole_number(int(texts.get("schedule_steps", steps)), 1, steps)
         done = whole_number(int(texts["done"]), 0, steps)
         optimizer_steps = whole_number(int(texts["optimizer_steps"]), 0, _MAX_STEPS)
         history = _read_history(texts["history"], done)
@@ -216,7 +226,7 @@ class Trainer:
             value.copy_(buffers[name])
         self.optimizer.load(state, optimizer_steps)
         self.settings = dataclasses.replace(self.settings, steps=steps)
-        self.done, self.history = done, history
+        self.done, self.history, self.schedule_steps = done, history, schedule_steps
         if texts["precision"] == FP32.name and self.precision is not FP32:
             self.use_fp32()
 

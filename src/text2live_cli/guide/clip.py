@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from ..errors import Text2LiveError
 from ..progress import Progress
 from . import weights
+from .blocks import run_block, run_block_for_class
 from .encoder_names import can_guide, unsuitable
 from .shape import EncoderShape
 from .views import panorama_windows, resize
@@ -121,8 +122,9 @@ class ClipGuide:
 
     def encode_views(self, views: Tensor) -> Tensor:
         """Un-normalised embeddings (B, D), float32, of pictures (B, 3, H, W) as they are."""
-        tokens = self.tokens(views, len(self.blocks))
-        return self.project(tokens[:, 0])
+        *_, last = self.blocks
+        tokens = self.tokens(views, len(self.blocks) - 1)
+        return self.project(run_block_for_class(last, tokens)[:, 0])
 
     def patch_embeddings(self, views: Tensor) -> Tensor:
         """Embeddings of the spatial tokens themselves: (B, grid h, grid w, D)."""
@@ -169,7 +171,7 @@ class ClipGuide:
         """Tokens (B, 1 + grid h · grid w, width) that leave block number `depth` (0: enter it)."""
         x = self.embed(views)
         for block in self.blocks[:depth]:
-            x = block(x)
+            x = run_block(block, x)
         return x
 
     def embed(self, views: Tensor) -> Tensor:

@@ -7,12 +7,13 @@ the embedded encoder, whose patches are trained to name what they show.
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from .blocks import run_block_with_attention
 from .clip import ClipGuide
 from .swatch import vocabulary
 
@@ -105,7 +106,7 @@ def attention_relevancy(guide: ClipGuide, views: Tensor, text: Tensor, blocks: i
     with torch.enable_grad():
         attentions = []
         for block in guide.blocks[depth:]:
-            x, attention = _block_with_attention(block, x)
+            x, attention = run_block_with_attention(block, x)
             attentions.append(attention)
         features = F.normalize(guide.project(x[:, 0]), dim=-1)
         logits = guide.model.logit_scale.exp() * features @ F.normalize(text, dim=-1).T
@@ -178,19 +179,3 @@ def _rollout(attentions: list[Tensor], gradients: tuple[Tensor, ...]) -> Tensor:
         mean = (gradient * attention).float().clamp_min(0).mean(1)
         relevancy = relevancy + mean @ relevancy
     return relevancy[:, 0, 1:].detach()
-
-
-def _block_with_attention(block: Any, x: Tensor) -> tuple[Tensor, Tensor]:
-    """One residual block, and its attention (B, heads, T, T) as a node of the graph."""
-    attn = block.attn
-    y = block.ln_1(x)
-    q, k, v = (
-        part.unflatten(2, (attn.num_heads, -1)).transpose(1, 2)
-        for part in F.linear(y, attn.in_proj_weight, attn.in_proj_bias).chunk(3, dim=2)
-    )
-    attention = ((q @ k.transpose(2, 3)) * attn.head_dim**-0.5).softmax(-1)
-    if not attention.requires_grad:  # the encoder is frozen: the graph begins at this attention
-        attention.requires_grad_()
-    mixed = (attention @ v).transpose(1, 2).flatten(2)
-    x = x + block.ls_1(attn.out_proj(mixed))
-    return x + block.ls_2(block.mlp(block.ln_2(x))), attention

@@ -15,11 +15,11 @@ from ..atlas.footage import Stack, composited, stacked, tell_uncovered
 from ..atlas.layers import BACKGROUND, FOREGROUND
 from ..atlas.painting import painted_layer, read_frame_edit
 from ..atlas.store import read_atlas
-from ..engine.delivery import lay_over
 from ..errors import Text2LiveError, UsageError
 from ..media.clip_frames import transparency_note
 from ..media.clip_writing import keeps_alpha, require_writable, write_layer_frames, write_video
 from ..media.clips import Clip, open_clip
+from ..media.compositing import lay_over
 from ..media.picture_writing import writable_kind, write_picture
 from ..media.pictures import Picture, read_picture
 from ..progress import Progress, Silent

@@ -5,16 +5,14 @@ from __future__ import annotations
 import platform
 import shutil
 from pathlib import Path
-from typing import Any
 
 from ..atlas import ATLAS
 from ..atlas.fit.settings import FitSettings, working_size
 from ..guide import weights
 from ..guide.shape import shape_of
-from ..media.outside import RECORD_ERRORS, read_record
 from ..progress import Silent
 from ..runs.atlas_folder import require_fair, verdict_of
-from ..runs.folder import CHECKPOINT, RECORD, RunFolder, require_takes
+from ..runs.folder import CHECKPOINT, RunFolder, require_takes
 from ..runs.memory import clip_need, require_memory, training_need
 from ..runs.preflight import fit_bytes, picture_bytes, require_room, video_bytes
 from .plans import SIDES, FitPlan, ImagePlan, VideoPlan
@@ -22,11 +20,6 @@ from .plans import SIDES, FitPlan, ImagePlan, VideoPlan
 _GB = 1e9
 DONE = {"state": "done already, with these settings"}
 """Said of a run that would leave all as it is."""
-_MAIN_FILES = {
-    "edit-image": ("composite.png", "layer.png", "alpha.png", "screen.png"),
-    "edit-video": ("composite.mp4", "screen.mp4", "report.html"),
-}
-"""Without which a result is none."""
 
 
 def likely_device(name: str | None) -> str:
@@ -96,30 +89,6 @@ def fit_facts(plan: FitPlan) -> dict[str, str]:
     return {**facts, **_cost_facts(plan, files)}
 
 
-def finished(plan: ImagePlan | VideoPlan, source: str) -> dict[str, Any] | None:
-    """The record of a whole result of the same request on the same input (its SHA-256), if it is
-    in the plan's folder already.
-    """
-    if plan.options.overwrite or plan.options.resume:
-        return None
-    try:
-        facts = read_record(plan.folder / RECORD)
-        same = (
-            facts["command"] == plan.command
-            and facts["interrupted"] is False
-            and facts["input"]["sha256"] == source
-            and facts["request"] == plan.request
-            and facts["settings"]["preset"] == plan.settings.preset
-            and facts["job"]["device"] == plan.device
-        )
-        share = facts["unchanged_share"]
-        sound = share is None or (isinstance(share, float) and 0 <= share <= 1)
-    except RECORD_ERRORS:
-        return None
-    is_whole = all((plan.folder / name).is_file() for name in _MAIN_FILES[plan.command])
-    return facts if same and sound and is_whole else None
-
-
 def require_free(plan: ImagePlan | VideoPlan | FitPlan) -> None:
     """Raise what the run would for its folder, room and memory, as far as that is known before."""
     require_takes(plan.folder, plan.outputs, plan.inputs)
@@ -181,6 +150,8 @@ def _training_facts(plan: ImagePlan | VideoPlan, size: tuple[int, int]) -> dict[
     steps = f"{settings.steps} steps"
     if options.minutes is not None:
         steps = f"as many steps as fit into {options.minutes:g} minutes"
+    elif plan.resumes and options.steps is None:
+        steps = "the steps of the stopped run"
     return {
         "preset": f"{settings.preset} ({plan.reason or 'asked for'}), on {plan.device}",
         "training": f"{steps} at {size[1]}×{size[0]}, {settings.views} views, seed {settings.seed}",

@@ -23,6 +23,7 @@ from ..runs.checkpoint import Saver
 from ..runs.folder import CHECKPOINT, RunFolder
 from ..texts import shown_path
 from .plans import FitPlan
+from .requests import given_options
 
 Words = tuple[list[str], list[str]]
 """A verdict, and the advice that goes with it."""
@@ -60,6 +61,7 @@ def deliver_fit(
         **_record(fit, plan, quality, words),
         **record.describe_machine(device),
         "job": job,
+        "options": given_options(plan.options),
         "interrupted": fit.interrupted,
         "stopped_by": fit.stopped_by,
         "seconds": {**fit.seconds, "result": time.monotonic() - begin},

@@ -6,19 +6,21 @@ import dataclasses
 import math
 import tempfile
 import time
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
+import cv2
 import numpy as np
+import torch
 
 from ..device import IN_DELIVERY, explain_out_of_memory
-from ..engine.delivery import lay_over
 from ..engine.edit_layer import GREEN_SCREEN
+from ..engine.figures import Figures, likeness, outside_figures
 from ..engine.internal_dataset import InternalDataset
 from ..engine.training import Trainer, make_trainer
-from ..guide.picture_region import describe_region
+from ..guide.picture_region import describe_region, seen_colors
+from ..media.compositing import lay_over
 from ..media.picture_writing import write_picture
 from ..media.pictures import read_mask, read_picture
 from ..media.samples import to_uint
@@ -28,50 +30,33 @@ from ..runs import record
 from ..runs.checkpoint import Checkpoint
 from ..runs.folder import RunFolder
 from ..runs.memory import require_memory, training_need
-from .dry_run import finished
+from .done import finished, tell_done
 from .image_scene import Scene, prepare_scene, preview, render_layer, with_region, write_sight
 from .options import ImageOptions, taking
 from .plans import ImagePlan, plan_image
+from .results import EditResult
 from .session import Prepared, Session, Trained, claimed, resolve_prompts, what_was_asked
 
 _TRIED_PIXELS = 2_000_000  # of the source, by which the delivery is timed
 
 
-@dataclass(frozen=True)
-class EditResult:
-    """What an edit left behind; `record` is what stands in run.json."""
-
-    folder: Path
-    interrupted: bool
-    record: dict[str, Any]
-
-    @property
-    def composite(self) -> Path:
-        """The edited picture."""
-        return self.folder / "composite.png"
-
-    @property
-    def layer(self) -> Path:
-        """The RGBA edit layer, straight alpha."""
-        return self.folder / "layer.png"
-
-
 @explain_out_of_memory()
-def run_edit_image(options: ImageOptions) -> EditResult:
+def run_edit_image(options: ImageOptions, session: Session | None = None) -> EditResult:
     """Edit the picture `source` so that it fits `prompt`; results go to a folder of their own.
 
     The options are the fields of `ImageOptions`, which says what each means. Ctrl-C, SIGTERM and
     SIGHUP end the run after the step at hand; its result is written, and `resume=True` goes on.
+    A `session` brings what former edits have loaded.
 
     Raises UsageError for what cannot be asked for, Text2LiveError for what goes wrong.
     """
     begin = time.monotonic()
-    session = Session.of(options)
+    session = session or Session.of(options)
     plan = plan_image(options, session.device.type, session.progress)
     with claimed(plan) as run:
-        former = finished(plan, plan.picture.sha256)
+        former = finished(plan)
         if former is not None:
-            session.progress.message(f"{plan.folder}: done already (--overwrite does it again)")
+            session.progress.message(tell_done(plan.folder))
             return EditResult(plan.folder, False, former)
         trained = session.train(plan, prepare_image, run, begin)
         result = deliver_image(trained, plan, run, session.progress)
@@ -122,12 +107,17 @@ def deliver_image(
     begin = time.monotonic()
     progress.stage("writing the result")
     with explain_out_of_memory(IN_DELIVERY):
-        unchanged = _write_result(run.work, trained.trainer, trained.edit.scene, progress)
+        written = _write_result(run.work, trained.trainer, trained.edit.scene, progress)
+        figures = _measure(trained, written)
     seconds = {**trained.seconds, "result": time.monotonic() - begin}
     source = record.describe_picture(plan.picture)
-    facts = record.make_record(plan.command, source, trained, plan.folder, seconds, unchanged)
+    facts = record.make_record(
+        plan.command, source, trained, plan.folder, seconds, written.unchanged
+    )
     facts.update(trained.edit.facts)
+    facts["figures"] = figures.describe()
     facts.update(what_was_asked(plan, trained))
+    record.write_history(run.work, trained.trainer.history)
     record.write_record(run.work, facts)
     folder = run.deliver(not trained.interrupted, progress)
     result = EditResult(folder, trained.interrupted, facts)
@@ -149,8 +139,19 @@ def _inputs(plan: ImagePlan, mask: np.ndarray | None) -> dict[str, Any]:
     }
 
 
-def _write_result(folder: Path, trainer: Trainer, scene: Scene, progress: Progress) -> float:
-    """Write all pictures of the result; returns the share of pixels that stay untouched."""
+class Written(NamedTuple):
+    """A result as it was written, at the size of the training for its figures."""
+
+    unchanged: float
+    """Share of the pixels that stay untouched."""
+    composite: np.ndarray
+    """(h, w, 3) uint8."""
+    alpha: np.ndarray
+    """(h, w) uint8."""
+
+
+def _write_result(folder: Path, trainer: Trainer, scene: Scene, progress: Progress) -> Written:
+    """Write all pictures of the result."""
     picture, profile = scene.picture, scene.picture.icc_profile
     layer = render_layer(trainer, scene, progress)
     color, alpha = layer[..., :3], layer[..., 3]
@@ -158,11 +159,28 @@ def _write_result(folder: Path, trainer: Trainer, scene: Scene, progress: Progre
     write_picture(folder / "layer.png", color, alpha, profile)
     composite = lay_over(picture.color, layer)
     write_picture(folder / "composite.png", composite, picture.alpha, profile)
-    del composite  # some bytes for each pixel of the source
+    size = scene.working.shape[3], scene.working.shape[2]
+    seen = seen_colors(dataclasses.replace(picture, color=composite))
+    small = cv2.resize(seen, size, interpolation=cv2.INTER_AREA)
+    del composite, seen  # some bytes for each pixel of the source
     write_picture(folder / "alpha.png", alpha)
     write_picture(folder / "screen.png", lay_over(green, layer))
     write_loss_chart(folder / "loss.png", trainer.history)
-    return float(np.mean(alpha == 0))
+    thin = cv2.resize(alpha, size, interpolation=cv2.INTER_AREA)
+    return Written(float(np.mean(alpha == 0)), np.asarray(small), np.asarray(thin))
+
+
+def _measure(trained: Trained[Scene], written: Written) -> Figures:
+    """The figures of a result, by the encoder that guided it."""
+    scene, objective = trained.edit.scene, trained.trainer.objective
+    after = torch.from_numpy(written.composite).to(scene.working.device).permute(2, 0, 1)[None]
+    pictures = [scene.working, after.float() / 255]
+    text_before, text_after = likeness(objective.guide, objective.texts.target, pictures)
+    before = to_uint(scene.working[0].permute(1, 2, 0).cpu().numpy(), 255)
+    target = scene.example.target
+    region = None if target is None else target[0, 0].cpu().numpy()
+    untouched, outside = outside_figures(before, written.composite, written.alpha, region)
+    return Figures(text_before, text_after, untouched, outside)
 
 
 def _delivery_seconds(trainer: Trainer, scene: Scene) -> float:

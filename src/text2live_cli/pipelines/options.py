@@ -6,24 +6,33 @@ from __future__ import annotations
 
 import functools
 import inspect
-import shlex
 from collections.abc import Callable, Sequence
-from dataclasses import KW_ONLY, Field, dataclass, fields
+from dataclasses import KW_ONLY, dataclass, fields
 from pathlib import Path
 from typing import Annotated, Any, ParamSpec, TypeVar, get_args, get_type_hints
 
 from ..atlas.fit.settings import FitSettings
-from ..config import CLIP, LAMBDA, PICTURE, Help, LossWeights, presets_in_words, require_one_of
+from ..config import (
+    CLIP,
+    LAMBDA,
+    MAX_SIZE,
+    MAX_STEPS,
+    MAX_VIEWS,
+    MIN_SIZE,
+    PICTURE,
+    Help,
+    LossWeights,
+    presets_in_words,
+    require_one_of,
+)
 from ..errors import UsageError
 from ..guide.swatch.vocabulary import CONCEPTS
 from ..guide.weights import DEFAULT_CLIP
-from ..media.files import sha256_of
 from ..progress import Progress
-from ..texts import check_texts, require_text, shown_path
+from ..texts import check_texts, require_text
+from .method_help import ABLATIONS, METHOD, THREADS, WITHOUT, alias_help, weight_help
 
 _LAYER_NAMES = {"foreground": "fg", "background": "bg"}
-METHOD = "Method"
-"""Heading of the options that only those need who know the paper."""
 ENCODER = (
     "Text-image encoder: open_clip's MODEL/TAG, or `swatch`, the small one in the package, which"
     f" works offline: {sum(map(len, CONCEPTS.values()))} concepts (objects, materials, colours,"
@@ -35,18 +44,11 @@ _CHECKPOINTS = Help(
     "Write a checkpoint this often. Default: every minute or 5 % of the run.", metavar="SECONDS"
 )
 _PAPER = "Default: paper on a GPU, else draft."
+_SIZE = f"Short side of the picture in training, {MIN_SIZE} to {MAX_SIZE} pixels."
 _BOX = Help("A box around what is edited, in pixels or per cent.", metavar="X,Y,W,H")
 _POINT = Help("A place on it, in pixels or per cent (40%,25%); repeatable.", "--point", "X,Y")
 _NOT = Help("A place beside it, not to be edited; repeatable.", "--not", "X,Y")
 _MASK = Help("A picture of the same shape: white may be edited, grey partly.")
-
-
-def _weight(what: str) -> Help:
-    return Help(f"Weight of {what}; 0: without.", metavar="λ", panel=METHOD)
-
-
-def _without(what: str) -> Help:
-    return Help(f"Ablation: without {what}.", panel=METHOD)
 
 
 Parameters = ParamSpec("Parameters")
@@ -65,7 +67,11 @@ class EditOptions:
     prompt: Annotated[str, Help('What to make of it: "oreo cake".')]
     _: KW_ONLY
     roi: Annotated[
-        str | None, Help('What is in the picture now: "cake". Default: taken from PROMPT.')
+        str | None,
+        Help(
+            'What is in the picture now, where it is edited (region of interest): "cake". Default:'
+            " taken from PROMPT."
+        ),
     ] = None
     screen: Annotated[
         str | None, Help('The edit by itself, for effects: "fire". Default: PROMPT.')
@@ -81,20 +87,37 @@ class EditOptions:
     ] = None
     output: Annotated[Path | str | None, Help("Folder of the result.", flag="-o/--output")] = None
     overwrite: Annotated[bool, _OVERWRITE] = False
-    resume: Annotated[bool, Help("Go on with a stopped run.")] = False
+    resume: Annotated[
+        bool, Help("Go on with a stopped run; with more --steps also with a finished one.")
+    ] = False
     clip: Annotated[str, Help(ENCODER)] = DEFAULT_CLIP
     clip_weights: Annotated[Path | str | None, _WEIGHTS] = None
-    size: Annotated[int | None, Help("Short side of the training, pixels.")] = None
-    steps: Annotated[int | None, Help("Steps of the training.")] = None
+    size: Annotated[int | None, Help(_SIZE)] = None
+    steps: Annotated[int | None, Help(f"Steps of the training, 1 to {MAX_STEPS:,}.")] = None
     minutes: Annotated[
-        float | None, Help("As many steps as fit into this time, instead of --steps.")
+        float | None,
+        Help("As many steps as fit into this time, ten at the least, instead of --steps."),
     ] = None
-    views: Annotated[int | None, Help("Views that CLIP sees of each picture.")] = None
+    views: Annotated[
+        int | None,
+        Help(f"Views (random, turned crops) that CLIP sees of each picture, 1 to {MAX_VIEWS}."),
+    ] = None
     seed: Annotated[int | None, Help("Same seed, same result. Default: 0.")] = None
     device: Annotated[str | None, Help("auto, cuda, mps or cpu.")] = None
     precision: Annotated[str | None, Help("auto, fp32, bf16 or fp16.")] = None
-    save_every: Annotated[int | None, Help("Keep a preview of every so many steps.")] = None
+    threads: Annotated[int | None, THREADS] = None
+    save_every: Annotated[
+        int | None,
+        Help(
+            "Keep a preview of every so many steps. previews/latest.png is always written: after a"
+            " tenth of the steps, and each quarter."
+        ),
+    ] = None
     checkpoint_every: Annotated[float | None, _CHECKPOINTS] = None
+    log_dir: Annotated[
+        Path | str | None,
+        Help("A folder for TensorBoard: all terms, and previews (the extra `tensorboard`)."),
+    ] = None
     channels: Annotated[
         int | None, Help("Width of the generator. Default: 128, in a draft 32.", panel=METHOD)
     ] = None
@@ -108,27 +131,27 @@ class EditOptions:
     text_distance: Annotated[
         str | None, Help("spherical (default) or cosine, as printed.", panel=METHOD)
     ] = None
-    lambda_composition: Annotated[float | None, _weight("the text in the composite")] = None
-    lambda_screen: Annotated[float | None, _weight("the text in the layer over green")] = None
-    lambda_structure: Annotated[float | None, _weight("the source's structure")] = None
-    lambda_form: Annotated[float | None, _weight("the source's shading")] = None
-    lambda_sparsity: Annotated[float | None, _weight("a small layer")] = None
-    lambda_sparsity_l1: Annotated[
-        float | None, Help("γ, of mean |α| inside the sparsity.", metavar="γ", panel=METHOD)
-    ] = None
-    lambda_bootstrap: Annotated[float | None, _weight("the pull to the region")] = None
-    lambda_direction: Annotated[float | None, _weight("the way from ROI to PROMPT")] = None
-    lambda_keep: Annotated[float | None, _weight("leaving what --keep names")] = None
-    no_structure: Annotated[bool, _without("the structure term")] = False
-    no_sparsity: Annotated[bool, _without("the sparsity")] = False
-    no_screen: Annotated[bool, _without("the term of the layer over green")] = False
-    no_bootstrap: Annotated[bool, _without("the pull to the region")] = False
-    no_internal_dataset: Annotated[bool, _without("crops and disturbances")] = False
+    lambda_composition: Annotated[float | None, weight_help("composition")] = None
+    lambda_screen: Annotated[float | None, weight_help("screen")] = None
+    lambda_structure: Annotated[float | None, weight_help("structure")] = None
+    lambda_form: Annotated[float | None, weight_help("form")] = None
+    lambda_sparsity: Annotated[float | None, weight_help("sparsity")] = None
+    lambda_sparsity_l1: Annotated[float | None, weight_help("sparsity_l1")] = None
+    lambda_bootstrap: Annotated[float | None, weight_help("bootstrap")] = None
+    lambda_direction: Annotated[float | None, weight_help("direction")] = None
+    lambda_keep: Annotated[float | None, weight_help("keep")] = None
+    without: Annotated[Sequence[str], WITHOUT] = ()
+    no_structure: Annotated[bool, alias_help("structure")] = False
+    no_sparsity: Annotated[bool, alias_help("sparsity")] = False
+    no_screen: Annotated[bool, alias_help("screen")] = False
+    no_bootstrap: Annotated[bool, alias_help("bootstrap")] = False
+    no_internal_dataset: Annotated[bool, alias_help("internal-dataset")] = False
     progress: Progress | None = None
 
     def __post_init__(self) -> None:
         """Raise UsageError where a text cannot be used."""
         check_texts(self.prompt, self.roi, self.screen, self.also, self.keep)
+        object.__setattr__(self, "without", self._left_out())
         for one in fields(self):
             if isinstance(getattr(self, one.name), list):
                 object.__setattr__(self, one.name, tuple(getattr(self, one.name)))
@@ -139,9 +162,21 @@ class EditOptions:
         values = {name: getattr(self, name) for name in (*names, "layout", "text_distance")}
         for term in fields(LossWeights):
             name = LAMBDA + term.name
-            values[name] = 0.0 if getattr(self, f"no_{term.name}", False) else getattr(self, name)
-        values["internal_dataset"] = False if self.no_internal_dataset else None
+            values[name] = 0.0 if term.name in self.without else getattr(self, name)
+        values["internal_dataset"] = False if "internal-dataset" in self.without else None
         return values
+
+    def _left_out(self) -> tuple[str, ...]:
+        """The ablations by name, in one order; the aliases `no_…` become such."""
+        given = [self.without] if isinstance(self.without, str) else self.without
+        names = {name.strip() for part in given for name in part.split(",")}
+        for name in sorted(names):
+            require_one_of("--without", name, ABLATIONS)
+        for name in ABLATIONS:
+            alias = "no_" + name.replace("-", "_")
+            names |= {name} if getattr(self, alias) else set()
+            object.__setattr__(self, alias, False)
+        return tuple(name for name in ABLATIONS if name in names)
 
 
 @dataclass(frozen=True)
@@ -166,7 +201,11 @@ class VideoOptions(EditOptions):
     preset: Annotated[str | None, Help(f"{presets_in_words(CLIP)}. {_PAPER}")] = None
     atlas: Annotated[str, Help("The layer to edit: fg (foreground) or bg (background).")] = "fg"
     atlas_dir: Annotated[
-        Path | str | None, Help("Result of fit-atlas. Default: CLIP.atlas, or fitted now.")
+        Path | str | None,
+        Help(
+            "Result of fit-atlas: the atlas, the clip unwrapped into one picture a layer. Default:"
+            " CLIP.atlas, or fitted now."
+        ),
     ] = None
     masks: Annotated[
         Path | str | None,
@@ -312,55 +351,6 @@ def taking(
     return decorate
 
 
-_NO_MATTER = (
-    *("source", "output", "overwrite", "resume", "save_every", "checkpoint_every", "any_atlas"),
-)
-"""Options that do not change a result."""
-
-
-def request(options: object) -> dict[str, Any]:
-    """What was asked for, as a record keeps it: the options that matter and are not the default.
-
-    Files stand by the SHA-256 of what is in them, so that two requests for the same are equal.
-    """
-    return {
-        option.name: _in_a_record(getattr(options, option.name), _names_a_file(options, option))
-        for option in _asked(options)
-        if option.name not in _NO_MATTER
-    }
-
-
-def _in_a_record(value: Any, is_path: bool) -> Any:
-    if is_path:
-        path = Path(value)
-        return sha256_of(path) if path.is_file() else shown_path(path)
-    return list(value) if isinstance(value, tuple) else value
-
-
-def _names_a_file(options: object, option: Field[Any]) -> bool:
-    return Path in get_args(get_type_hints(type(options))[option.name])
-
-
-def command_line(command: str, options: object) -> str:
-    """The command that asks for the same, for a shell; paths as they were given, or their names."""
-    words, places = ["text2live", command], []
-    for option in _asked(options):
-        value, about = getattr(options, option.name), help_of(type(options), option.name)
-        if option.name in ("overwrite", "resume") or about is None:
-            continue
-        values = value if isinstance(value, (tuple, list)) else [value]
-        is_path = _names_a_file(options, option)
-        texts = [shown_path(Path(one)) if is_path else str(one) for one in values]
-        if not option.kw_only:
-            places += texts
-        elif value is True:
-            words.append(flag_of(option.name, about))
-        else:
-            words += [part for text in texts for part in (flag_of(option.name, about), text)]
-    dash = ["--"] if any(text.startswith("-") for text in places) else []
-    return shlex.join([*words, *dash, *places])
-
-
 def help_of(options: type, name: str) -> Help | None:
     """The `Help` of a field; None where it is not for the command line."""
     hint = get_type_hints(options, include_extras=True)[name]
@@ -370,12 +360,3 @@ def help_of(options: type, name: str) -> Help | None:
 def flag_of(name: str, about: Help) -> str:
     """The long name of an option on the command line."""
     return about.flag.split("/")[-1] if about.flag else "--" + name.replace("_", "-")
-
-
-def _asked(options: Any) -> list[Field[Any]]:
-    """The fields for the command line that are not at their default."""
-    return [
-        one
-        for one in fields(options)
-        if help_of(type(options), one.name) and getattr(options, one.name) != one.default
-    ]

@@ -21,6 +21,7 @@ from ..config import (
     MAX_LONG_SIDE,
     MAX_MINUTES,
     MAX_STEPS,
+    MAX_THREADS,
     MIN_SIZE,
     EditSettings,
     require_whole,
@@ -54,7 +55,9 @@ from ..runs.memory import fit_need
 from ..runs.preflight import fit_bytes, picture_bytes, require_file_place, require_room
 from ..texts import slug
 from ..video.frames import FrameHints, read_frame_hints, training_size
-from .options import EditOptions, FitOptions, ImageOptions, VideoOptions, request
+from .options import EditOptions, FitOptions, ImageOptions, VideoOptions
+from .requests import request
+from .standing import require_vacant, same_record
 
 LAYER_FORMATS = ("mov", "webm", "png", "none")
 BASELINES = ("atlas", "frames")
@@ -183,6 +186,20 @@ class FitPlan:
         return fit_bytes(len(self.span.numbers) * self.size[0] * self.size[1])
 
 
+def image_folder(options: ImageOptions) -> Path:
+    """Where the result of an edit of a picture goes."""
+    copy = _copy(options)
+    if copy is not None:
+        return copy.with_suffix("")
+    return Path(options.output or f"{Path(options.source).stem}.{slug(options.prompt)}")
+
+
+def video_folder(options: VideoOptions) -> Path:
+    """The same of a clip."""
+    name = f"{Path(options.source).stem}.{options.atlas}.{slug(options.prompt)}"
+    return Path(options.output or name)
+
+
 def plan_image(options: ImageOptions, device: str, progress: Progress) -> ImagePlan:
     """Check an edit of a picture on a `device` of that type, and size it.
 
@@ -191,12 +208,13 @@ def plan_image(options: ImageOptions, device: str, progress: Progress) -> ImageP
     source = Path(options.source)
     settings = resolve_settings(_preset(options, device), options.clip, **options.overrides())
     _check_limits(options)
-    folder = Path(options.output or f"{source.stem}.{slug(options.prompt)}")
-    copy = folder if folder.suffix.lower() in PICTURE_ENDINGS and not folder.is_dir() else None
+    folder, copy = image_folder(options), _copy(options)
     if copy is not None:
-        folder = copy.with_suffix("")
         require_file_place("-o", copy)
         check_output(copy, [source, options.mask], options.overwrite or options.resume)
+    same = same_record(folder, "edit-image", options, settings.preset, device) is not None
+    inputs = [source, options.mask, options.clip_weights]
+    require_vacant(folder, EDIT_IMAGE, inputs, options, same)
     picture = read_picture(source)
     for note in picture.notes:
         progress.message(f"{source.name}: {note}")
@@ -219,8 +237,11 @@ def plan_video(options: VideoOptions, device: str, progress: Progress) -> VideoP
     preset = _preset(options, device)
     settings = resolve_video_settings(preset, options.clip, foreground, **options.overrides())
     _check_limits(options)
-    folder = Path(options.output or f"{source.stem}.{options.atlas}.{slug(options.prompt)}")
+    folder = video_folder(options)
     _check_folder(folder, source)
+    same = same_record(folder, "edit-video", options, settings.preset, device) is not None
+    inputs = [source, options.masks, options.atlas_dir, options.clip_weights]
+    require_vacant(folder, EDIT_VIDEO, inputs, options, same)
     require_encoders(options.layer_formats)
     clip = open_clip(source)
     pointing = (options.mask, options.box, options.points, options.not_points)
@@ -275,6 +296,13 @@ def plan_fit(options: FitOptions, device: str, progress: Progress) -> FitPlan:
     return plan
 
 
+def _copy(options: ImageOptions) -> Path | None:
+    """The picture that -o names, if it does."""
+    output = Path(options.output or "")
+    is_picture = output.suffix.lower() in PICTURE_ENDINGS and not output.is_dir()
+    return output if is_picture else None
+
+
 def _preset(options: ImageOptions | VideoOptions, device: str) -> str:
     default = "draft" if device == "cpu" else "paper"
     return default if options.preset is None else options.preset
@@ -297,6 +325,8 @@ def _check_limits(options: EditOptions) -> None:
         raise UsageError(f"--minutes {minutes:g}: must be over 0, and {MAX_MINUTES:g} at most")
     if options.save_every is not None:
         require_whole("--save-every", options.save_every, 1, MAX_STEPS)
+    if options.threads is not None:
+        require_whole("--threads", options.threads, 1, MAX_THREADS)
     CheckpointClock(options.checkpoint_every)
 
 

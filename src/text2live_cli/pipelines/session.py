@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -15,22 +15,25 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..config import CHANNELS_LAST, PLAIN, EditSettings
+from ..config import CHANNELS_LAST, MAX_THREADS, PLAIN, EditSettings
 from ..device import Precision, choose_device, choose_precision, prepare
-from ..endings import catch_signals
 from ..engine.layout import choose_layout
+from ..engine.threads import choose_threads
 from ..engine.training import FORMAT, Trainer
 from ..errors import UsageError
 from ..guide.clip import ClipGuide, load_guide
 from ..guide.prompts import Prompts, check_text, choose_roi
 from ..guide.weights import DEFAULT_CLIP
-from ..media.picture_writing import write_picture
+from ..media.outside import whole_number
 from ..progress import Progress, Silent
 from ..runs.checkpoint import Checkpoint, Saver
 from ..runs.clock import CheckpointClock
-from ..runs.folder import CHECKPOINT, Outputs, RunFolder, claim_folder, preview_path
+from ..runs.folder import CHECKPOINT, Outputs, RunFolder, claim_folder
 from ..runs.keeping import keeping
-from .options import EditOptions, command_line
+from .course import TimeLimit, resume_or_begin
+from .options import EditOptions
+from .previews import Log, Previews, require_log
+from .requests import command_line, given_options
 from .self_test import edit_step
 
 
@@ -198,29 +201,56 @@ class Session:
         options, progress = plan.options, self.progress
         begin = time.monotonic() if begin is None else begin
         self.require(options)
+        require_log(options.log_dir)
         run.open(options.overwrite, plan.resumes)
         self._tell(plan)
         checkpoint = Checkpoint.read(run.work / CHECKPOINT, FORMAT) if plan.resumes else None
         if "guide" in vars(self):  # a former edit may have left it in less precision
             self.guide.to(self.device)
+        self._set_threads(plan, checkpoint)
         edit = prepare_edit(plan, self, checkpoint)
         job = describe_job(edit.inputs, edit.prompts, edit.trainer, self.guide)
-        clock = CheckpointClock(options.checkpoint_every)
-        previews = _previews(run.work, edit.preview, options.save_every)
-        saver = Saver(run.work / CHECKPOINT, edit.trainer, job, clock, progress, previews)
-        if checkpoint is None:
-            run.begin(progress)
-            assert edit.write_first is not None
-            edit.write_first(run.work)
-        edit.write_first = None
-        ready = time.monotonic()
-        limit = None
-        if options.minutes:
-            limit = TimeLimit(options.minutes, begin, edit.delivery_seconds)
-        pace = _resume_or_begin(checkpoint, saver, edit.trainer, limit, progress)
+        with Log(options.log_dir) as log:
+            looks = (edit.preview, edit.trainer, options.save_every, log, progress)
+            saver = Saver(
+                run.work / CHECKPOINT,
+                edit.trainer,
+                job,
+                CheckpointClock(options.checkpoint_every),
+                progress,
+                Previews(run.work, *looks),
+            )
+            if checkpoint is None:
+                run.begin(progress)
+                assert edit.write_first is not None
+                edit.write_first(run.work)
+            edit.write_first = None
+            ready = time.monotonic()
+            limit = None
+            if options.minutes:
+                limit = TimeLimit(options.minutes, begin, edit.delivery_seconds)
+            pace = resume_or_begin(checkpoint, saver, edit.trainer, options.steps, limit, log)
         seconds = {"preparation": ready - begin, "training": time.monotonic() - ready}
         seconds["per_step"] = pace
         return Trained(edit, self.guide, job, saver, seconds)
+
+    def _set_threads(self, plan: Plan, checkpoint: Checkpoint | None) -> None:
+        """On a CPU: as asked for, as in the run that is resumed, or as the machine gives."""
+        if self.device.type != "cpu":
+            return
+        asked, former = plan.options.threads, None
+        if checkpoint is not None:
+            with suppress(ValueError):  # none: of a run before there was a choice
+                former = whole_number(checkpoint.job.get("threads"), 1, MAX_THREADS)
+        if asked and former and asked != former:
+            self.progress.warning(
+                f"--threads {asked}: begun with {former}; from here on it rounds otherwise"
+            )
+        number = asked or former
+        if number is None and checkpoint is None:
+            number = choose_threads(plan.settings, self.progress)
+        if number is not None:
+            torch.set_num_threads(number)
 
     def _tell(self, plan: Plan) -> None:
         reason = f": {plan.reason}" if plan.reason else ""
@@ -241,18 +271,36 @@ class Session:
 
 
 def what_was_asked(plan: Plan, trained: Trained[Any]) -> dict[str, Any]:
-    """The request as a record keeps it, and the command that repeats the run on any machine."""
-    steps = trained.trainer.steps if plan.options.minutes is not None else plan.options.steps
+    """The request as a record keeps it, and the command and options that repeat the run."""
+    trainer, wishes = trained.trainer, dict(plan.request)
+    steps = plan.options.steps
+    if plan.options.minutes is not None:
+        steps = trainer.steps
+    elif trainer.steps != plan.settings.steps:  # it went on with those of its beginning
+        steps = wishes["steps"] = trainer.steps
     fixed: dict[str, Any] = {"preset": plan.settings.preset, "minutes": None, "steps": steps}
+    fixed["threads"] = trained.job["threads"]
     repeated = dataclasses.replace(plan.options, **fixed)
-    return {"request": plan.request, "command_line": command_line(plan.command, repeated)}
+    line = command_line(plan.command, repeated)
+    if trainer.schedule_steps < trainer.steps:  # trained on after its end
+        wishes["schedule_steps"] = trainer.schedule_steps
+        begun = dataclasses.replace(repeated, steps=trainer.schedule_steps)
+        line = f"{command_line(plan.command, begun)} && {line} --resume"
+    return {"request": wishes, "command_line": line, "options": given_options(repeated)}
 
 
 @contextmanager
 def claimed(plan: Plan) -> Iterator[RunFolder]:
-    """The plan's folder as this run's own; what goes wrong within says what is kept."""
-    with claim_folder(plan.folder, plan.outputs, plan.inputs) as run, keeping(run):
-        yield run
+    """The plan's folder as this run's own; what goes wrong within says what is kept.
+
+    Afterwards the process has as many threads as before.
+    """
+    threads = torch.get_num_threads()
+    try:
+        with claim_folder(plan.folder, plan.outputs, plan.inputs) as run, keeping(run):
+            yield run
+    finally:
+        torch.set_num_threads(threads)
 
 
 def resolve_prompts(
@@ -289,68 +337,12 @@ def describe_job(
     job: dict[str, Any] = {**inputs, "clip weights": guide.sha256}
     job.update({name: list(v) if isinstance(v, tuple) else v for name, v in vars(prompts).items()})
     values = dataclasses.asdict(trainer.settings)
+    on_cpu = trainer.device.type == "cpu"
     values.update(device=trainer.device.type, precision=trainer.precision.name)
+    values["threads"] = torch.get_num_threads() if on_cpu else None
     loss_weights = values.pop("weights")
     for group in ("dataset", "schedule"):
         values.update({f"{group}.{name}": value for name, value in values.pop(group).items()})
     job.update({name.replace("_", "-"): value for name, value in values.items()})
     job.update({f"lambda-{n.replace('_', '-')}": value for n, value in loss_weights.items()})
     return job
-
-
-@dataclass(frozen=True)
-class TimeLimit:
-    """`--minutes`: for the whole command, so that the training gets what the rest leaves."""
-
-    minutes: float
-    begin: float
-    """When the command began, by `time.monotonic`."""
-    delivery: Callable[[], float]
-    """Tries a part of the delivery: the seconds that all of it will take."""
-
-    def left(self) -> float:
-        """Seconds for the training that begins after this."""
-        delivery = self.delivery()
-        return 60 * self.minutes - (time.monotonic() - self.begin) - delivery
-
-
-def _previews(
-    folder: Path, preview: Callable[[], np.ndarray], every: int | None
-) -> Callable[[int], None]:
-    """Writes the edit as it is after `every` so many steps."""
-
-    def write(done: int) -> None:
-        if every and done % every == 0:
-            path = preview_path(folder, done)
-            path.parent.mkdir(exist_ok=True)
-            write_picture(path, preview())
-
-    return write
-
-
-def _resume_or_begin(
-    checkpoint: Checkpoint | None,
-    saver: Saver,
-    trainer: Trainer,
-    limit: TimeLimit | None,
-    progress: Progress,
-) -> float:
-    """Train to the end or to a signal, from `checkpoint` on if there is one; seconds per step.
-
-    `limit` fixes the number of steps of a run that begins.
-    """
-    if checkpoint is not None:
-        checkpoint.require_job(saver.job, ignore=("steps",) if limit else ())
-        checkpoint.restore(trainer)
-        progress.message(f"going on after step {trainer.done}")
-    with catch_signals() as stopped:
-        if limit is not None and checkpoint is None:
-            trainer.fit_to(limit.minutes, limit.left, progress, stopped)
-            progress.message(f"{trainer.steps} steps fit into {limit.minutes:g} minutes")
-        begin, first = time.monotonic(), trainer.done
-        saver.begin()
-        trainer.run(progress, stopped, saver)
-        saver.save()
-        if stopped.hurried:
-            stopped.end()
-    return (time.monotonic() - begin) / max(trainer.done - first, 1)

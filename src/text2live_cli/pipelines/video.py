@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import time
 from collections.abc import Sequence
@@ -15,7 +14,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..atlas import ATLAS
 from ..atlas.footage import tell_uncovered
 from ..atlas.layers import LAYERS, Side
 from ..atlas.render import Layer
@@ -26,8 +24,7 @@ from ..engine.training import make_trainer
 from ..guide.picture_region import write_region
 from ..guide.prompts import Prompts, knows
 from ..guide.views import ViewSettings
-from ..media.clips import Clip
-from ..media.files import sha256_of
+from ..media.clips import Clip, open_clip
 from ..progress import Progress
 from ..report.charts import write_loss_chart
 from ..runs import record
@@ -37,6 +34,7 @@ from ..runs.memory import clip_need, require_memory
 from ..runs.preflight import require_room, video_bytes
 from ..texts import shown_path
 from ..video.baselines import FramesScene, prepare_frames_scene
+from ..video.figures import clip_figures
 from ..video.region import FrameRegion, find_atlas_region, fitted_frame
 from ..video.result import (
     AtlasEdit,
@@ -48,26 +46,13 @@ from ..video.result import (
 )
 from ..video.scene import AtlasScene, prepare_atlas_scene
 from .clip_atlas import ClipAtlas
-from .dry_run import finished
+from .done import finished, tell_done
 from .options import VideoOptions, taking
 from .plans import SIDES, VideoPlan, plan_video
+from .results import VideoResult
 from .session import Prepared, Session, Trained, claimed, resolve_prompts, what_was_asked
 
 VIEWS = ViewSettings(fill=0.0)  # black: where no foreground is, a crop is black too
-
-
-@dataclass(frozen=True)
-class VideoResult:
-    """What an edit left behind; `record` is what stands in run.json."""
-
-    folder: Path
-    interrupted: bool
-    record: dict[str, Any]
-
-    @property
-    def composite(self) -> Path:
-        """The edited clip."""
-        return self.folder / "composite.mp4"
 
 
 @dataclass(frozen=True)
@@ -81,22 +66,25 @@ class ClipScene:
 
 
 @explain_out_of_memory()
-def run_edit_video(options: VideoOptions) -> VideoResult:
+def run_edit_video(
+    options: VideoOptions, session: Session | None = None, begin: float | None = None
+) -> VideoResult:
     """Edit the layer `atlas` ("fg" or "bg") of the clip `source` so that it fits `prompt`.
 
     The options are the fields of `VideoOptions`, which says what each means. The clip's atlas is
     that in `atlas_dir`, or where `fit_atlas` puts it, or is fitted now. Ctrl-C, SIGTERM and SIGHUP
-    end the run as in `edit_image`.
+    end the run as in `edit_image`. A `session` brings what former edits have loaded; `begin`, by
+    `time.monotonic`, is when the time of `--minutes` began to run; default: now.
 
     Raises UsageError for what cannot be asked for, Text2LiveError for what goes wrong.
     """
-    begin = time.monotonic()
-    session = Session.of(options)
+    begin = time.monotonic() if begin is None else begin
+    session = session or Session.of(options)
     plan = plan_video(options, session.device.type, session.progress)
     with claimed(plan) as run:
-        former = finished(plan, plan.clip.sha256)
-        if former is not None and _is_of(former, plan):
-            session.progress.message(f"{plan.folder}: done already (--overwrite does it again)")
+        former = finished(plan)
+        if former is not None:
+            session.progress.message(tell_done(plan.folder))
             return VideoResult(plan.folder, False, former)
         trained = session.train(plan, prepare_video, run, begin)
         result = deliver_video(trained, plan, run, session.progress)
@@ -173,27 +161,22 @@ def deliver_video(
         progress.warning(note)
         notes.append(note)
     write_loss_chart(run.work / "loss.png", trained.trainer.history)
+    composite = open_clip(run.work / "composite.mp4")
+    figures = clip_figures(trained.trainer.objective, clip, composite)
     seconds = {**trained.seconds, "result": time.monotonic() - begin}
     source, unchanged = record.describe_clip(clip), _unchanged(edit)
     facts = record.make_record(plan.command, source, trained, plan.folder, seconds, unchanged)
     facts.update(trained.edit.facts)
+    facts["figures"] = figures.describe()
     facts.update(what_was_asked(plan, trained))
     if atlas and isinstance(edit, AtlasEdit):
         layer = write_atlas_layer(run.work, edit)
         facts["layer"] = {"atlas": shown_path(atlas.folder), **layer}
     write_report(run.work, clip, edit, facts, notes)
+    record.write_history(run.work, trained.trainer.history)
     record.write_record(run.work, facts)
     folder = run.deliver(not trained.interrupted, progress)
     return VideoResult(folder, trained.interrupted, facts)
-
-
-def _is_of(former: dict[str, Any], plan: VideoPlan) -> bool:
-    """Whether a former result was made on the atlas that is there now."""
-    if plan.atlas_folder is None:
-        return True
-    with contextlib.suppress(OSError, LookupError, TypeError):
-        return sha256_of(plan.atlas_folder / ATLAS) == former["job"]["fit"]
-    return False
 
 
 def _takes_any(plan: VideoPlan) -> bool:

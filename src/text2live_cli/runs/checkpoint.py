@@ -110,10 +110,10 @@ class Saver:
         self.clock.begin(self.run.done)
 
     def __call__(self) -> None:
+        if self._each_step is not None:  # before the checkpoint: after a kill it is done again
+            self._each_step(self.run.done)
         if self.clock.due(self.run.done, self.run.steps):
             self.save()
-        if self._each_step is not None:
-            self._each_step(self.run.done)
 
     def save(self) -> None:
         """Write the checkpoint; one that cannot be written now is no reason to lose the work."""

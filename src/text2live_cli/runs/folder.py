@@ -2,8 +2,8 @@
 
 One list of outputs per command says what it writes, and so what it protects. A run into a folder
 that holds a result works in another one beside it (`.NAME.partial`), and its files take their
-places by renames when all of them are there. A lock keeps a second run out. What a first run
-leaves that is killed before there is anything to go on with counts as nothing.
+places by renames when all are there. A lock keeps a second run out. What a first run leaves that is
+killed before there is anything to go on with counts as nothing.
 """
 
 from __future__ import annotations
@@ -23,13 +23,14 @@ from .lock import LockedError, held
 
 CHECKPOINT = "checkpoint.safetensors"
 RECORD = "run.json"
-PREVIEWS = "previews"
-LAYER = "layer"
+PREVIEWS, LAYER = "previews", "layer"
+LATEST = f"{PREVIEWS}/latest.png"
+HISTORY = "history.csv"
 _DELIVERY = "delivery.json"
 """In a folder of work: all of the result is there, and how it goes to its place."""
 _BEGUN = ".text2live.begun"
 """In a folder that held no result: a run writes into it, or was killed there."""
-_COMMANDS = ("edit-image", "edit-video", "fit-atlas")  # as records name them
+_COMMANDS = ("edit-image", "edit-video", "fit-atlas", "lift")  # as records name them
 _LONGEST_NAME = 200  # bytes of a file name, which end at 255: room for what is added
 
 
@@ -61,7 +62,7 @@ class Outputs:
 EDIT_IMAGE = Outputs(
     (
         *(RECORD, CHECKPOINT, "layer.png", "composite.png", "alpha.png", "screen.png"),
-        *("relevancy.png", "region.png", "mask.png", "loss.png"),
+        *("relevancy.png", "region.png", "mask.png", "loss.png", HISTORY, LATEST),
     ),
     (PREVIEWS,),
 )
@@ -69,6 +70,7 @@ EDIT_VIDEO = Outputs(
     (
         *(RECORD, CHECKPOINT, "composite.mp4", "screen.mp4", "layer.mov", "layer.webm"),
         *("atlas-layer.png", "region.png", "mask.png", "loss.png", "report.html"),
+        *(HISTORY, LATEST),
     ),
     (PREVIEWS, LAYER),
 )
@@ -79,6 +81,7 @@ FIT_ATLAS = Outputs(
     ),
     spare=("flow.safetensors",),
 )
+LIFT = Outputs((RECORD, "layer.png", "composite.png", "alpha.png", "region.png", "report.html"))
 
 
 @dataclass
@@ -277,11 +280,6 @@ def require_takes(folder: Path, outputs: Outputs, inputs: Iterable[Path | str | 
             raise UsageError(f"{folder} is a file: name a folder with -o")
         _refuse_special(outputs, folder)
         refuse_own_inputs([folder, *outputs.standing(folder)], inputs)
-
-
-def preview_path(folder: Path, step: int) -> Path:
-    """Where the preview after `step` steps goes."""
-    return folder / PREVIEWS / f"{step:05d}.png"
 
 
 def beside(folder: Path, kind: str) -> Path:

@@ -1,10 +1,11 @@
-"""run.json: everything a run was, in one file, so that it can be judged and repeated."""
+"""run.json: everything a run was, so that it can be judged and repeated; and its curves."""
 
 from __future__ import annotations
 
+import csv
 import dataclasses
 import hashlib
-import math
+import io
 import platform
 from importlib import metadata
 from pathlib import Path
@@ -17,10 +18,10 @@ from ..device import peak_memory_mib, tf32_is_on
 from ..engine.training import History, Trainer
 from ..guide.clip import ClipGuide
 from ..guide.prompts import Prompts
-from ..media.files import write_json_atomic
+from ..media.files import write_json_atomic, write_text_atomic
 from ..media.pictures import Picture
 from ..texts import shown_path
-from .folder import RECORD
+from .folder import HISTORY, RECORD
 
 if TYPE_CHECKING:
     from ..media.clips import Clip
@@ -78,6 +79,7 @@ def make_record(
         "settings": settings,
         "seed": trainer.settings.seed,
         "steps_done": trainer.done,
+        "schedule_steps": trainer.schedule_steps,
         "skipped_steps": trainer.history.skipped,
         "encoder": {
             "name": guide.name,
@@ -90,7 +92,6 @@ def make_record(
         "seconds": {name: round(value, 4) for name, value in seconds.items()},
         **describe_machine(trainer.device),
         "job": edit.job,
-        "history": _history_json(trainer.history),
     }
 
 
@@ -146,12 +147,14 @@ def _describe_device(device: torch.device) -> str:
     return f"{device.type}, {torch.get_num_threads()} threads"
 
 
-def _history_json(history: History) -> dict[str, list[dict[str, float | None]]]:
-    """The terms of every step; what is not finite is null, as JSON has no NaN."""
-    return {
-        kind: [
-            {name: value if math.isfinite(value) else None for name, value in row.items()}
-            for row in rows
-        ]
-        for kind, rows in (("terms", history.terms), ("weighted", history.weighted))
-    }
+def write_history(folder: Path, history: History) -> None:
+    """Write history.csv into `folder`: a row a step, each term as it is and times its weight."""
+    names = list(dict.fromkeys(name for row in history.terms for name in row))
+    columns = ["step", *names, *(f"weighted {name}" for name in names)]
+    table = io.StringIO()
+    rows = csv.writer(table, lineterminator="\n")
+    rows.writerow(columns)
+    for step, (terms, weighted) in enumerate(zip(history.terms, history.weighted, strict=True), 1):
+        figures = [row.get(name, "") for row in (terms, weighted) for name in names]
+        rows.writerow([step, *figures])
+    write_text_atomic(folder / HISTORY, table.getvalue())

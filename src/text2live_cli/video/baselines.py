@@ -10,13 +10,14 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 
 from ..config import DatasetSettings, EditSettings
-from ..engine.delivery import lay_over, render_at, snap_alpha
+from ..engine.delivery import render_at, snap_alpha
 from ..engine.edit_layer import GREEN_SCREEN
 from ..engine.generator import Generator
 from ..engine.internal_dataset import Example, InternalDataset
 from ..engine.objective import Rendered
 from ..engine.training import Renderer, Trainer
 from ..media.clips import Clip
+from ..media.compositing import lay_over
 from ..media.samples import to_uint
 from ..progress import Progress
 from .footage import read_frames

@@ -19,7 +19,6 @@ from ..atlas.footage import by_itself, composited, on_green, stacked
 from ..atlas.layers import LAYERS, Side
 from ..atlas.render import Layer
 from ..atlas.store import Atlas
-from ..engine.delivery import lay_over
 from ..errors import Text2LiveError, UsageError
 from ..media.clip_writing import (
     webm_bytes,
@@ -28,11 +27,13 @@ from ..media.clip_writing import (
     write_video,
 )
 from ..media.clips import Clip, open_clip
+from ..media.compositing import lay_over
 from ..media.files import write_text_atomic
 from ..media.outside import RECORD_ERRORS, plain_text, read_record
 from ..media.picture_writing import write_picture
 from ..media.pictures import read_picture
 from ..progress import Progress, Silent
+from ..report.page import in_words
 from ..report.video import VideoReport, video_report_html
 from ..runs.folder import RECORD
 
@@ -186,7 +187,10 @@ def write_report(
         composite=webm_bytes(_small(composite, clip), clip.rate),
         screen=webm_bytes(_small(screen, clip), clip.rate),
         atlas=(edit.before, edit.after) if isinstance(edit, AtlasEdit) else None,
-        figures=tuple((f"seconds, {k}", f"{v:.1f}") for k, v in facts["seconds"].items()),
+        figures=(
+            *((name.replace("_", " "), in_words(v)) for name, v in facts["figures"].items()),
+            *((f"seconds, {k}", f"{v:.1f}") for k, v in facts["seconds"].items()),
+        ),
         settings={name: v for name, v in facts["job"].items() if name not in prompts},
         prompts=tuple((k, v if isinstance(v, str) else ", ".join(v)) for k, v in texts.items()),
         warnings=tuple(notes),

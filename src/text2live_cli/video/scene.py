@@ -12,8 +12,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ..atlas.discretise import AtlasPicture, discretise
+from ..atlas.footage import stacked
 from ..atlas.layers import LAYERS, OPAQUE, Side, pixel_ratio
-from ..atlas.render import Layer
+from ..atlas.render import Layer, lay_over_frame
 from ..atlas.store import Atlas
 from ..config import MIN_SIDE, DatasetSettings, EditSettings
 from ..device import here_or_on_cpu
@@ -99,8 +100,15 @@ class AtlasScene:
         return AtlasEdit(self.clip, self.atlas, self.side, layer, source.scale, before, self.below)
 
     def preview(self, trainer: Trainer) -> NDArray[np.uint8]:
-        """The edited atlas, (H, W, 3)."""
-        return self.edit(trainer).after[..., :3]
+        """One frame under the edit, (h, w, 3), at the size of the training: it shows the layer."""
+        numbers = self.atlas.frames
+        tried = {t: self.atlas.locate(numbers[t], self.size) for t in _samples(len(numbers))}
+        best = max(tried, key=lambda t: float(tried[t].share[self.side].mean()))
+        frame, edit = self.frames[best], self.edit(trainer)
+        for layers in stacked([*self.below, (self.side, edit.layer)]):
+            moved = {side: layer.on(self.atlas.device) for side, layer in layers.items()}
+            frame = lay_over_frame(frame, tried[best], moved)
+        return frame
 
 
 def prepare_atlas_scene(
@@ -123,7 +131,7 @@ def prepare_atlas_scene(
             f"--atlas: {clip.path} has no {LAYERS[side]}: nothing moves in it; edit the other"
         )
     size = training_size(clip, settings)
-    samples = atlas.frames[:: max(1, len(atlas.frames) // _SAMPLES)]
+    samples = [atlas.frames[t] for t in _samples(len(atlas.frames))]
     if not seen_whole(side):
         plain = size
         size = _enlarged(size, clip, [atlas.locate(number, size).share[side] for number in samples])
@@ -137,6 +145,11 @@ def prepare_atlas_scene(
         finest = max(finest, _PAPER_ATLAS / max(atlas.model.canvas(side)))
     working = WorkingAtlas.of(picture, finest, device)
     return AtlasScene(clip, atlas, side, picture, frames, working, below, as_picture)
+
+
+def _samples(count: int) -> range:
+    """Of `count` frames those whose maps stand for all."""
+    return range(0, count, max(1, count // _SAMPLES))
 
 
 def _enlarged(size: tuple[int, int], clip: Clip, shares: list[Tensor]) -> tuple[int, int]:

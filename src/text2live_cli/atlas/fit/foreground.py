@@ -80,7 +80,8 @@ def masks_from_motion(frames: Frames, flow: Flow, progress: Progress) -> Foregro
 
     A pixel is foreground where it moves and looks otherwise than the background that other frames
     show in its place; background where neither; the rest follows its neighbours in time and
-    space, then colours and edges. The second round knows where objects were in the first.
+    space, then colours and edges. Frames that an object hides the background in say nothing of it:
+    in the first round where something moves, in the second where the first found an object.
     """
     masks = _moving(frames, flow, progress)
     if not masks.any():
@@ -95,14 +96,15 @@ def _moving(frames: Frames, flow: Flow, progress: Progress) -> Mask:
     progress.stage("foreground", 2 * count, "frame")
     background = background_homographies(flow, None)
     residual = residual_motion(frames, flow, background)
+    hiding = np.stack([opened(one) for one in residual.moves])
     masks: Mask | None = None
     for turn in (1, 2):
-        unlike = unlike_background(frames, background, residual.speed, masks)
+        unlike = unlike_background(frames, background, residual.speed, hiding)
         evidence = _evidence(residual, unlike, masks)
         candidate = _linked(evidence, flow)
         if masks is not None:
             candidate &= _around(masks, flow) | evidence.foreground
-        masks = _cut_all(frames, _dominant(candidate, flow), evidence)
+        hiding = masks = _cut_all(frames, _dominant(candidate, flow), evidence)
         if masks.mean() < _LEAST_AREA:
             return np.zeros_like(masks)
         progress.advance(turn * count)
@@ -117,14 +119,13 @@ class Evidence(NamedTuple):
     sure: Mask
     """The part of the foreground that colours cannot outvote."""
     hidden: Mask
-    """Foreground so far, and no other frame shows the background there."""
+    """What moves, or was foreground so far, and no other frame shows the background there."""
     background: Mask
 
 
 def _evidence(residual: Residual, unlike: Unlikeness, masks: Mask | None) -> Evidence:
     """What motion and looks say; `masks` is what is known of the foreground so far."""
-    fast = residual.length > residual.least[:, None, None]
-    moves, still = fast & residual.valid, ~fast & residual.valid
+    moves, still = residual.moves, ~residual.moves & residual.valid
     quiet = unlike.valid & still
     noise = float(unlike.levels[quiet].mean()) if quiet.any() else 0.0
     differs = unlike.levels > max(_DIFFERENT[0], _DIFFERENT[1] * noise)
@@ -132,7 +133,7 @@ def _evidence(residual: Residual, unlike: Unlikeness, masks: Mask | None) -> Evi
     alone = moves & slow[:, None, None]
     if masks is None:
         none = np.zeros_like(moves)
-        return Evidence(moves & differs | alone, none, none, still & ~differs)
+        return Evidence(moves & differs | alone, none, moves & ~unlike.valid, still & ~differs)
     around = np.stack([dilated(mask, _BESIDE) for mask in masks]) & ~residual.valid
     foreground = (moves | around) & differs
     sure = np.stack([eroded(one, 3) for one in foreground])

@@ -30,10 +30,14 @@ _SHARE = 0.25
 """Of the strongest motion: less is parallax or noise, within `_LEAST` pixels."""
 _LEAST = (0.8, 2.5)
 
-_GAPS = (1, 2, 4, 8, 16)
-"""Frames that are asked what the background looks like."""
+_GAPS = (1, 2, 4, 8, 16, 32, 64)
+"""Frames that may be asked what the background looks like."""
 _APART = 6.0
 """Pixels: in a frame so near that an object moved less it may still be in its place."""
+_NEAREST = 8
+"""Frames: where objects are so slow that they take longer, those are asked nevertheless."""
+_ASKED = 5
+"""The nearest of these gaps are: a plain object uncovers its middle only in the far ones."""
 _SMOOTH = 0.8
 _QUANTILE = 0.25
 _UNSEEN = 256
@@ -85,6 +89,11 @@ class Residual(NamedTuple):
     """(T, h, w): where the flow can be trusted in one direction of time or both."""
     speed: NDArray[np.float32]
     """(T,): pixels a frame of what moves most."""
+
+    @property
+    def moves(self) -> NDArray[np.bool_]:
+        """(T, h, w): what counts as moving."""
+        return self.valid & (self.length > self.least[:, None, None])
 
 
 def residual_motion(frames: NDArray[np.uint8], flow: Flow, background: Homographies) -> Residual:
@@ -174,36 +183,35 @@ def unlike_background(
     frames: NDArray[np.uint8],
     background: Homographies,
     speed: NDArray[np.float32],
-    masks: NDArray[np.bool_] | None,
+    masks: NDArray[np.bool_],
 ) -> Unlikeness:
     """Compare every pixel of frames (T, h, w, 3) with the same place of the background elsewhere.
 
     The others, `_GAPS` away, are brought here by the background's motion; a
-    difference that a shift by a pixel explains counts as none. Of all differences the least is
-    kept, since objects may have been there in the other frames; with `masks` (T, h, w) frames in
-    which one was there are not asked, and the least is an accident: a low quantile is kept.
+    difference that a shift by a pixel explains counts as none. Frames in which `masks` (T, h, w)
+    say that an object was there are not asked: the middle of a large one of one colour looks as it
+    does in most frames. Of the differences a low quantile is kept, since masks may miss some.
     `speed` (T,), pixels a frame of what moves, says how far the others must be away.
     """
     count, height, width = frames.shape[:3]
     smooth = [cv2.GaussianBlur(frame, (0, 0), _SMOOTH) for frame in frames]
     window = np.ones((3, 3), np.uint8)
     low, high = ([f(s, window) for s in smooth] for f in (cv2.erode, cv2.dilate))
-    free = [_free(None if masks is None else masks[t], (height, width)) for t in range(count)]
-    quantile = 0 if masks is None else _QUANTILE
+    free = [_free(mask) for mask in masks]
     place = chained(background)
     levels = np.zeros((count, height, width), np.float32)
     valid = np.zeros((count, height, width), bool)
     for t in range(count):
         differences = []
-        nearest = min(_APART / max(float(speed[t]), 1e-3), max(_GAPS) / 2)
-        gaps = [gap for gap in _GAPS if gap >= nearest]
+        nearest = min(_APART / max(float(speed[t]), 1e-3), _NEAREST)
+        gaps = [gap for gap in _GAPS if gap >= nearest][:_ASKED]
         for s in (s for gap in gaps for s in (t - gap, t + gap) if 0 <= s < count):
             matrix = place[s] @ np.linalg.inv(place[t])
             under, over, sight = (_brought(p[s], matrix) for p in (low, high, free))
             far = np.maximum(cv2.subtract(smooth[t], over), cv2.subtract(under, smooth[t]))
             differences.append(np.where(sight > 0, far.max(axis=-1).astype(np.int16), _UNSEEN))
         if differences:
-            levels[t], valid[t] = _low_quantile(np.stack(differences), quantile)
+            levels[t], valid[t] = _low_quantile(np.stack(differences))
     return Unlikeness(levels, valid)
 
 
@@ -215,9 +223,7 @@ def chained(background: Homographies) -> Homographies:
     return np.stack(place)
 
 
-def _free(mask: NDArray[np.bool_] | None, size: tuple[int, int]) -> NDArray[np.uint8]:
-    if mask is None:
-        return np.ones(size, np.uint8)
+def _free(mask: NDArray[np.bool_]) -> NDArray[np.uint8]:
     grown = cv2.dilate(mask.astype(np.uint8), np.ones((5, 5), np.uint8))
     return (grown == 0).astype(np.uint8)
 
@@ -230,11 +236,11 @@ def _brought(picture: NDArray[Any], matrix: NDArray[np.float64]) -> NDArray[Any]
 
 
 def _low_quantile(
-    differences: NDArray[np.integer], quantile: float
+    differences: NDArray[np.integer],
 ) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
-    """The quantile of those (n, h, w) that were seen, and whether any were."""
+    """The low quantile of those (n, h, w) that were seen, and whether any were."""
     count = (differences < _UNSEEN).sum(axis=0)
-    rank = np.maximum((count * quantile).astype(int), 0)
+    rank = (count * _QUANTILE).astype(int)
     values = np.take_along_axis(np.sort(differences, axis=0), rank[None] % len(differences), 0)[0]
     return np.where(count > 0, values, 0).astype(np.float32), count > 0
 

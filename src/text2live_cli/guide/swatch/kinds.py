@@ -1,4 +1,4 @@
-"""What `swatch` does not know, by its kind: the nearest of its words in meaning, not in spelling."""
+"""What `swatch` does not know, by its kind: the nearest of its words in meaning."""
 
 from __future__ import annotations
 

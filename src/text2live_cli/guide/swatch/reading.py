@@ -13,7 +13,24 @@ from ...progress import Progress
 from .kinds import kind_of, nearest_words
 from .vocabulary import FUNCTION_WORDS, known_words, unknown_words
 
-_PREPOSITIONS = "of on in over with at by and to from front against out into like as".split()
+_PREPOSITIONS = [
+    "of",
+    "on",
+    "in",
+    "over",
+    "with",
+    "at",
+    "by",
+    "and",
+    "to",
+    "from",
+    "front",
+    "against",
+    "out",
+    "into",
+    "like",
+    "as",
+]
 _BREAK = re.compile(rf"[^\w\s'’-]|\b(?:{'|'.join(_PREPOSITIONS)})\b")
 _WORD = re.compile(r"[^\W\d_]+")
 _POINT = "say where it is with --box, --point or --mask"
@@ -105,7 +122,7 @@ def require_edit(
 
 
 def require_thing(flag: str, text: str) -> None:
-    """Raise UsageError where `swatch` has no word for what a text is about, and cannot look for it."""
+    """Raise UsageError where `swatch` has no word for what a text is about."""
     word = unknown_thing(text)
     if word is None:
         return

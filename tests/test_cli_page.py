@@ -1,0 +1,17 @@
+"""docs/cli.md is what the code says."""
+
+from __future__ import annotations
+
+import cli_page
+
+
+def test_the_page_of_all_commands_is_up_to_date() -> None:
+    assert cli_page.PAGE.read_text("utf-8") == cli_page.page(), "run python bench/cli_page.py"
+
+
+def test_every_option_and_command_has_its_words() -> None:
+    rows = [line for line in cli_page.page().splitlines() if line.startswith("| `")]
+    assert len(rows) > 150
+    assert [row for row in rows if row.endswith("|  |")] == []
+    for name in ("edit-image", "edit-video", "fit-atlas", "composite", "lift", "weights import"):
+        assert f"## text2live {name}\n" in cli_page.page()
