@@ -24,9 +24,10 @@ HEAD = """\
 
 Written by `python bench/cli_page.py`; a test holds it. `text2live COMMAND --help` says the same.
 
-Exit codes: 0 done; 1 something outside went wrong (a file, a download, memory, the disk); 2 what cannot be done was asked for;
-70 a fault of text2live; 128 + n ended by signal n (130 after Ctrl-C). With `--json` the result is the only text on stdout, an
-error too: `{"error": …, "kind": …}`. More: [reliability.md](reliability.md).
+Exit codes: 0 done; 1 something outside went wrong (a file, a download, memory, the disk); 2 what
+cannot be done was asked for; 70 a fault of text2live; 128 + n ended by signal n (130 after Ctrl-C).
+With `--json` the result is the only text on stdout, an error too: `{"error": …, "kind": …}`. More:
+[reliability.md](reliability.md).
 """
 _EVERYWHERE = ("--help",)
 
