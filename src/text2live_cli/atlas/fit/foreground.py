@@ -54,6 +54,8 @@ _LEAST_AREA = 0.0015
 """Of the frame, on average: what moves and is smaller is no foreground."""
 _MINOR = 0.15
 """Of the largest object's pixels in the clip: smaller objects are dropped."""
+_KNOWN = 0.05
+"""Of an object's pixels: where less is seen to uncover a background, it is noise of the flow."""
 _AWAY = 24
 """Frames: so near, an object and its background keep their colours."""
 _REFINE = 4
@@ -104,12 +106,13 @@ def _moving(frames: Frames, flow: Flow, progress: Progress) -> Mask:
         candidate = _linked(evidence, flow)
         if masks is not None:
             candidate &= _around(masks, flow) | evidence.foreground
-        hiding = masks = _cut_all(frames, _dominant(candidate, flow), evidence)
+        hiding = masks = _cut_all(frames, _dominant(candidate, evidence.foreground, flow), evidence)
         if masks.mean() < _LEAST_AREA:
             return np.zeros_like(masks)
         progress.advance(turn * count)
     assert masks is not None
-    return _dominant(steadied(masks, flow) > 0.5, flow)
+    steady = steadied(masks, flow) > 0.5
+    return _dominant(steady, steady, flow)
 
 
 class Evidence(NamedTuple):
@@ -174,10 +177,13 @@ def _cut_all(frames: Frames, masks: Mask, evidence: Evidence) -> Mask:
     return result
 
 
-def _dominant(masks: Mask, flow: Flow) -> Mask:
-    """Only the objects that have `_MINOR` of the largest one's pixels in the clip."""
+def _dominant(masks: Mask, known: Mask, flow: Flow) -> Mask:
+    """Only the objects that have `_MINOR` of the largest one's pixels in the clip, and of which
+    `_KNOWN` is `known` foreground, not only what may be (T, h, w).
+    """
     numbers = objects(masks, flow)
     mass = np.bincount(numbers.ravel())
+    mass[np.bincount(numbers.ravel(), known.ravel()) < _KNOWN * mass] = 0
     mass[0] = 0
     return (mass >= max(_MINOR * mass.max(), 1))[numbers]
 

@@ -37,7 +37,7 @@ _APART = 6.0
 _NEAREST = 8
 """Frames: where objects are so slow that they take longer, those are asked nevertheless."""
 _ASKED = 5
-"""The nearest of these gaps are: a plain object uncovers its middle only in the far ones."""
+"""So many of the gaps are, from the nearest on: what a large object hides shows only far away."""
 _SMOOTH = 0.8
 _QUANTILE = 0.25
 _UNSEEN = 256
