@@ -184,10 +184,9 @@ def read_frame_edit(text: str, clip: Clip, atlas: Atlas, progress: Progress) -> 
         raise UsageError(f"--frame-edit {text}: write FRAME:PICTURE, as in 12:edit.png")
     number, path = int(match[1]), Path(match[2])
     if number >= clip.count or not atlas.covers(number):
-        last = atlas.facts.first + atlas.facts.every * (atlas.facts.frames - 1)
         raise UsageError(
             f"--frame-edit {text}: frame {number} was not fitted; choose one of"
-            f" {atlas.facts.first} to {last}"
+            f" {atlas.frames[0]} to {atlas.frames[-1]}"
         )
     edit = _read(path, progress)
     color, alpha = _eight_bits(edit)

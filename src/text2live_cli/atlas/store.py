@@ -43,7 +43,7 @@ class AtlasFacts:
     size: tuple[int, int]
     """Working height and width."""
     frames: int
-    """Of the fit: source frames `first`, `first` + `every`, …"""
+    """Of the fit: how many source frames, `first`, `first` + `every`, … and `last`."""
     first: int
     every: int
     rate: str
@@ -56,6 +56,8 @@ class AtlasFacts:
     corners: dict[Side, tuple[int, int]]
     """Left and top of each atlas picture on its canvas; a side without a picture is absent."""
     settings: dict[str, Any]
+    last: int | None = None
+    """The number of the last frame; None, in older files: as the others say."""
 
 
 @dataclass(frozen=True)
@@ -77,11 +79,13 @@ class Atlas:
         return replace(self, model=self.model.on(device))
 
     @property
-    def frames(self) -> range:
+    def frames(self) -> list[int]:
         """The numbers of the fitted source frames."""
         facts = self.facts
-        end = facts.first + facts.every * (facts.frames - 1) + 1
-        return range(facts.first, end, facts.every)
+        numbers = [facts.first + facts.every * t for t in range(facts.frames)]
+        if facts.last is not None:
+            numbers[-1] = facts.last
+        return numbers
 
     def covers(self, frame: int) -> bool:
         """Whether source frame `frame` lies in the fitted range."""
@@ -98,6 +102,10 @@ class Atlas:
         They are on the model's device; between fitted frames by interpolation.
         """
         t = (frame - self.facts.first) / self.facts.every
+        before = self.facts.frames - 2
+        if t > before:  # the last step may be a shorter one
+            start = self.facts.first + self.facts.every * before
+            t = before + (frame - start) / (self.frames[-1] - start)
         return self._for_edits.locate(t, size)
 
     def require_clip(self, clip: Clip, folder: Path) -> None:
@@ -144,6 +152,9 @@ def _facts(values: dict[str, Any]) -> AtlasFacts:
     whole_number(facts.frames, 1, _MAX_NUMBER)
     whole_number(facts.first, 0, _MAX_NUMBER)
     whole_number(facts.every, 1, _MAX_NUMBER)
+    if facts.last is not None:
+        regular = facts.first + facts.every * (facts.frames - 1)
+        whole_number(facts.last, regular - facts.every + 1, regular)
     for pair in (facts.size, facts.source_size, *facts.canvases.values()):
         if min(pair) < 1 or math.prod(pair) > _MAX_PIXELS:
             raise ValueError("an impossible size")

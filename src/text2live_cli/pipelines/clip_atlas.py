@@ -94,7 +94,8 @@ class ClipAtlas:
             guess = {} if any(options.values()) or not hint else {"foreground_hint": hint}
             self.fitted = self._fit({**options, **guess, **encoder}, progress)
         else:
-            self._tell_of_the_fit(options, progress)
+            span = {name: encoder.get(name) for name in ("frames", "every")}
+            self._tell_of_the_fit({**options, **span}, progress)
         return self.fitted
 
     def verdict(self, any_atlas: bool) -> tuple[str, ...]:

@@ -28,6 +28,7 @@ from ..runs.folder import check_output
 from ..runs.preflight import require_file_place
 from ..video.result import ATLAS_LAYER, result_layers
 from .options import CompositeOptions
+from .overlays import is_for_a_clip, overlaid, read_overlay
 
 _ASPECT_TOLERANCE = 0.01
 
@@ -44,6 +45,10 @@ def run_composite(options: CompositeOptions) -> Path:
     edits = [path for path in layers if (path / ATLAS_LAYER).exists()]
     by_hand = options.fg_layer or options.bg_layer or options.frame_edits
     if not edits and not by_hand and not options.atlas_dir:
+        if layers and is_for_a_clip(Path(options.source), Path(options.output)):
+            return overlay_clip(
+                options.source, layers, options.output, **common, progress=options.progress
+            )
         return composite(
             options.source, layers, options.output, **common, progress=options.progress
         )
@@ -185,6 +190,31 @@ def composite_clip(
     stack += [read_frame_edit(text, clip, atlas, progress) for text in frame_edits]
     frames = composited(clip, atlas, _faded(stack, opacity), progress, alpha)
     destination.write(frames, clip, progress)
+    return destination.path
+
+
+def overlay_clip(
+    source: Path | str,
+    layers: Sequence[Path | str],
+    output: Path | str,
+    *,
+    opacity: float = 1.0,
+    overwrite: bool = False,
+    progress: Progress | None = None,
+) -> Path:
+    """Lay stills or clips with alpha over every frame of a clip, the first lowest, into `output`.
+
+    They have the clip's size, and clips at least its number of frames. `output` is as that of
+    `composite_clip`. Raises UsageError and Text2LiveError.
+    """
+    progress = progress or Silent()
+    source, destination = Path(source), _Destination.of(output)
+    _require_opacity(opacity)
+    destination.check(source, layers, overwrite)
+    clip = open_clip(source)
+    alpha = destination.keeps_alpha(clip)
+    overlays = [read_overlay(Path(layer), clip, progress) for layer in layers]
+    destination.write(overlaid(clip, overlays, opacity, alpha, progress), clip, progress)
     return destination.path
 
 

@@ -106,6 +106,7 @@ def _atlas_facts(
         frames=model.frames,
         first=span.first,
         every=span.every,
+        last=span.numbers[-1],
         rate=str(clip.rate),
         source=clip.sha256,
         source_size=(clip.height, clip.width),

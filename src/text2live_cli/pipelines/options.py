@@ -215,6 +215,10 @@ class VideoOptions(EditOptions):
         str | None,
         Help('For the fit: what the foreground is, "car". Default with fg: the ROI.'),
     ] = None
+    frames: Annotated[
+        str | None, Help("For the fit: of which frames, B not included.", metavar="A:B")
+    ] = None
+    every: Annotated[int | None, Help("For the fit: only of every n-th frame.")] = None
     box: Annotated[
         str | None,
         Help(

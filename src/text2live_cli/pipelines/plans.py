@@ -249,6 +249,7 @@ def plan_video(options: VideoOptions, device: str, progress: Progress) -> VideoP
     if hints.given and options.baseline == "frames":
         raise UsageError("--box, --point, --mask: the baseline frames has no atlas to carry it to")
     _require_words(options, hints.given)
+    _check_span(options, clip, hints)
     atlas_folder, resumes_fit = None, False
     stopped = can_be_resumed(folder)
     if options.baseline != "frames":
@@ -294,6 +295,18 @@ def plan_fit(options: FitOptions, device: str, progress: Progress) -> FitPlan:
     plan = FitPlan(options, settings, folder, clip, span, size)
     require_room(folder, plan.room)
     return plan
+
+
+def _check_span(options: VideoOptions, clip: Clip, hints: FrameHints) -> None:
+    """Refuse frames for the fit that the clip has not, and hints on one that is not fitted."""
+    if options.frames is None and options.every is None:
+        return
+    span = choose_span(FitSettings(frames=options.frames, every=options.every or 1), clip)
+    if hints.frame is not None and hints.frame not in span.numbers:
+        raise UsageError(
+            f"--box, --point, --mask: frame {hints.frame} is not fitted; choose one of"
+            f" {span.numbers[0]} to {span.numbers[-1]}, as --frames and --every say"
+        )
 
 
 def _copy(options: ImageOptions) -> Path | None:

@@ -222,7 +222,9 @@ def _complete(
     is_sought = options.atlas == "fg" and knows(session.guide, prompts.roi)
     hint = prompts.roi if is_sought else None
     fit = {"masks": options.masks, "foreground": options.foreground}
-    encoder = {"clip": options.clip, "clip_weights": options.clip_weights}
+    encoder: dict[str, Any] = {"clip": options.clip, "clip_weights": options.clip_weights}
+    span = {"frames": options.frames, "every": options.every}
+    encoder.update({name: value for name, value in span.items() if value is not None})
     how = {"device": settings.device, "checkpoint_every": options.checkpoint_every}
     fitted = atlas.complete(fit, hint, {**encoder, **how}, session.progress).on(session.device)
     notes = (*atlas.verdict(_takes_any(plan)), *tell_uncovered(plan.clip, fitted))

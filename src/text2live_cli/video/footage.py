@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -16,6 +16,7 @@ from ..atlas.discretise import AtlasPicture
 from ..atlas.layers import BACKGROUND, LAYERS, OPAQUE, Maps, Side
 from ..config import MIN_SIDE
 from ..errors import UsageError
+from ..media.clip_reading import frames_at
 from ..media.clips import Clip
 from ..progress import Progress
 
@@ -197,7 +198,7 @@ def grown(start: int, end: int, least: int, limit: int) -> tuple[int, int]:
 
 
 def read_frames(
-    clip: Clip, numbers: range, size: tuple[int, int], progress: Progress
+    clip: Clip, numbers: Sequence[int], size: tuple[int, int], progress: Progress
 ) -> NDArray[np.uint8]:
     """Frames `numbers` of the clip, from 0, at `size` (height, width): (T, h, w, 3), RGB.
 
@@ -205,7 +206,7 @@ def read_frames(
     """
     progress.stage("reading frames", len(numbers), "frame")
     frames = np.empty((len(numbers), *size, 3), np.uint8)
-    for i, frame in enumerate(clip.frames(numbers.start, numbers.stop, numbers.step, size)):
+    for i, frame in enumerate(frames_at(clip, numbers, size)):
         frames[i] = frame
         progress.advance(i + 1)
     return frames

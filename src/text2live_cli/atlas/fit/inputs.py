@@ -12,6 +12,7 @@ import torch
 from numpy.typing import NDArray
 
 from ...errors import Text2LiveError
+from ...media.clip_reading import frames_at
 from ...media.clips import Clip
 from ...progress import Progress
 from .flow import (
@@ -84,7 +85,7 @@ def _read_frames(
 ) -> NDArray[np.uint8]:
     progress.stage("reading frames", len(span.numbers), "frame")
     frames = np.empty((len(span.numbers), *size, 3), np.uint8)
-    for i, frame in enumerate(clip.frames(span.first, span.end, span.every, size)):
+    for i, frame in enumerate(frames_at(clip, span.numbers, size)):
         frames[i] = frame
         progress.advance(i + 1)
     return frames
@@ -138,7 +139,8 @@ def _find_foreground(
 ) -> Foreground:
     hints = fit_hints(settings, span, clip)
     if hints.given:
-        frame = round((min(hints.frames, default=span.first) - span.first) / span.every)
+        wanted = min(hints.frames, default=span.first)
+        frame = min(range(len(span.numbers)), key=lambda t: abs(span.numbers[t] - wanted))
         return masks_from_hints(frames, flow, hints, frame)
     if settings.foreground is not None or settings.foreground_hint is not None:
         keys = sorted({round(i) for i in np.linspace(0, len(frames) - 1, _KEY_FRAMES)})

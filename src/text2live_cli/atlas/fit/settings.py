@@ -132,7 +132,7 @@ class FitSettings:
 
 @dataclass(frozen=True)
 class Span:
-    """The source's frames that are fitted: `first`, `first` + `every`, … before `end`."""
+    """The frames of the source that are fitted: `first`, `first` + `every`, … and `end` − 1."""
 
     first: int
     end: int
@@ -141,7 +141,8 @@ class Span:
     @property
     def numbers(self) -> list[int]:
         """Their numbers in the source, from 0."""
-        return list(range(self.first, self.end, self.every))
+        numbers = list(range(self.first, self.end, self.every))
+        return numbers if numbers[-1] == self.end - 1 else [*numbers, self.end - 1]
 
 
 def choose_span(settings: FitSettings, clip: Clip) -> Span:

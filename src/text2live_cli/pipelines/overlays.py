@@ -1,0 +1,88 @@
+"""Stills and clips with alpha laid over every frame of a clip: `composite` without an atlas."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..errors import UsageError
+from ..media.clip_kinds import KINDS
+from ..media.clips import Clip, open_clip
+from ..media.compositing import lay_over
+from ..media.pictures import read_picture
+from ..progress import Progress
+
+_STILLS = (".png", ".webp", ".tif", ".tiff")
+
+
+class Overlay(NamedTuple):
+    """One picture for all frames, (h, w, 4) uint8 with straight alpha, or a clip of such."""
+
+    still: NDArray[np.uint8] | None
+    clip: Clip | None
+
+    def frames(self, count: int) -> Iterator[NDArray[np.uint8]]:
+        """Its picture for each of the frames."""
+        if self.clip is not None:
+            yield from self.clip.frames(stop=count, alpha=True)
+        else:
+            assert self.still is not None
+            for _ in range(count):
+                yield self.still
+
+
+def is_for_a_clip(source: Path, output: Path) -> bool:
+    """Whether `composite` of these is about a clip: by what is to be written, and what is there."""
+    return output.suffix.lower() in KINDS or source.is_dir()
+
+
+def read_overlay(path: Path, clip: Clip, progress: Progress) -> Overlay:
+    """A layer of the size of the clip's frames.
+
+    Raises UsageError for another size, for one without alpha, and for a clip that is shorter.
+    """
+    file = path / "layer.png" if (path / "layer.png").is_file() else path
+    if file.suffix.lower() in _STILLS and file.is_file():
+        picture = read_picture(file)
+        alpha = picture.alpha
+        _require_fit(file, (picture.width, picture.height), alpha is not None, clip)
+        assert alpha is not None
+        rgba = np.dstack([picture.color, alpha])
+        return Overlay(rgba if rgba.dtype == np.uint8 else (rgba >> 8).astype(np.uint8), None)
+    over = open_clip(path)
+    _require_fit(path, (over.width, over.height), over.transparent, clip)
+    if over.count < clip.count:
+        raise UsageError(
+            f"{path}: has {over.count} frames and {clip.path} {clip.count}; give as many"
+        )
+    if over.count > clip.count:
+        progress.message(f"{path}: its frames after {clip.count} are left out")
+    return Overlay(None, over)
+
+
+def overlaid(
+    clip: Clip, overlays: Sequence[Overlay], opacity: float, alpha: bool, progress: Progress
+) -> Iterator[NDArray[np.uint8]]:
+    """The clip's frames (h, w, 3), with `alpha` (h, w, 4), under the overlays, the first lowest."""
+    progress.stage("compositing", clip.count, "frame")
+    streams = [overlay.frames(clip.count) for overlay in overlays]
+    for number, frame in enumerate(clip.frames(alpha=alpha), 1):
+        color = np.ascontiguousarray(frame[..., :3])
+        for stream in streams:
+            color = lay_over(color, next(stream), opacity)
+        yield np.dstack([color, frame[..., 3]]) if alpha else color
+        progress.advance(number)
+
+
+def _require_fit(path: Path, size: tuple[int, int], has_alpha: bool, clip: Clip) -> None:
+    if not has_alpha:
+        raise UsageError(f"{path}: has no alpha, so it is no layer; give a layer.png or layer.mov")
+    if size != (clip.width, clip.height):
+        raise UsageError(
+            f"{path}: is {size[0]}×{size[1]}, the clip {clip.width}×{clip.height}; give a layer of"
+            " its size (a layer of an atlas: --fg-layer, --bg-layer)"
+        )
