@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 import av
 
+from ..config import require_one_of, require_whole
 from ..errors import Text2LiveError, UsageError
 
 
@@ -29,6 +30,8 @@ class Kind(NamedTuple):
     copied: frozenset[str] = frozenset()
     """The audio codecs that go in as they are."""
     audio_encoder: str = ""
+    tag: str = ""
+    """Four letters by which a file names its codec, where the usual ones will not do."""
     subtitles: frozenset[str] = frozenset()
     """The subtitle codecs that go in as they are."""
 
@@ -78,6 +81,42 @@ KINDS = {
         subtitles=frozenset({"webvtt"}),
     ),
 }
+CODECS = {
+    "h264": {ending: kind for ending, kind in KINDS.items() if kind.encoder == "libx264"},
+    "hevc": {
+        ending: kind._replace(
+            encoder="libx265",
+            encoder_options={
+                "crf": "18",
+                "preset": "medium",
+                "x265-params": "log-level=error:bframes=0",  # shown in the order of decoding
+            },
+            pixels="yuv420p10le",
+            tag="hvc1" if ending != ".mkv" else "",  # by which players of Apple know it
+        )
+        for ending, kind in KINDS.items()
+        if kind.encoder == "libx264"
+    },
+    "prores": {
+        ".mov": KINDS[".mov"]._replace(
+            encoder="prores_ks",
+            encoder_options={"profile": "hq", "vendor": "apl0"},
+            pixels="yuv422p10le",
+            limited=True,
+        )
+    },
+    "dnxhr": {
+        ".mov": KINDS[".mov"]._replace(
+            encoder="dnxhd",
+            encoder_options={"profile": "dnxhr_hqx"},
+            pixels="yuv422p10le",
+            limited=True,
+        )
+    },
+    "vp9": {".webm": KINDS[".webm"]},
+}
+"""What a video can be encoded as, by name: 10 bits but for h264 and vp9; by the file's ending."""
+MAX_CRF = 63
 PREVIEW = Kind("webm", "libvpx-vp9", _QUICK_VP9, {}, "")
 LAYER_KINDS = {
     ".mov": Kind(
@@ -116,6 +155,27 @@ def kind_of(path: Path, kinds: dict[str, Kind]) -> Kind:
     if kind is None:
         raise UsageError(f"cannot write {path}: use a name that ends in {', '.join(kinds)}")
     return kind
+
+
+def encoded_as(path: Path, codec: str | None, crf: int | None) -> Kind:
+    """The format of a file by its ending, by `codec` where that is given, at a quality of `crf`.
+
+    Raises UsageError, naming the option, where the two do not go together.
+    """
+    if codec is None:
+        kind = kind_of(path, KINDS)
+    else:
+        require_one_of("--codec", codec, tuple(CODECS))
+        of_codec = CODECS[codec]
+        if path.suffix.lower() not in of_codec:
+            raise UsageError(f"--codec {codec}: name a file that ends in {', '.join(of_codec)}")
+        kind = of_codec[path.suffix.lower()]
+    if crf is None:
+        return kind
+    if "crf" not in kind.encoder_options:
+        raise UsageError(f"--crf {crf}: is for h264, hevc and vp9, not for {codec}")
+    require_whole("--crf", crf, 0, MAX_CRF if kind.encoder == "libvpx-vp9" else 51)
+    return kind._replace(encoder_options={**kind.encoder_options, "crf": str(crf)})
 
 
 def add_stream(output: Any, encoder: str, instead: str, **settings: Any) -> Any:

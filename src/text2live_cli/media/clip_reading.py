@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from fractions import Fraction
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ..errors import UsageError
 from .clips import Clip
+
+_MAX_FPS = 1000
 
 
 def frames_at(
@@ -23,3 +27,14 @@ def frames_at(
     yield from clip.frames(regular[0], regular[-1] + 1, step, size)
     if even is not None:
         yield from frames_at(clip, numbers[even:], size)
+
+
+def rate_of(fps: float | None) -> Fraction | None:
+    """`--fps` as `open_clip` takes it: 29.97 is 30000/1001. Raises UsageError for what is none."""
+    if fps is None:
+        return None
+    if not 0 < fps <= _MAX_FPS:
+        raise UsageError(f"--fps {fps:g}: must be over 0, and {_MAX_FPS} at most")
+    film = Fraction(round(fps * 1.001) * 1000, 1001)
+    exact = Fraction(str(fps))
+    return film if round(float(film), 2) == round(fps, 2) != round(fps) else exact

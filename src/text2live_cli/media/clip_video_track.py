@@ -85,6 +85,8 @@ class VideoTrack:
             time_base=1 / rate if self._times is None else _FINE_TIME_BASE,
         )
         context = self.stream.codec_context
+        if kind.tag:
+            context.codec_tag = kind.tag
         context.sample_aspect_ratio = self._aspect
         context.color_primaries, context.color_trc = self._tags.primaries, self._tags.transfer
         context.colorspace, context.color_range = self._tags.matrix, self._tags.range
@@ -99,7 +101,7 @@ class VideoTrack:
             )
             notes.append(
                 f"{path.name}: is {width + self.padding[1]}×{height + self.padding[0]}, with the "
-                f"last {what} repeated, since H.264 needs even sides"
+                f"last {what} repeated, since its codec needs even sides"
             )
         if self._loses_aspect:  # PyAV sets it in the bitstream, where VP9 has no place for it
             notes.append(

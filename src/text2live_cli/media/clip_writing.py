@@ -27,6 +27,7 @@ from .clip_kinds import (
     KINDS,
     LAYER_KINDS,
     PREVIEW,
+    encoded_as,
     kind_of,
     named_encoder,
 )
@@ -46,11 +47,14 @@ def write_video(
     end: Fraction | None = None,
     like: Clip | None = None,
     audio_from: Clip | None = None,
+    codec: str | None = None,
+    crf: int | None = None,
 ) -> tuple[str, ...]:
     """Write (h, w, 3) uint8 RGB frames of one size as a video, whole or not at all.
 
     The ending chooses: .mp4, .mov and .mkv hold H.264 that phones and browsers play, .webm holds
-    VP9; both 4:2:0 at 8 bits. Straight RGBA frames (h, w, 4) keep their alpha where `keeps_alpha`.
+    VP9; both 4:2:0 at 8 bits; `codec` and `crf` choose otherwise (`CODECS`). Straight RGBA frames
+    (h, w, 4) keep their alpha where `keeps_alpha`.
     `times` (seconds from the first frame, one per frame, increasing) keep a variable rate to 1 ms;
     None, or times within `JITTER` of it, give the constant `rate`. `end` is when the last of them
     ends, by default after one frame of the `rate`.
@@ -61,10 +65,10 @@ def write_video(
     Returns what the user should be told. Raises UsageError for another ending, Text2LiveError for
     a missing encoder or where the file cannot be written; whatever `frames` raises passes through.
     """
-    kind = kind_of(path, KINDS)
+    kind = encoded_as(path, codec, crf)
     with atomic_path(path) as temporary, _encoder_errors(path), contextlib.ExitStack() as stack:
         first, frames = peeked(frames)
-        if first.shape[2] == 4:
+        if first.shape[2] == 4 and codec is None:
             kind = kind_of(path, ALPHA_KINDS)
         output = stack.enter_context(_output(f"file:{temporary}", kind.format, kind.options))
         video = video_track(stack, output, kind, frames, rate, times, end, like)
@@ -160,9 +164,11 @@ def require_encoders(layer_formats: Sequence[str]) -> None:
             _require_encoder(kind_of_layer.encoder, kind_of_layer.instead)
 
 
-def require_writable(path: Path, alpha: bool = False) -> None:
+def require_writable(
+    path: Path, alpha: bool = False, codec: str | None = None, crf: int | None = None
+) -> None:
     """Raise, before there are frames (with `alpha`), what `write_video` would for this ending."""
-    kind = kind_of(path, ALPHA_KINDS if alpha else KINDS)
+    kind = kind_of(path, ALPHA_KINDS) if alpha else encoded_as(path, codec, crf)
     _require_encoder(kind.encoder, kind.instead)
 
 

@@ -16,7 +16,9 @@ from ..atlas.layers import BACKGROUND, FOREGROUND
 from ..atlas.painting import painted_layer, read_frame_edit
 from ..atlas.store import read_atlas
 from ..errors import Text2LiveError, UsageError
+from ..media.animation_writing import ANIMATION_ENDINGS, write_animation
 from ..media.clip_frames import transparency_note
+from ..media.clip_reading import rate_of
 from ..media.clip_writing import keeps_alpha, require_writable, write_layer_frames, write_video
 from ..media.clips import Clip, open_clip
 from ..media.compositing import lay_over
@@ -38,6 +40,7 @@ def run_composite(options: CompositeOptions) -> Path:
     if options.output is None:
         raise UsageError("-o OUT: name the file to write")
     common: dict[str, Any] = {"opacity": options.opacity, "overwrite": options.overwrite}
+    film = {name: getattr(options, name) for name in ("fps", "codec", "crf")}
     layers = [Path(layer) for layer in options.layers]
     for path in layers:
         if not path.exists():
@@ -47,7 +50,7 @@ def run_composite(options: CompositeOptions) -> Path:
     if not edits and not by_hand and not options.atlas_dir:
         if layers and is_for_a_clip(Path(options.source), Path(options.output)):
             return overlay_clip(
-                options.source, layers, options.output, **common, progress=options.progress
+                options.source, layers, options.output, **common, **film, progress=options.progress
             )
         return composite(
             options.source, layers, options.output, **common, progress=options.progress
@@ -64,6 +67,7 @@ def run_composite(options: CompositeOptions) -> Path:
         frame_edits=options.frame_edits,
         results=edits,
         **common,
+        **film,
         progress=options.progress,
     )
 
@@ -147,6 +151,9 @@ def composite_clip(
     results: Sequence[Path | str] = (),
     opacity: float = 1.0,
     overwrite: bool = False,
+    fps: float | None = None,
+    codec: str | None = None,
+    crf: int | None = None,
     progress: Progress | None = None,
 ) -> Path:
     """Composite hand-painted layers over all frames of a clip, through its atlas, into `output`.
@@ -164,7 +171,7 @@ def composite_clip(
     Raises UsageError for what cannot be asked for, Text2LiveError for what goes wrong.
     """
     progress = progress or Silent()
-    source, destination = Path(source), _Destination.of(output)
+    source, destination = Path(source), _Destination.of(output, codec, crf)
     if fg_layer is None and bg_layer is None and not frame_edits and not results:
         raise UsageError(
             "nothing to lay over the clip: give --fg-layer, --bg-layer, --frame-edit or results"
@@ -174,7 +181,7 @@ def composite_clip(
     edited_frames = [text.partition(":")[2] for text in frame_edits]
     inputs = [folder, fg_layer, bg_layer, *edited_frames, *results]
     destination.check(source, inputs, overwrite)
-    clip = open_clip(source)
+    clip = open_clip(source, rate_of(fps))
     if folder is None:
         raise UsageError(f"{source}: no atlas of it; run text2live fit-atlas, or give --atlas-dir")
     atlas = read_atlas(folder)
@@ -200,6 +207,9 @@ def overlay_clip(
     *,
     opacity: float = 1.0,
     overwrite: bool = False,
+    fps: float | None = None,
+    codec: str | None = None,
+    crf: int | None = None,
     progress: Progress | None = None,
 ) -> Path:
     """Lay stills or clips with alpha over every frame of a clip, the first lowest, into `output`.
@@ -208,10 +218,10 @@ def overlay_clip(
     `composite_clip`. Raises UsageError and Text2LiveError.
     """
     progress = progress or Silent()
-    source, destination = Path(source), _Destination.of(output)
+    source, destination = Path(source), _Destination.of(output, codec, crf)
     _require_opacity(opacity)
     destination.check(source, layers, overwrite)
-    clip = open_clip(source)
+    clip = open_clip(source, rate_of(fps))
     alpha = destination.keeps_alpha(clip)
     overlays = [read_overlay(Path(layer), clip, progress) for layer in layers]
     destination.write(overlaid(clip, overlays, opacity, alpha, progress), clip, progress)
@@ -223,18 +233,29 @@ class _Destination(NamedTuple):
 
     path: Path
     is_folder: bool
+    codec: str | None
+    crf: int | None
 
     @classmethod
-    def of(cls, output: Path | str) -> _Destination:
+    def of(cls, output: Path | str, codec: str | None, crf: int | None) -> _Destination:
         """A name that ends with a slash, or without an ending, is that of a folder."""
         path = Path(output)
-        return cls(path, str(output).endswith(("/", os.sep)) or not path.suffix)
+        is_folder = str(output).endswith(("/", os.sep)) or not path.suffix
+        return cls(path, is_folder, codec, crf)
+
+    @property
+    def is_animation(self) -> bool:
+        """Whether it is an animated picture."""
+        return not self.is_folder and self.path.suffix.lower() in ANIMATION_ENDINGS
 
     def check(self, source: Path, inputs: Sequence[Path | str | None], overwrite: bool) -> None:
         """Raise UsageError where the result cannot or must not be written there."""
         path = self.path
+        if (self.is_folder or self.is_animation) and (self.codec or self.crf is not None):
+            raise UsageError("--codec, --crf: are for films; name one: -o name.mov")
         if not self.is_folder:
-            require_writable(path)
+            if not self.is_animation:
+                require_writable(path, codec=self.codec, crf=self.crf)
             require_file_place("-o", path)
         if path.exists() and source.exists() and path.samefile(source):
             raise UsageError(f"{path} is the clip itself: choose another -o OUT")
@@ -242,6 +263,8 @@ class _Destination(NamedTuple):
 
     def keeps_alpha(self, clip: Clip) -> bool:
         """Whether the clip is transparent and stays so; raises UsageError as `require_writable`."""
+        if self.is_animation or self.codec is not None:
+            return False
         alpha = clip.transparent and (self.is_folder or keeps_alpha(self.path))
         if alpha and not self.is_folder:
             require_writable(self.path, alpha)
@@ -252,9 +275,12 @@ class _Destination(NamedTuple):
         if self.is_folder:
             _write_frames(self.path, frames)
             return
-        notes = write_video(
-            self.path, frames, clip.rate, times=clip.times, end=clip.end, like=clip, audio_from=clip
-        )
+        if self.is_animation:
+            write_animation(self.path, frames, clip.times, clip.end)
+            return
+        timing: dict[str, Any] = {"times": clip.times, "end": clip.end, "like": clip}
+        how: dict[str, Any] = {"audio_from": clip, "codec": self.codec, "crf": self.crf}
+        notes = write_video(self.path, frames, clip.rate, **timing, **how)
         for note in notes:
             progress.message(note)
 

@@ -13,8 +13,9 @@ from ..media.outside import RECORD_ERRORS, read_record
 from ..progress import Silent
 from ..runs.folder import RECORD
 from .dry_run import likely_device
+from .folders import image_folder, video_folder
 from .options import EditOptions, ImageOptions, VideoOptions
-from .plans import ImagePlan, VideoPlan, image_folder, plan_image, plan_video, video_folder
+from .plans import ImagePlan, VideoPlan, plan_image, plan_video
 from .results import EditResult, VideoResult
 from .standing import same_record, same_request
 

@@ -38,6 +38,12 @@ ENCODER = (
     f" works offline: {sum(map(len, CONCEPTS.values()))} concepts (objects, materials, colours,"
     " effects), learned from painted scenes. For photos and free text use a ViT-B/32."
 )
+_FPS = Help("Frames a second of a folder of frames. Default: 24.")
+_CODEC = Help(
+    "Of the film that -o names: h264, hevc (10 bits), prores (422 HQ), dnxhr (HQX) or vp9."
+    " Default: by its ending."
+)
+_CRF = Help("Its quality, 0 (best) to 51; of vp9 to 63. Default: 16, hevc 18, vp9 20.")
 _WEIGHTS = Help("CLIP weights from a file: .safetensors or .pt.")
 _OVERWRITE = Help("Replace an existing result.")
 _CHECKPOINTS = Help(
@@ -198,6 +204,14 @@ class VideoOptions(EditOptions):
 
     source: Annotated[Path | str, Help("A video, an animated GIF, a folder of frames.")]
     _: KW_ONLY
+    output: Annotated[
+        Path | str | None,
+        Help(
+            "Folder of the result; or a film or animation for the composite (.mp4, .mov, .gif,"
+            " .webp, .apng …), and the rest in a folder of its name.",
+            flag="-o/--output",
+        ),
+    ] = None
     preset: Annotated[str | None, Help(f"{presets_in_words(CLIP)}. {_PAPER}")] = None
     atlas: Annotated[str, Help("The layer to edit: fg (foreground) or bg (background).")] = "fg"
     atlas_dir: Annotated[
@@ -219,6 +233,9 @@ class VideoOptions(EditOptions):
         str | None, Help("For the fit: of which frames, B not included.", metavar="A:B")
     ] = None
     every: Annotated[int | None, Help("For the fit: only of every n-th frame.")] = None
+    fps: Annotated[float | None, _FPS] = None
+    codec: Annotated[str | None, _CODEC] = None
+    crf: Annotated[int | None, _CRF] = None
     box: Annotated[
         str | None,
         Help(
@@ -265,6 +282,7 @@ class FitOptions(FitSettings):
     ] = None
     overwrite: Annotated[bool, _OVERWRITE] = False
     resume: Annotated[bool, Help("Go on with a stopped fit.")] = False
+    fps: Annotated[float | None, _FPS] = None
     checkpoint_every: Annotated[float | None, _CHECKPOINTS] = None
     progress: Progress | None = None
 
@@ -328,6 +346,9 @@ class CompositeOptions:
         None
     )
     opacity: Annotated[float, Help("Of every layer, from 0 to 1.")] = 1.0
+    fps: Annotated[float | None, _FPS] = None
+    codec: Annotated[str | None, _CODEC] = None
+    crf: Annotated[int | None, _CRF] = None
     overwrite: Annotated[bool, _OVERWRITE] = False
     progress: Progress | None = None
 

@@ -37,7 +37,7 @@ class Overlay(NamedTuple):
 
 def is_for_a_clip(source: Path, output: Path) -> bool:
     """Whether `composite` of these is about a clip: by what is to be written, and what is there."""
-    return output.suffix.lower() in KINDS or source.is_dir()
+    return output.suffix.lower() in (*KINDS, ".gif", ".apng") or source.is_dir()
 
 
 def read_overlay(path: Path, clip: Clip, progress: Progress) -> Overlay:

@@ -32,10 +32,11 @@ from ..errors import UsageError
 from ..guide.encoder_names import SWATCH
 from ..guide.hints import Hints, parse_hints
 from ..guide.swatch import reading
-from ..media.clip_writing import require_encoders
+from ..media.clip_kinds import KINDS
+from ..media.clip_reading import rate_of
+from ..media.clip_writing import require_encoders, require_writable
 from ..media.clips import Clip, open_clip
 from ..media.files import sha256_of
-from ..media.picture_writing import PICTURE_ENDINGS
 from ..media.pictures import Picture, read_mask, read_picture
 from ..progress import Progress
 from ..runs.atlas_folder import default_folder, find_atlas
@@ -53,8 +54,8 @@ from ..runs.folder import (
 )
 from ..runs.memory import fit_need
 from ..runs.preflight import fit_bytes, picture_bytes, require_file_place, require_room
-from ..texts import slug
 from ..video.frames import FrameHints, read_frame_hints, training_size
+from .folders import image_copy, image_folder, video_copy, video_folder
 from .options import EditOptions, FitOptions, ImageOptions, VideoOptions
 from .requests import request
 from .standing import require_vacant, same_record
@@ -134,6 +135,8 @@ class VideoPlan:
     """The type of device that it is planned for."""
     request: dict[str, Any]
     """What was asked for, as a record keeps it."""
+    copy: Path | None
+    """A film or animation for the composite beside the folder, if -o names one."""
     outputs: Outputs = EDIT_VIDEO
     command: str = "edit-video"
 
@@ -186,20 +189,6 @@ class FitPlan:
         return fit_bytes(len(self.span.numbers) * self.size[0] * self.size[1])
 
 
-def image_folder(options: ImageOptions) -> Path:
-    """Where the result of an edit of a picture goes."""
-    copy = _copy(options)
-    if copy is not None:
-        return copy.with_suffix("")
-    return Path(options.output or f"{Path(options.source).stem}.{slug(options.prompt)}")
-
-
-def video_folder(options: VideoOptions) -> Path:
-    """The same of a clip."""
-    name = f"{Path(options.source).stem}.{options.atlas}.{slug(options.prompt)}"
-    return Path(options.output or name)
-
-
 def plan_image(options: ImageOptions, device: str, progress: Progress) -> ImagePlan:
     """Check an edit of a picture on a `device` of that type, and size it.
 
@@ -208,7 +197,7 @@ def plan_image(options: ImageOptions, device: str, progress: Progress) -> ImageP
     source = Path(options.source)
     settings = resolve_settings(_preset(options, device), options.clip, **options.overrides())
     _check_limits(options)
-    folder, copy = image_folder(options), _copy(options)
+    folder, copy = image_folder(options), image_copy(options)
     if copy is not None:
         require_file_place("-o", copy)
         check_output(copy, [source, options.mask], options.overwrite or options.resume)
@@ -237,13 +226,14 @@ def plan_video(options: VideoOptions, device: str, progress: Progress) -> VideoP
     preset = _preset(options, device)
     settings = resolve_video_settings(preset, options.clip, foreground, **options.overrides())
     _check_limits(options)
-    folder = video_folder(options)
+    folder, copy = video_folder(options), video_copy(options)
     _check_folder(folder, source)
+    _check_copy(copy, options)
     same = same_record(folder, "edit-video", options, settings.preset, device) is not None
     inputs = [source, options.masks, options.atlas_dir, options.clip_weights]
     require_vacant(folder, EDIT_VIDEO, inputs, options, same)
     require_encoders(options.layer_formats)
-    clip = open_clip(source)
+    clip = open_clip(source, rate_of(options.fps))
     pointing = (options.mask, options.box, options.points, options.not_points)
     hints = read_frame_hints(clip, *pointing)
     if hints.given and options.baseline == "frames":
@@ -271,6 +261,7 @@ def plan_video(options: VideoOptions, device: str, progress: Progress) -> VideoP
         options.resume and not begins,
         device,
         _video_request(options, hints),
+        copy,
     )
 
 
@@ -278,7 +269,7 @@ def plan_fit(options: FitOptions, device: str, progress: Progress) -> FitPlan:
     """The same for a fit."""
     settings = options.settings()
     CheckpointClock(options.checkpoint_every)
-    clip = open_clip(Path(options.source))
+    clip = open_clip(Path(options.source), rate_of(options.fps))
     for note in clip.notes:
         progress.message(note)
     span = choose_span(settings, clip)
@@ -297,6 +288,21 @@ def plan_fit(options: FitOptions, device: str, progress: Progress) -> FitPlan:
     return plan
 
 
+def _check_copy(copy: Path | None, options: VideoOptions) -> None:
+    """Refuse a file for the composite that cannot be written, or as asked for."""
+    if copy is None:
+        if options.codec is not None or options.crf is not None:
+            raise UsageError("--codec, --crf: are for a film of its own; name it: -o name.mov")
+        return
+    require_file_place("-o", copy)
+    inputs = [options.source, options.masks, options.mask]
+    check_output(copy, inputs, options.overwrite or options.resume)
+    if copy.suffix.lower() in KINDS:
+        require_writable(copy, codec=options.codec, crf=options.crf)
+    elif options.codec is not None or options.crf is not None:
+        raise UsageError(f"--codec, --crf: are for films, and {copy.name} is an animated picture")
+
+
 def _check_span(options: VideoOptions, clip: Clip, hints: FrameHints) -> None:
     """Refuse frames for the fit that the clip has not, and hints on one that is not fitted."""
     if options.frames is None and options.every is None:
@@ -307,13 +313,6 @@ def _check_span(options: VideoOptions, clip: Clip, hints: FrameHints) -> None:
             f"--box, --point, --mask: frame {hints.frame} is not fitted; choose one of"
             f" {span.numbers[0]} to {span.numbers[-1]}, as --frames and --every say"
         )
-
-
-def _copy(options: ImageOptions) -> Path | None:
-    """The picture that -o names, if it does."""
-    output = Path(options.output or "")
-    is_picture = output.suffix.lower() in PICTURE_ENDINGS and not output.is_dir()
-    return output if is_picture else None
 
 
 def _preset(options: ImageOptions | VideoOptions, device: str) -> str:

@@ -41,6 +41,7 @@ from ..video.result import (
     Edit,
     delivery_seconds,
     write_atlas_layer,
+    write_copy,
     write_report,
     write_videos,
 )
@@ -176,6 +177,10 @@ def deliver_video(
     record.write_history(run.work, trained.trainer.history)
     record.write_record(run.work, facts)
     folder = run.deliver(not trained.interrupted, progress)
+    if plan.copy is not None and not trained.interrupted:
+        how = plan.options.codec, plan.options.crf
+        for note in write_copy(plan.copy, clip, edit, *how, progress):
+            progress.message(note)
     return VideoResult(folder, trained.interrupted, facts)
 
 

@@ -23,7 +23,7 @@ from .lock import LockedError, held
 
 CHECKPOINT = "checkpoint.safetensors"
 RECORD = "run.json"
-PREVIEWS, LAYER = "previews", "layer"
+PREVIEWS, LAYER, COMPOSITE = "previews", "layer", "composite"
 LATEST = f"{PREVIEWS}/latest.png"
 HISTORY = "history.csv"
 _DELIVERY = "delivery.json"
@@ -69,10 +69,11 @@ EDIT_IMAGE = Outputs(
 EDIT_VIDEO = Outputs(
     (
         *(RECORD, CHECKPOINT, "composite.mp4", "screen.mp4", "layer.mov", "layer.webm"),
+        *("composite.gif", "composite.webp", "composite.apng"),
         *("atlas-layer.png", "region.png", "mask.png", "loss.png", "report.html"),
         *(HISTORY, LATEST),
     ),
-    (PREVIEWS, LAYER),
+    (PREVIEWS, LAYER, COMPOSITE),
 )
 FIT_ATLAS = Outputs(
     (

@@ -20,6 +20,7 @@ from ..atlas.layers import LAYERS, Side
 from ..atlas.render import Layer
 from ..atlas.store import Atlas
 from ..errors import Text2LiveError, UsageError
+from ..media.animation_writing import ANIMATION_ENDINGS, write_animation
 from ..media.clip_writing import (
     webm_bytes,
     write_layer_frames,
@@ -35,7 +36,7 @@ from ..media.pictures import read_picture
 from ..progress import Progress, Silent
 from ..report.page import in_words
 from ..report.video import VideoReport, video_report_html
-from ..runs.folder import RECORD
+from ..runs.folder import COMPOSITE, RECORD
 
 REPORT = "report.html"
 _REPORT_SIDE = 640  # longest side of its videos, pixels
@@ -116,9 +117,35 @@ def write_videos(
         elif name != "none":
             layer = edit.by_itself(progress)
             notes += write_layer_video(folder / f"layer.{name}", layer, clip.rate, **timing)
+    _write_like_source(folder, clip, edit, progress)
     for note in notes:
         progress.message(note)
     return notes
+
+
+def write_copy(
+    path: Path, clip: Clip, edit: Edit, codec: str | None, crf: int | None, progress: Progress
+) -> tuple[str, ...]:
+    """Write the composite as the film or the animation that `path` names.
+
+    Returns what the user should be told. Raises Text2LiveError where it cannot be written.
+    """
+    frames = edit.composited(progress)
+    if path.suffix.lower() in ANIMATION_ENDINGS:
+        write_animation(path, frames, clip.times, clip.end)
+        return ()
+    timing: dict[str, Any] = {"times": clip.times, "end": clip.end, "like": clip}
+    return write_video(path, frames, clip.rate, audio_from=clip, codec=codec, crf=crf, **timing)
+
+
+def _write_like_source(folder: Path, clip: Clip, edit: Edit, progress: Progress) -> None:
+    """The composite as what the source is, where that is no film: frames, or an animation."""
+    ending = clip.path.suffix.lower()
+    if clip.pictures:
+        write_layer_frames(folder / COMPOSITE, edit.composited(progress))
+    elif ending in ANIMATION_ENDINGS:
+        frames = edit.composited(progress)
+        write_animation(folder / f"{COMPOSITE}{ending}", frames, clip.times, clip.end)
 
 
 @dataclass(frozen=True)
