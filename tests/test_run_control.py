@@ -184,7 +184,7 @@ def test_a_run_is_repeated_from_its_record(cup: Path, monkeypatch: pytest.Monkey
     passed(run("edit-image", "--config", "run.json", "-o", "../again"))
     monkeypatch.chdir("..")
     assert Path("again/layer.png").read_bytes() == Path("out/layer.png").read_bytes()
-    passed(run(*config, "-o", "other", "--seed", 4, "--no-sparsity"))
+    passed(run(*config, "-o", "other", "--seed", 4, "--without", "sparsity"))
     assert record_of("other")["seed"] == 4
     assert record_of("other")["options"]["without"] == ["sparsity"]
     assert "screen" in history_of("other")["terms"][0]
