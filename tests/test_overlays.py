@@ -5,6 +5,7 @@ from __future__ import annotations
 from fractions import Fraction
 from pathlib import Path
 
+import av
 import numpy as np
 import pytest
 from PIL import Image
@@ -118,3 +119,88 @@ def test_frames_of_an_edits_fit_are_checked_before_it(clip: list[np.ndarray]) ->
     result = run(*line, "--frames", "0:4", "--box", "1,1,20,20@6")
     assert result.exit_code == 2
     assert "frame 6 is not fitted" in one_line(result)
+
+
+@pytest.mark.parametrize(
+    ("codec", "name", "encoder", "pixels", "levels"),
+    [
+        ("h264", "out.mp4", "h264", "yuv420p", 3),
+        ("hevc", "out.mp4", "hevc", "yuv420p10le", 3),
+        ("hevc", "out.mkv", "hevc", "yuv420p10le", 3),
+        ("prores", "out.mov", "prores", "yuv422p10le", 2),
+        ("dnxhr", "out.mov", "dnxhd", "yuv422p10le", 3),
+        ("vp9", "out.webm", "vp9", "yuv420p", 3),
+    ],
+)
+def test_a_film_is_encoded_as_asked_for(
+    tmp_path: Path, codec: str, name: str, encoder: str, pixels: str, levels: float
+) -> None:
+    smooth = Image.fromarray(np.random.default_rng(0).integers(0, 255, (6, 8, 3), np.uint8))
+    picture = np.array(smooth.resize((320, 240), Image.Resampling.BICUBIC))
+    frames = [np.roll(picture, 4 * i, axis=1) for i in range(4)]
+    write_video(tmp_path / name, frames, Fraction(25), codec=codec)
+    with av.open(str(tmp_path / name)) as container:
+        context = container.streams.video[0].codec_context
+        assert (context.name.split("-")[0], context.pix_fmt) == (encoder, pixels)
+    made = list(open_clip(tmp_path / name).frames())
+    assert len(made) == 4
+    assert np.abs(made[2].astype(int) - frames[2]).mean() < levels
+
+
+@pytest.mark.parametrize("name", ["out.gif", "out.webp", "out.apng"])
+def test_an_animation_keeps_its_frames_and_times(clip: list[np.ndarray], name: str) -> None:
+    Image.fromarray(layer()).save("layer.png")
+    passed(run("composite", "frames", "layer.png", "-o", name, "--fps", "10"))
+    made = open_clip(Path(name))
+    assert (made.count, made.rate) == (COUNT, 10)
+    shown = next(made.frames()).astype(int)
+    assert np.abs(shown - lay_over(clip[0], layer())).max() <= (0 if name != "out.gif" else 30)
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (("-o", "out.mp4", "--codec", "av1"), "--codec"),
+        (("-o", "out.mp4", "--codec", "prores"), ".mov"),
+        (("-o", "out.mov", "--codec", "prores", "--crf", "3"), "--crf"),
+        (("-o", "out.mp4", "--crf", "99"), "--crf"),
+        (("-o", "out.gif", "--crf", "9"), "--codec, --crf"),
+        (("-o", "out", "--codec", "h264"), "--codec, --crf"),
+        (("-o", "out.mp4", "--fps", "0"), "--fps"),
+    ],
+)
+def test_films_that_cannot_be_are_refused(
+    clip: list[np.ndarray], options: tuple[str, ...], words: str
+) -> None:
+    Image.fromarray(layer()).save("layer.png")
+    result = run("composite", "frames", "layer.png", *options)
+    assert result.exit_code == 2
+    assert words in one_line(result)
+    assert not Path(options[1]).exists()
+
+
+@pytest.mark.parametrize("name", ["edited.gif", "edited.mov"])
+def test_an_edit_puts_its_composite_where_it_is_named(clip: list[np.ndarray], name: str) -> None:
+    for i in range(COUNT):
+        rough = np.random.default_rng(i).integers(0, 255, (6, 8, 3), np.uint8)
+        Image.fromarray(rough).resize((200, 200)).save(f"frames/{i:03d}.png")
+    line = (
+        "edit-video",
+        "frames",
+        "golden cup",
+        "--clip",
+        "swatch",
+        "--steps",
+        "1",
+        "--views",
+        "1",
+    )
+    line += ("--baseline", "frames", "--layer-format", "none", "--fps", "12", "-o", name)
+    line += ("--codec", "prores") if name.endswith("mov") else ()
+    passed(run(*line))
+    made = open_clip(Path(name))
+    assert (made.count, made.rate) == (COUNT, Fraction(12))
+    assert open_clip(Path("edited/composite.mp4")).rate == 12
+    whole = list(open_clip(Path("edited/composite")).frames())  # as the source: frames
+    assert len(whole) == COUNT
+    assert "done already" in passed(run(*line)).stderr

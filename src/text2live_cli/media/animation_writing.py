@@ -47,11 +47,14 @@ def write_animation(
     durations = _durations(times, end, kind.tick)
     with atomic_path(path) as temporary:
         try:
-            next(pictures).save(
+            start = next(pictures)
+            # Pillow goes twice through the pictures of a PNG.
+            others = list(pictures) if kind.format == "PNG" else pictures
+            start.save(
                 temporary,
                 kind.format,
                 save_all=True,
-                append_images=pictures,
+                append_images=others,
                 duration=durations if len(durations) > 1 else durations[0],
                 loop=0,
                 **kind.options,

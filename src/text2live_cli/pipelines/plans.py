@@ -198,10 +198,10 @@ def plan_image(options: ImageOptions, device: str, progress: Progress) -> ImageP
     settings = resolve_settings(_preset(options, device), options.clip, **options.overrides())
     _check_limits(options)
     folder, copy = image_folder(options), image_copy(options)
+    same = same_record(folder, "edit-image", options, settings.preset, device) is not None
     if copy is not None:
         require_file_place("-o", copy)
-        check_output(copy, [source, options.mask], options.overwrite or options.resume)
-    same = same_record(folder, "edit-image", options, settings.preset, device) is not None
+        check_output(copy, [source, options.mask], options.overwrite or options.resume or same)
     inputs = [source, options.mask, options.clip_weights]
     require_vacant(folder, EDIT_IMAGE, inputs, options, same)
     picture = read_picture(source)
@@ -228,8 +228,8 @@ def plan_video(options: VideoOptions, device: str, progress: Progress) -> VideoP
     _check_limits(options)
     folder, copy = video_folder(options), video_copy(options)
     _check_folder(folder, source)
-    _check_copy(copy, options)
     same = same_record(folder, "edit-video", options, settings.preset, device) is not None
+    _check_copy(copy, options, same)
     inputs = [source, options.masks, options.atlas_dir, options.clip_weights]
     require_vacant(folder, EDIT_VIDEO, inputs, options, same)
     require_encoders(options.layer_formats)
@@ -288,7 +288,7 @@ def plan_fit(options: FitOptions, device: str, progress: Progress) -> FitPlan:
     return plan
 
 
-def _check_copy(copy: Path | None, options: VideoOptions) -> None:
+def _check_copy(copy: Path | None, options: VideoOptions, same: bool) -> None:
     """Refuse a file for the composite that cannot be written, or as asked for."""
     if copy is None:
         if options.codec is not None or options.crf is not None:
@@ -296,7 +296,7 @@ def _check_copy(copy: Path | None, options: VideoOptions) -> None:
         return
     require_file_place("-o", copy)
     inputs = [options.source, options.masks, options.mask]
-    check_output(copy, inputs, options.overwrite or options.resume)
+    check_output(copy, inputs, options.overwrite or options.resume or same)
     if copy.suffix.lower() in KINDS:
         require_writable(copy, codec=options.codec, crf=options.crf)
     elif options.codec is not None or options.crf is not None:
