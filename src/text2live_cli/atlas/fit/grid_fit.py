@@ -47,7 +47,7 @@ class GridProblem:
         self.settings, self.device = settings, device
         self.count, height, width = masks.shape
         self.size = (height, width)
-        model, sure = start_model(frames, masks, flow, settings.start)
+        model, sure, flow = start_model(frames, masks, flow, settings.start)
         self.model: GridModel = model.to(device)
         self.boxes = _boxes(sure).to(device)
         most = min(self.count, settings.max_frames)

@@ -20,6 +20,7 @@ from ..grid import (
 from ..layers import BACKGROUND, FOREGROUND, Side
 from .flow import Flow
 from .motion import background_homographies
+from .object_flow import aligned_steps, settled_flow
 from .settings import GridStart
 
 _LATTICE = 4  # pixels between the positions that are matched
@@ -37,8 +38,9 @@ _UNSEEN = -8.0  # logit of an opacity that is far from every mask
 
 def start_model(
     frames: NDArray[np.uint8], masks: NDArray[np.float32], flow: Flow, settings: GridStart
-) -> tuple[GridModel, NDArray[np.float32]]:
-    """The model before its fit, and the masks without what does not move against the camera.
+) -> tuple[GridModel, NDArray[np.float32], Flow]:
+    """The model before its fit, the masks without what does not move against the camera, and the
+    flow that the fit shall follow.
 
     `frames` (T, h, w, 3), RGB; `masks`, given and returned, (T, h, w) in [0, 1].
     """
@@ -52,6 +54,8 @@ def start_model(
     )
     largest = int(masks.sum((1, 2)).argmax())
     steps, moving = foreground_steps(flow, masks, camera)
+    steps = aligned_steps(frames, moving, steps)
+    flow = settled_flow(frames, moving, steps, flow)
     foreground = Mapping(
         _tensor(chain(steps, largest)),
         size,
@@ -72,7 +76,7 @@ def start_model(
         weights = torch.from_numpy(share) ** 2 + _SLIGHT
         textures[side] = Texture(mosaic(pictures, weights, mapping, canvas), settings.levels)
     mappings = {FOREGROUND: foreground, BACKGROUND: background}
-    return GridModel(size, mappings, textures, opacity_logits(masks, sure)), sure
+    return GridModel(size, mappings, textures, opacity_logits(masks, sure)), sure, flow
 
 
 def _tensor(matrices: NDArray[np.float64]) -> Tensor:
