@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from .pipelines.lift import LiftResult, lift
     from .pipelines.region import find_region
     from .pipelines.video import VideoResult, edit_video
-    from .progress import Progress
+    from .progress import Progress, Silent
 
 # Before torch loads OpenMP: threads that spin for long while they wait make a run ten times slower
 # when other programs want the same cores, and gain nothing when they do not.
@@ -32,6 +32,7 @@ __all__ = [
     "LiftResult",
     "Progress",
     "Region",
+    "Silent",
     "Text2LiveError",
     "UsageError",
     "VideoResult",
@@ -50,6 +51,7 @@ _HOMES = {
     "LiftResult": "pipelines.lift",
     "Progress": "progress",
     "Region": "guide.region",
+    "Silent": "progress",
     "Text2LiveError": "errors",
     "UsageError": "errors",
     "VideoResult": "pipelines.video",

@@ -35,7 +35,7 @@ def done_image(options: ImageOptions) -> EditResult | None:
         return None
     plan = plan_image(options, likely_device(options.device), options.progress or Silent())
     facts = finished(plan)
-    return None if facts is None else EditResult(plan.folder, False, facts)
+    return None if facts is None else EditResult(plan.folder, False, facts, Path(options.source))
 
 
 def done_video(options: VideoOptions) -> VideoResult | None:

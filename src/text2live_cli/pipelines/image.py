@@ -57,7 +57,7 @@ def run_edit_image(options: ImageOptions, session: Session | None = None) -> Edi
         former = finished(plan)
         if former is not None:
             session.progress.message(tell_done(plan.folder))
-            return EditResult(plan.folder, False, former)
+            return EditResult(plan.folder, False, former, Path(options.source))
         trained = session.train(plan, prepare_image, run, begin)
         result = deliver_image(trained, plan, run, session.progress)
     trained.saver.require_saved(result.folder)
@@ -120,7 +120,8 @@ def deliver_image(
     record.write_history(run.work, trained.trainer.history)
     record.write_record(run.work, facts)
     folder = run.deliver(not trained.interrupted, progress)
-    result = EditResult(folder, trained.interrupted, facts)
+    source_path = Path(plan.options.source)
+    result = EditResult(folder, trained.interrupted, facts, source_path)
     if plan.copy is not None and not trained.interrupted:
         composite = read_picture(result.composite)
         write_picture(plan.copy, composite.color, composite.alpha, composite.icc_profile)

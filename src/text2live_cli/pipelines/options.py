@@ -26,8 +26,10 @@ from ..config import (
     require_one_of,
 )
 from ..errors import UsageError
+from ..guide.hub import cache_folder
 from ..guide.swatch.vocabulary import CONCEPTS
 from ..guide.weights import DEFAULT_CLIP
+from ..media.given_pictures import GivenPicture, as_path
 from ..progress import Progress
 from ..texts import check_texts, require_text
 from .method_help import ABLATIONS, METHOD, THREADS, WITHOUT, alias_help, weight_help
@@ -189,13 +191,20 @@ class EditOptions:
 class ImageOptions(EditOptions):
     """Of `edit-image`."""
 
-    source: Annotated[Path | str, Help("The picture: JPEG, PNG, WebP, TIFF, GIF, BMP.")]
+    source: Annotated[GivenPicture, Help("The picture: JPEG, PNG, WebP, TIFF, GIF, BMP.")]
     _: KW_ONLY
     preset: Annotated[str | None, Help(f"{presets_in_words(PICTURE)}. {_PAPER}")] = None
     box: Annotated[str | None, _BOX] = None
     points: Annotated[Sequence[str], _POINT] = ()
     not_points: Annotated[Sequence[str], _NOT] = ()
-    mask: Annotated[Path | str | None, _MASK] = None
+    mask: Annotated[GivenPicture | None, _MASK] = None
+
+    def __post_init__(self) -> None:
+        """Raise UsageError where a text cannot be used, or what is given is no picture."""
+        super().__post_init__()
+        for name in ("source", "mask"):
+            if (given := getattr(self, name)) is not None:
+                object.__setattr__(self, name, as_path(given, cache_folder() / "given"))
 
 
 @dataclass(frozen=True)
