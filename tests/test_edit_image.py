@@ -281,9 +281,9 @@ def test_one_word_says_where_but_gives_no_direction(cup: Path) -> None:
 
 
 def test_words_that_swatch_does_not_know(cup: Path) -> None:
-    result = edit(cup, prompt="goldish cup")
+    result = edit(cup, prompt="goldenn cup")
     assert result.exit_code == 0
-    assert 'does not know "goldish" (nearest: gold' in result.stderr
+    assert 'does not know "goldenn" (nearest: gold' in result.stderr
     result = edit(cup, prompt="quantum bagpipe")
     assert result.exit_code == 2
     assert "knows none of these words" in one_line(result)

@@ -54,6 +54,7 @@ COUNT, SIZE = 6, (136, 160)
 SETTINGS = {"clip": "swatch", "preset": "draft", "views": 1, "steps": 1}
 QUICK = [text for name, value in SETTINGS.items() for text in (f"--{name}", str(value))]
 RESULT = {
+    "composite",  # as the source: a folder of frames
     "composite.mp4",
     "screen.mp4",
     "atlas-layer.png",
@@ -691,7 +692,7 @@ def test_resume_is_refused_where_it_would_be_another_run(copied: Painted, made: 
 def test_ctrl_c_on_the_command_line_exits_130_with_a_result(copied: Painted) -> None:
     command = ["edit-video", "clip", "golden cup", *QUICK[:-2], "--steps", 100_000, *NO_LAYER]
     assert_interrupted_well("training", *command)
-    assert names("clip.fg.golden-cup") == RESULT
+    assert names("clip.fg.golden-cup") | {"previews"} == RESULT
 
 
 # Full disks and missing encoders
@@ -716,7 +717,7 @@ def fill_up(monkeypatch: pytest.MonkeyPatch, ending: str, after: int = 0) -> Non
         (".mp4", 0, "composite.mp4"),
         (".mp4", 1, "screen.mp4"),
         (".mov", 0, "layer.mov"),
-        (".png", 3, "atlas-layer.png"),  # after the region, its mask and the chart
+        (".png", 4, "atlas-layer.png"),  # after the region, its mask, a preview and the chart
         (".html", 0, "report.html"),
         (".json", 0, "run.json"),
     ],
@@ -745,7 +746,7 @@ def test_a_disk_that_fills_up_loses_neither_the_training_nor_a_file(
 def test_a_disk_that_fills_up_within_the_frames_of_the_layer(
     painted: Painted, here: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    encode, written = imagecodecs.png_encode, iter(range(3))
+    encode, written = imagecodecs.png_encode, iter(range(4))
 
     def full(*arguments: Any, **options: Any) -> bytes:
         if next(written, None) is None:
@@ -755,7 +756,8 @@ def test_a_disk_that_fills_up_within_the_frames_of_the_layer(
     with monkeypatch.context() as during:
         during.setattr(clip_writing.imagecodecs, "png_encode", full)
         refused(edit(painted.clip, "-o", "out", "--layer-format", "png"), 1, "No space left")
-    assert names("out") == {CHECKPOINT, "region.png", "mask.png", "composite.mp4", "screen.mp4"}
+    made = {CHECKPOINT, "region.png", "mask.png", "previews", "composite.mp4", "screen.mp4"}
+    assert names("out") == made
 
 
 def test_a_disk_that_fills_up_in_a_run_that_overwrites(
@@ -1003,7 +1005,7 @@ BAD = [
     (("clip", "golden cup", "--lambda-screen", "-1"), 2, "--lambda-screen -1"),
     (("clip", "golden cup", "--device", "gpu"), 2, "--device gpu"),
     (("clip", "golden cup", "--roi", ""), 2, "--roi is empty"),
-    (("clip", "golden cup", "-o", "text.mp4"), 2, "is a file"),
+    (("clip", "golden cup", "-o", "text.mp4"), 2, "text.mp4 exists"),
     (("clip", "golden cup", "-o", "x" * 300), 1, "cannot write into"),
     (("clip", "golden cup", "-o", "/proc/nowhere"), 1, "cannot write into"),
 ]
