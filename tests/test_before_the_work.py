@@ -51,7 +51,7 @@ REFUSED = [
     ((*FIT, "--box", "9" * 5000 + ",1,1,1"), "--box 999"),
     ((*FIT, "--frames", "9" * 5000 + ":"), "--frames 999"),
     ((*FIT, "--seed", 2**63), "--seed 9223372036854775808: must be a whole number from 0"),
-    ((*FIT, "--foreground", "bagpipe", "--clip", "swatch"), "knows none of these words"),
+    ((*FIT, "--foreground", "bagpipe", "--clip", "swatch"), "no word for"),
     ((*FIT, "--model", "nla", "--export-nla", "no/x.pt"), "there is no folder no"),
     (("composite", "cup.png", "layer.png", "-o", "new.gif"), "use a name that ends in"),
     (("composite", "cup.png", "layer.png", "-o", "no/new.png"), "there is no folder no"),
