@@ -154,7 +154,7 @@ def weights_path(
 
 @weights_app.command("verify")
 def weights_verify(name: WeightsName, quiet: Quiet = False, debug: Debug = False) -> None:
-    """Hash the file of NAME and compare it with what the hub published.
+    """Hash the file of NAME and compare it with the SHA-256 of its record.
 
     Example: text2live weights verify ViT-B-32-quickgelu/openai
     """
@@ -164,7 +164,7 @@ def weights_verify(name: WeightsName, quiet: Quiet = False, debug: Debug = False
         report = verify(name)
         if not report.ok:
             raise Text2LiveError(
-                f"{report.path}: SHA-256 is {report.actual}, published was {report.published};"
+                f"{report.path}: SHA-256 is {report.actual}, recorded was {report.published};"
                 f" text2live weights fetch {name}"
             )
-        progress.message(f"{report.path}: as published")
+        progress.message(f"{report.path}: as recorded")

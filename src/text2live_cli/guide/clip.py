@@ -268,7 +268,7 @@ def load_state(
         reason = str(error).strip().splitlines()[1].strip()
         raise Text2LiveError(
             f"{source.path}: these weights do not fit {source.architecture}: {reason[:150]}"
-            " (name their architecture with --clip MODEL/TAG)"
+            " (name their own MODEL/TAG)"
         ) from error
 
 

@@ -143,11 +143,12 @@ def choose_roi(
     """
     parts = trailing_parts(prompt)
     if guide.name == SWATCH:
-        readable = [part for part in parts if knows(guide, part)]
+        first = reading.unknown_thing(prompt)  # where it is None, the part is to be known too
+        fitting = [part for part in parts if reading.unknown_thing(part) == first]
         if not placed:
-            for text in (prompt, *([] if readable else parts)):
+            for text in (prompt, *([] if fitting else parts)):
                 reading.require_thing(flag, text)
-        parts = readable or parts
+        parts = fitting or parts
     embedding = F.normalize(guide.encode_views(guide.structure_views(picture)), dim=-1).mean(0)
     texts = F.normalize(guide.encode_text(fill(TEMPLATES, tuple(parts))), dim=-1)
     scores = (texts @ embedding).view(len(parts), len(TEMPLATES)).mean(1)

@@ -25,8 +25,6 @@ from .weight_records import (
     write_record,
 )
 
-_ORIGIN = "imported from "
-
 
 def import_weights(file: Path, name: str | None, progress: Progress) -> weights.WeightsFile:
     """Copy `file` into the cache as the weights of `name`, in place of those that it has of it.
@@ -42,10 +40,15 @@ def import_weights(file: Path, name: str | None, progress: Progress) -> weights.
     except OSError as error:
         raise Text2LiveError(f"cannot read {file}: {error.strerror}") from error
     name = _name_of(file, sha256, name, progress)
+    is_sure = sha256 in OPENAI_FILES or _is_published(file, sha256, name)
     source = weights.WeightsFile(name, architecture_of(name), file, sha256, str(file))
     with torch.device("meta"):
         model = build_model(source.architecture)
     load_state(model, weights.read_state_dict(source), source, assign=True)
+    if not is_sure:
+        progress.warning(
+            f"no SHA-256 of {name} is known without the hub: only layout and sizes were checked"
+        )
     try:
         with hub.locked(cache_folder() / "locks" / f"{slug(name)}.lock"):
             return _copy(source, progress)
@@ -67,22 +70,19 @@ def _name_of(file: Path, sha256: str, asked: str | None, progress: Progress) -> 
         raise UsageError(f"--as {name}: it is part of text2live, and needs no file")
     if own not in (None, name):
         raise UsageError(f"--as {asked}: {file} is {own}, by its SHA-256; leave --as out")
-    if own is None:
-        _compare(file, sha256, name, progress)
     return name
 
 
-def _compare(file: Path, sha256: str, name: str, progress: Progress) -> None:
-    """Refuse a file that is not the one the hub published; warn where that is not known."""
+def _is_published(file: Path, sha256: str, name: str) -> bool:
+    """Whether a file is what the hub published, as far as that is known; refuses another."""
     former = read_record(name)
-    if former is None or former.source.startswith(_ORIGIN):
-        progress.warning(
-            f"no SHA-256 of {name} is known without the hub: only layout and sizes were checked"
-        )
-    elif former.sha256 != sha256:
+    if former is None or former.is_imported:
+        return False
+    if former.sha256 != sha256:
         raise Text2LiveError(
             f"{file} is not {name}: its SHA-256 is {sha256}, published was {former.sha256}"
         )
+    return True
 
 
 def _copy(source: weights.WeightsFile, progress: Progress) -> weights.WeightsFile:
@@ -97,7 +97,7 @@ def _copy(source: weights.WeightsFile, progress: Progress) -> weights.WeightsFil
         if sha256_of(temporary) != source.sha256:
             raise Text2LiveError(f"{source.path} changed while it was copied: try again")
     file = path.relative_to(cache_folder()).as_posix()
-    origin = _ORIGIN + source.path.name
+    origin = f"imported from {source.path.name}"
     write_record(WeightsRecord(name, file, origin, source.sha256, 0, 0).stamped())
     if former is not None and former.path != path:
         discard(former.path)

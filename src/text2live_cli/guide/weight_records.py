@@ -35,6 +35,11 @@ class WeightsRecord:
         """Of the weights."""
         return cache_folder() / self.file
 
+    @property
+    def is_imported(self) -> bool:
+        """Whether it was a file of the user's: its SHA-256 is then nobody's but its own."""
+        return self.file.startswith(f"{IMPORTED}/")
+
     def stamped(self) -> WeightsRecord:
         """This record with the file's present size and time."""
         status = self.path.stat()

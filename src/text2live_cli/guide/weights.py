@@ -52,7 +52,7 @@ class WeightsFile:
 
 @dataclass(frozen=True)
 class Verification:
-    """The SHA-256 that the hub published for a cached file, and the one it has now."""
+    """The SHA-256 recorded for a cached file, the hub's or that of its import, and its present one."""
 
     name: str
     path: Path
@@ -61,7 +61,7 @@ class Verification:
 
     @property
     def ok(self) -> bool:
-        """Whether the file is the published one."""
+        """Whether the file is the recorded one."""
         return self.actual == self.published
 
 

@@ -8,6 +8,7 @@ from typing import NamedTuple
 from .vocabulary import CANONICAL, THINGS
 
 _ALIKE = 0.8  # of spelling: what differs more is another word
+_LIKENESSES = ("ish", "like", "y")  # of words: reddish, glasslike, stony
 _ENDINGS = (("ies", "y"), ("ves", "f"), ("men", "man"), ("es", ""), ("s", ""), ("", ""))
 
 
@@ -79,11 +80,17 @@ _TABLE: tuple[tuple[str, str, str], ...] = (
     (
         "a person",
         "",
-        "person people human man woman boy girl child kid baby lady guy someone face head hair"
+        "person people human man woman boy girl child kid baby lady guy someone"
         " player athlete runner skier surfer dancer singer astronaut cosmonaut soldier knight"
         " warrior king queen prince princess wizard witch pirate clown farmer worker doctor nurse"
         " teacher student chef policeman fireman bride groom couple crowd father mother"
         " grandfather grandmother actor hero superhero robot statue figure doll",
+    ),
+    (
+        "a part of a body",
+        "",
+        "head face mouth lip tooth nose eye ear hair beard neck hand finger arm leg foot paw tail"
+        " wing horn beak skin",
     ),
     (
         "clothing",
@@ -163,9 +170,14 @@ def kind_of(word: str) -> Kind | None:
 
 def nearest_words(word: str, n: int = 3) -> tuple[str, ...]:
     """Up to `n` known words nearest to `word` in meaning, or where it is misspelt in spelling."""
-    kind = kind_of(word)
+    word, kind = word.lower(), kind_of(word)
     if kind is not None:
         return kind.nearest[:n]
-    alike = difflib.get_close_matches(word.lower(), sorted({*CANONICAL, *_BY_WORD}), n, _ALIKE)
+    stems = (word.removesuffix(end) for end in _LIKENESSES if word.endswith(end))
+    likened = [form for stem in stems for form in (stem, stem[:-1], f"{stem}e")]
+    meant_by = next((CANONICAL[form] for form in likened if form in CANONICAL), None)
+    if meant_by is not None:
+        return (meant_by,)
+    alike = difflib.get_close_matches(word, sorted({*CANONICAL, *_BY_WORD}), n, _ALIKE)
     meant = (CANONICAL.get(one) or " ".join(_BY_WORD[one].nearest) for one in alike)
     return tuple(dict.fromkeys(" ".join(meant).split()))[:n]

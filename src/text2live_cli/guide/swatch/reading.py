@@ -13,29 +13,12 @@ from ...progress import Progress
 from .kinds import kind_of, nearest_words
 from .vocabulary import FUNCTION_WORDS, known_words, unknown_words
 
-_PREPOSITIONS = [
-    "of",
-    "on",
-    "in",
-    "over",
-    "with",
-    "at",
-    "by",
-    "and",
-    "to",
-    "from",
-    "front",
-    "against",
-    "out",
-    "into",
-    "like",
-    "as",
-]
-_BREAK = re.compile(rf"[^\w\s'’-]|\b(?:{'|'.join(_PREPOSITIONS)})\b")
+_PREPOSITIONS = "of|on|in|over|with|at|by|and|to|from|front|against|out|into|like|as"
+_BREAK = re.compile(rf"[^\w\s'’-]|\b(?:{_PREPOSITIONS})\b")
 _WORD = re.compile(r"[^\W\d_]+")
 _POINT = "say where it is with --box, --point or --mask"
 _WAYS = {
-    "PROMPT": f"{_POINT}, what is there with --roi (`text2live weights list --words`)",
+    "PROMPT": f"{_POINT}, or what is there with --roi (`text2live weights list --words`)",
     "--keep": "draw a --mask without it",
     "--foreground": "say where it is with --box, --point or --masks",
 }
