@@ -52,7 +52,7 @@ class WeightsFile:
 
 @dataclass(frozen=True)
 class Verification:
-    """The SHA-256 recorded for a cached file, the hub's or that of its import, and its present one."""
+    """The SHA-256 recorded for a cached file (the hub's, or its import's), and its present one."""
 
     name: str
     path: Path
