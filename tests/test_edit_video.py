@@ -972,7 +972,7 @@ def test_a_real_clip_keeps_its_frames_rate_and_sound(here: Path, quick_fit: None
     result = passed(edit("realshort.mp4", "--atlas", "bg", *NO_LAYER, prompt="sand"))
     assert Path("realshort.atlas", ATLAS).exists()
     folder = Path("realshort.bg.sand")
-    assert names(folder) == RESULT, result.output
+    assert names(folder) == RESULT - {"composite"}, result.output
     written = open_clip(folder / "composite.mp4")
     assert (written.count, written.rate) == (36, clip.rate)
     assert (written.width, written.height) == (clip.width, clip.height)
