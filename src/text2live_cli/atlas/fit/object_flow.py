@@ -16,6 +16,7 @@ _ROUNDS = (cv2.TERM_CRITERIA_EPS | cv2.TERM_CRITERIA_COUNT, 30, 1e-4)  # of the 
 _SMOOTH = 1  # pixels: side of its Gaussian, none
 _WINDOW = 7  # pixels: side of the square in which two motions are compared
 _AS_WELL = 1.0  # levels of 255: so much worse in the mean is no worse
+_EXPLAINED = 4.0  # levels: what is further off shows neither motion
 _FAINT = 1e-3  # share of a window under which there is no object in it
 
 
@@ -110,7 +111,8 @@ def _settle(
     size = (way.shape[0], way.shape[1])
     start, ends = positions(np.eye(3), size), positions(motion, size)
     inside = ((ends >= 0) & (ends <= (size[1] - 1, size[0] - 1))).all(axis=-1)
-    as_well = pair.misfit(ends) < pair.misfit(start + way) + _AS_WELL
+    off = pair.misfit(ends)
+    as_well = (off < _EXPLAINED) & (off < pair.misfit(start + way) + _AS_WELL)
     whole = pair.mask & as_well & inside
     way[whole] = (ends - start)[whole]
     ok[whole] = True
