@@ -135,4 +135,7 @@ class Saver:
 
 
 def _damaged(path: Path) -> Text2LiveError:
-    return Text2LiveError(f"{path}: the checkpoint is damaged; start anew with --overwrite")
+    return Text2LiveError(
+        f"{path}: the checkpoint is damaged, or of another version of text2live; start anew with"
+        " --overwrite"
+    )
