@@ -17,7 +17,7 @@ from torch import Tensor
 from ..errors import Text2LiveError, UsageError
 from ..media.clips import Clip
 from ..media.pictures import Picture, read_picture
-from ..media.samples import to_uint, to_unit
+from ..media.samples import to_unit
 from ..progress import Progress
 from .discretise import AtlasPicture, discretise
 from .layers import FRONT_FIRST, LAYERS, Maps, Side
@@ -58,7 +58,7 @@ def painted_layer(
             f" layer; use {' or '.join(_OPTIONS[other] for other in atlas.facts.corners)}"
         )
     picture = _read(path, progress)
-    color, alpha = _eight_bits(picture)
+    color, alpha = picture.color, picture.alpha
     reference = _reference(path, side, atlas, folder)
     scale = _enlargement(picture, reference.rgba.shape[:2], side)
     cover = _covered(reference, scale)
@@ -84,14 +84,7 @@ def _read(path: Path, progress: Progress) -> Picture:
     picture = read_picture(path)
     for note in picture.notes:
         progress.message(f"{path.name}: {note}")
-    return picture
-
-
-def _eight_bits(picture: Picture) -> tuple[NDArray[np.uint8], NDArray[np.uint8] | None]:
-    color, alpha = picture.color, picture.alpha
-    if color.dtype == np.uint8:
-        return color, alpha
-    return to_uint(to_unit(color), 255), None if alpha is None else to_uint(to_unit(alpha), 255)
+    return picture.in_eight_bits()
 
 
 def _reference(path: Path, side: Side, atlas: Atlas, folder: Path) -> AtlasPicture:
@@ -101,9 +94,10 @@ def _reference(path: Path, side: Side, atlas: Atlas, folder: Path) -> AtlasPictu
     if original.exists() and path.samefile(original):  # painted over in place, or not at all
         picture = discretise(atlas.model, side)
     else:
-        color, alpha = _eight_bits(read_picture(original))
-        if alpha is not None and (alpha > 127).any():
-            picture = AtlasPicture(np.dstack([color, alpha]), *atlas.facts.corners[side])
+        fitted = read_picture(original).in_eight_bits()
+        if fitted.alpha is not None and (fitted.alpha > 127).any():
+            rgba = np.dstack([fitted.color, fitted.alpha])
+            picture = AtlasPicture(rgba, *atlas.facts.corners[side])
     if picture is None:
         raise Text2LiveError(
             f"{original}: was changed since the fit; fit the clip again, with --overwrite"
@@ -189,7 +183,7 @@ def read_frame_edit(text: str, clip: Clip, atlas: Atlas, progress: Progress) -> 
             f" {atlas.frames[0]} to {atlas.frames[-1]}"
         )
     edit = _read(path, progress)
-    color, alpha = _eight_bits(edit)
+    color, alpha = edit.color, edit.alpha
     if (edit.width, edit.height) != (clip.width, clip.height):
         raise UsageError(
             f"--frame-edit {text}: the picture is {edit.width}×{edit.height}, the clip"

@@ -241,10 +241,8 @@ def _picture_paths(folder: Path) -> tuple[Path, ...]:
 
 
 def _eight_bits(picture: Picture) -> np.ndarray:
-    planes = [picture.color] if picture.alpha is None else [picture.color, picture.alpha]
-    if picture.color.dtype != np.uint8:
-        planes = [to_uint(to_unit(plane), 255) for plane in planes]
-    return np.dstack(planes)
+    picture = picture.in_eight_bits()
+    return np.dstack([x for x in (picture.color, picture.alpha) if x is not None])
 
 
 def _flat(frame: np.ndarray) -> np.ndarray:

@@ -10,6 +10,7 @@ here.
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import hashlib
 import logging
 import re
@@ -33,7 +34,7 @@ from ..errors import Text2LiveError, UsageError
 from ..progress import Progress
 from . import heif_pictures, png_chunks
 from .file_kinds import kind_of
-from .samples import RefusedError, check_size, to_unit
+from .samples import RefusedError, check_size, to_uint, to_unit
 from .tiff_pictures import _decode_plain_tiff, _Decoded, _frame_notes, _is_plain_tiff
 
 _SAME_SHAPE = 0.01  # how far the aspects of a mask and its picture may differ
@@ -98,6 +99,13 @@ class Picture:
     """Hex digest of the file's bytes."""
     notes: tuple[str, ...]
     """What the user should be told about how the file was read."""
+
+    def in_eight_bits(self) -> Picture:
+        """The same picture, its samples uint8."""
+        if self.color.dtype == np.uint8:
+            return self
+        alpha = None if self.alpha is None else to_uint(to_unit(self.alpha), 255)
+        return dataclasses.replace(self, color=to_uint(to_unit(self.color), 255), alpha=alpha)
 
     @property
     def height(self) -> int:

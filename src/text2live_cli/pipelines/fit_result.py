@@ -21,6 +21,7 @@ from ..report.atlas_films import REPORT, write_pictures, write_report, write_vid
 from ..runs import record
 from ..runs.checkpoint import Saver
 from ..runs.folder import CHECKPOINT, RunFolder
+from ..runs.inputs import describe_clip
 from ..texts import shown_path
 from .plans import FitPlan
 from .requests import given_options
@@ -125,7 +126,7 @@ def _record(fit: Fit, plan: FitPlan, quality: Quality, words: Words) -> dict[str
     foreground = fit.material.foreground
     return {
         "command": "fit-atlas",
-        "input": record.describe_clip(plan.clip),
+        "input": describe_clip(plan.clip),
         "frames": plan.span.numbers,
         "size": list(plan.size),
         "settings": _settings_json(plan.settings),

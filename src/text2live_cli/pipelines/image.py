@@ -29,6 +29,7 @@ from ..report.charts import write_loss_chart
 from ..runs import record
 from ..runs.checkpoint import Checkpoint
 from ..runs.folder import RunFolder
+from ..runs.inputs import describe_picture
 from ..runs.memory import require_memory, training_need
 from .done import finished, tell_done
 from .image_scene import Scene, prepare_scene, preview, render_layer, with_region, write_sight
@@ -110,7 +111,7 @@ def deliver_image(
         written = _write_result(run.work, trained.trainer, trained.edit.scene, progress)
         figures = _measure(trained, written)
     seconds = {**trained.seconds, "result": time.monotonic() - begin}
-    source = record.describe_picture(plan.picture)
+    source = describe_picture(plan.picture)
     facts = record.make_record(
         plan.command, source, trained, plan.folder, seconds, written.unchanged
     )

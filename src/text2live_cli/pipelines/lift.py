@@ -22,12 +22,14 @@ from ..media.samples import to_unit
 from ..progress import Progress, Silent
 from ..report.lift import lift_report_html
 from ..runs.folder import LIFT, RECORD, claim_folder
+from ..runs.inputs import describe_picture
 from ..runs.keeping import keeping
 from ..runs.preflight import picture_bytes, require_room
 from ..texts import shown_path
 from .lift_options import LiftOptions
 from .options import taking
 from .requests import command_line, request
+from .results import PictureResult
 
 _LEAST_SIDE = 64
 _ASPECT = 1.5  # by how much the shape of an edited version may differ
@@ -35,21 +37,11 @@ _DIM = 0.3  # of the brightness that is left outside of the region
 
 
 @dataclass(frozen=True)
-class LiftResult:
+class LiftResult(PictureResult):
     """What a lift left behind; `record` is what stands in run.json."""
 
     folder: Path
     record: dict[str, Any]
-
-    @property
-    def composite(self) -> Path:
-        """BEFORE with the edit on it."""
-        return self.folder / "composite.png"
-
-    @property
-    def layer(self) -> Path:
-        """The RGBA edit layer, straight alpha."""
-        return self.folder / "layer.png"
 
 
 def run_lift(options: LiftOptions) -> LiftResult:
@@ -192,8 +184,8 @@ def _record(
     return {
         "command": "lift",
         "output": shown_path(folder),
-        "input": _described(source),
-        "edited": _described(edited),
+        "input": describe_picture(source),
+        "edited": describe_picture(edited),
         "registration": lifted.edit.registration.describe(),
         "tone": {
             "change": round(lifted.edit.tone.change, 2),
@@ -209,27 +201,17 @@ def _record(
     }
 
 
-def _described(picture: Picture) -> dict[str, Any]:
-    return {
-        "path": shown_path(picture.path),
-        "sha256": picture.sha256,
-        "width": picture.width,
-        "height": picture.height,
-        "bits": picture.color.dtype.itemsize * 8,
-    }
-
-
 def _write(
     folder: Path, source: Picture, edited: Picture, lifted: Lifted, record: dict[str, Any]
 ) -> None:
     """Write all pictures of the result, and its page."""
     layer, profile = lifted.layer, source.icc_profile
     composite = lay_over(source.color, layer)
-    shown = source.color if source.color.dtype == np.uint8 else (source.color >> 8).astype(np.uint8)
+    small, given = source.in_eight_bits().color, edited.in_eight_bits().color
     light = _DIM + (1 - _DIM) * (layer[..., 3:] / np.float32(255))
     write_picture(folder / "layer.png", layer[..., :3], layer[..., 3], profile)
     write_picture(folder / "composite.png", composite, source.alpha, profile)
     write_picture(folder / "alpha.png", layer[..., 3])
-    write_picture(folder / "region.png", np.rint(shown * light).astype(np.uint8))
-    page = lift_report_html(shown, edited.color, layer, composite, record)
+    write_picture(folder / "region.png", np.rint(small * light).astype(np.uint8))
+    page = lift_report_html(small, given, layer, record)
     (folder / "report.html").write_text(page, "utf-8")

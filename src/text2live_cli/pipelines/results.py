@@ -10,15 +10,10 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
 
-@dataclass(frozen=True)
-class EditResult:
-    """What an edit left behind; `record` is what stands in run.json."""
+class PictureResult:
+    """What every result of a picture has."""
 
     folder: Path
-    interrupted: bool
-    record: dict[str, Any]
-    source: Path | None = None
-    """The picture that was edited."""
 
     @property
     def composite(self) -> Path:
@@ -37,6 +32,17 @@ class EditResult:
     def layer_picture(self) -> Image:
         """The edit layer, for PIL, in RGBA."""
         return _opened(self.layer)
+
+
+@dataclass(frozen=True)
+class EditResult(PictureResult):
+    """What an edit left behind; `record` is what stands in run.json."""
+
+    folder: Path
+    interrupted: bool
+    record: dict[str, Any]
+    source: Path | None = None
+    """The picture that was edited."""
 
     def _repr_html_(self) -> str:
         """For notebooks: source, composite and layer, small, and how good it is."""

@@ -196,9 +196,7 @@ def _caption(row: dict[str, Any]) -> str:
 def _seen(folder: Path) -> np.ndarray:
     """The composite of a try, small: of a clip its middle frame, (h, w, 3) uint8."""
     if (folder / "composite.png").exists():
-        color = read_picture(folder / "composite.png").color
-        if color.dtype != np.uint8:
-            color = (color >> 8).astype(np.uint8)
+        color = read_picture(folder / "composite.png").in_eight_bits().color
     else:
         from ..media.clips import open_clip
 

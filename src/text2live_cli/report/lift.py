@@ -8,14 +8,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ..media.compositing import lay_over
 from .page import html_page, picture
 
 
 def lift_report_html(
     source: NDArray[np.uint8],
-    edited: np.ndarray,
+    edited: NDArray[np.uint8],
     layer: NDArray[np.uint8],
-    composite: np.ndarray,
     record: Mapping[str, Any],
 ) -> str:
     """The page, to be saved as UTF-8; pictures (H, W, 3), the layer (H, W, 4) with straight alpha.
@@ -26,7 +26,7 @@ def lift_report_html(
         ("Before", _opaque(source)),
         ("After, as it was given", _opaque(edited)),
         ("Edit layer", layer),
-        ("Composite", _opaque(composite)),
+        ("Composite", _opaque(lay_over(source, layer))),
     )
     summary = (
         f"{record['edited_share']:.1%} of the picture was edited;"
@@ -50,6 +50,5 @@ def lift_report_html(
     )
 
 
-def _opaque(color: np.ndarray) -> NDArray[np.uint8]:
-    rgb = color if color.dtype == np.uint8 else (color >> 8).astype(np.uint8)
-    return np.dstack([rgb, np.full(rgb.shape[:2], 255, np.uint8)])
+def _opaque(color: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    return np.dstack([color, np.full(color.shape[:2], 255, np.uint8)])

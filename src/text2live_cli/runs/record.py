@@ -19,12 +19,11 @@ from ..engine.training import History, Trainer
 from ..guide.clip import ClipGuide
 from ..guide.prompts import Prompts
 from ..media.files import write_json_atomic, write_text_atomic
-from ..media.pictures import Picture
 from ..texts import shown_path
 from .folder import HISTORY, RECORD
 
 if TYPE_CHECKING:
-    from ..media.clips import Clip
+    pass
 
 _PACKAGES = ("text2live", "torch", "torchvision", "open_clip_torch", "madgrad", "numpy", "pillow")
 _SWATCH_NOTE = (
@@ -92,31 +91,6 @@ def make_record(
         "seconds": {name: round(value, 4) for name, value in seconds.items()},
         **describe_machine(trainer.device),
         "job": edit.job,
-    }
-
-
-def describe_picture(picture: Picture) -> dict[str, Any]:
-    """A picture as the input of a run."""
-    return {
-        "path": shown_path(picture.path),
-        "sha256": picture.sha256,
-        "width": picture.width,
-        "height": picture.height,
-        "bits": picture.color.dtype.itemsize * 8,
-        "notes": list(picture.notes),
-    }
-
-
-def describe_clip(clip: Clip) -> dict[str, Any]:
-    """A clip as the input of a run."""
-    return {
-        "path": shown_path(clip.path),
-        "sha256": clip.sha256,
-        "width": clip.width,
-        "height": clip.height,
-        "frames": clip.count,
-        "rate": str(clip.rate),
-        "notes": list(clip.notes),
     }
 
 
