@@ -12,6 +12,7 @@ from PIL import Image
 
 from tests.commands import one_line, passed, run
 from text2live_cli.atlas.fit.settings import FitSettings, Span, choose_span
+from text2live_cli.media.clip_kinds import encoded_as
 from text2live_cli.media.clip_reading import frames_at
 from text2live_cli.media.clip_writing import write_layer_video, write_video
 from text2live_cli.media.clips import open_clip
@@ -138,7 +139,8 @@ def test_a_film_is_encoded_as_asked_for(
     smooth = Image.fromarray(np.random.default_rng(0).integers(0, 255, (6, 8, 3), np.uint8))
     picture = np.array(smooth.resize((320, 240), Image.Resampling.BICUBIC))
     frames = [np.roll(picture, 4 * i, axis=1) for i in range(4)]
-    write_video(tmp_path / name, frames, Fraction(25), codec=codec)
+    kind = encoded_as(tmp_path / name, codec, None)
+    write_video(tmp_path / name, frames, Fraction(25), kind=kind)
     with av.open(str(tmp_path / name)) as container:
         context = container.streams.video[0].codec_context
         assert (context.name.split("-")[0], context.pix_fmt) == (encoder, pixels)

@@ -27,7 +27,7 @@ from .clip_kinds import (
     KINDS,
     LAYER_KINDS,
     PREVIEW,
-    encoded_as,
+    Kind,
     kind_of,
     named_encoder,
 )
@@ -47,14 +47,13 @@ def write_video(
     end: Fraction | None = None,
     like: Clip | None = None,
     audio_from: Clip | None = None,
-    codec: str | None = None,
-    crf: int | None = None,
+    kind: Kind | None = None,
 ) -> tuple[str, ...]:
     """Write (h, w, 3) uint8 RGB frames of one size as a video, whole or not at all.
 
     The ending chooses: .mp4, .mov and .mkv hold H.264 that phones and browsers play, .webm holds
-    VP9; both 4:2:0 at 8 bits; `codec` and `crf` choose otherwise (`CODECS`). Straight RGBA frames
-    (h, w, 4) keep their alpha where `keeps_alpha`.
+    VP9; both 4:2:0 at 8 bits; `kind` (of `encoded_as`) chooses otherwise. Straight RGBA frames
+    (h, w, 4) keep their alpha where `keeps_alpha`, and no kind is given.
     `times` (seconds from the first frame, one per frame, increasing) keep a variable rate to 1 ms;
     None, or times within `JITTER` of it, give the constant `rate`. `end` is when the last of them
     ends, by default after one frame of the `rate`.
@@ -65,20 +64,20 @@ def write_video(
     Returns what the user should be told. Raises UsageError for another ending, Text2LiveError for
     a missing encoder or where the file cannot be written; whatever `frames` raises passes through.
     """
-    kind = encoded_as(path, codec, crf)
+    form = kind or kind_of(path, KINDS)
     with atomic_path(path) as temporary, _encoder_errors(path), contextlib.ExitStack() as stack:
         first, frames = peeked(frames)
-        if first.shape[2] == 4 and codec is None:
-            kind = kind_of(path, ALPHA_KINDS)
-        output = stack.enter_context(_output(f"file:{temporary}", kind.format, kind.options))
-        video = video_track(stack, output, kind, frames, rate, times, end, like)
+        if first.shape[2] == 4 and kind is None:
+            form = kind_of(path, ALPHA_KINDS)
+        output = stack.enter_context(_output(f"file:{temporary}", form.format, form.options))
+        video = video_track(stack, output, form, frames, rate, times, end, like)
         notes = video.notes(path)
-        if kind is ALPHA_KINDS[".mov"]:
+        if form is ALPHA_KINDS[".mov"]:
             notes += (f"{path.name}: is ProRes 4444, to keep the transparency",)
         if audio_from is None or not audio_from.is_file:
             video.write(None)
             return notes
-        others = CarriedStreams(stack, output, kind, audio_from, video.stream)
+        others = CarriedStreams(stack, output, form, audio_from, video.stream)
         video.write(others)
         others.write(None if video.written >= audio_from.count else video.end)
         return notes + others.notes()
@@ -164,12 +163,10 @@ def require_encoders(layer_formats: Sequence[str]) -> None:
             _require_encoder(kind_of_layer.encoder, kind_of_layer.instead)
 
 
-def require_writable(
-    path: Path, alpha: bool = False, codec: str | None = None, crf: int | None = None
-) -> None:
+def require_writable(path: Path, alpha: bool = False, kind: Kind | None = None) -> None:
     """Raise, before there are frames (with `alpha`), what `write_video` would for this ending."""
-    kind = kind_of(path, ALPHA_KINDS) if alpha else encoded_as(path, codec, crf)
-    _require_encoder(kind.encoder, kind.instead)
+    form = kind or kind_of(path, ALPHA_KINDS if alpha else KINDS)
+    _require_encoder(form.encoder, form.instead)
 
 
 def _require_encoder(encoder: str, instead: str) -> None:

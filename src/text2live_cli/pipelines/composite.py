@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Sequence
+from dataclasses import KW_ONLY, dataclass, fields
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -18,6 +19,7 @@ from ..atlas.store import read_atlas
 from ..errors import Text2LiveError, UsageError
 from ..media.animation_writing import ANIMATION_ENDINGS, write_animation
 from ..media.clip_frames import transparency_note
+from ..media.clip_kinds import Kind, encoded_as
 from ..media.clip_reading import rate_of
 from ..media.clip_writing import keeps_alpha, require_writable, write_layer_frames, write_video
 from ..media.clips import Clip, open_clip
@@ -29,47 +31,41 @@ from ..runs.atlas_folder import find_atlas
 from ..runs.folder import check_output
 from ..runs.preflight import require_file_place
 from ..video.result import ATLAS_LAYER, result_layers
-from .options import CompositeOptions
-from .overlays import is_for_a_clip, overlaid, read_overlay
+from .options import CompositeOptions, taking
+from .overlays import is_for_a_clip, overlaid, read_layer, read_overlay
 
 _ASPECT_TOLERANCE = 0.01
 
 
 def run_composite(options: CompositeOptions) -> Path:
-    """`composite`, or `composite_clip` where a layer of a clip or its atlas is named."""
+    """`composite`, or `composite_clip` where the source is a clip, or its atlas is named."""
     if options.output is None:
         raise UsageError("-o OUT: name the file to write")
-    common: dict[str, Any] = {"opacity": options.opacity, "overwrite": options.overwrite}
-    film = {name: getattr(options, name) for name in ("fps", "codec", "crf")}
     layers = [Path(layer) for layer in options.layers]
     for path in layers:
         if not path.exists():
             raise UsageError(f"{path}: no such file or folder")
     edits = [path for path in layers if (path / ATLAS_LAYER).exists()]
-    by_hand = options.fg_layer or options.bg_layer or options.frame_edits
-    if not edits and not by_hand and not options.atlas_dir:
-        if layers and is_for_a_clip(Path(options.source), Path(options.output)):
-            return overlay_clip(
-                options.source, layers, options.output, **common, **film, progress=options.progress
-            )
+    by_hand = (options.fg_layer, options.bg_layer, options.frame_edits, options.atlas_dir)
+    through_atlas = bool(edits) or any(by_hand)
+    if not through_atlas and not is_for_a_clip(Path(options.source), Path(options.output)):
         return composite(
-            options.source, layers, options.output, **common, progress=options.progress
+            options.source,
+            layers,
+            options.output,
+            opacity=options.opacity,
+            overwrite=options.overwrite,
+            progress=options.progress,
         )
     strange = next((path for path in layers if path not in edits), None)
-    if strange is not None:
+    if through_atlas and strange is not None:
         raise UsageError(f"{strange}: no result of edit-video, as a clip takes")
-    return composite_clip(
-        options.source,
-        options.output,
-        atlas_dir=options.atlas_dir,
-        fg_layer=options.fg_layer,
-        bg_layer=options.bg_layer,
-        frame_edits=options.frame_edits,
-        results=edits,
-        **common,
-        **film,
-        progress=options.progress,
-    )
+    apart = ("source", "output", "layers")
+    shared: dict[str, Any] = {
+        f.name: getattr(options, f.name) for f in fields(options) if f.name not in apart
+    }
+    shared["results" if through_atlas else "overlays"] = layers
+    return run_composite_clip(ClipComposite(options.source, options.output, **shared))
 
 
 def composite(
@@ -107,20 +103,16 @@ def composite(
 
 def _read_layer(path: Path, source: Picture, progress: Progress) -> np.ndarray:
     """A layer (H, W, 4) uint8 at the size of the source."""
-    layer = read_picture(_layer_file(path))
-    if layer.alpha is None:
-        raise UsageError(f"{layer.path}: has no alpha, so it is no layer; give a layer.png")
-    rgba = np.dstack([layer.color, layer.alpha])
-    if rgba.dtype != np.uint8:
-        rgba = np.rint(rgba / 257).astype(np.uint8)
-    if (layer.height, layer.width) == (source.height, source.width):
+    rgba = read_layer(_layer_file(path))
+    height, width = rgba.shape[:2]
+    if (height, width) == (source.height, source.width):
         return rgba
-    if abs(layer.width * source.height / (layer.height * source.width) - 1) > _ASPECT_TOLERANCE:
+    if abs(width * source.height / (height * source.width) - 1) > _ASPECT_TOLERANCE:
         raise Text2LiveError(
-            f"{layer.path}: {layer.width}×{layer.height} has not the shape of the source,"
+            f"{_layer_file(path)}: {width}×{height} has not the shape of the source,"
             f" {source.width}×{source.height}"
         )
-    progress.message(f"{layer.path}: resized to {source.width}×{source.height}")
+    progress.message(f"{_layer_file(path)}: resized to {source.width}×{source.height}")
     return _resized(rgba, source.width, source.height)
 
 
@@ -140,108 +132,113 @@ def _tell(picture: Picture, progress: Progress) -> None:
         progress.message(f"{picture.path.name}: {note}")
 
 
-def composite_clip(
-    source: Path | str,
-    output: Path | str,
-    *,
-    atlas_dir: Path | str | None = None,
-    fg_layer: Path | str | None = None,
-    bg_layer: Path | str | None = None,
-    frame_edits: Sequence[str] = (),
-    results: Sequence[Path | str] = (),
-    opacity: float = 1.0,
-    overwrite: bool = False,
-    fps: float | None = None,
-    codec: str | None = None,
-    crf: int | None = None,
-    progress: Progress | None = None,
-) -> Path:
-    """Composite hand-painted layers over all frames of a clip, through its atlas, into `output`.
+@dataclass(frozen=True)
+class ClipComposite:
+    """What `composite_clip` takes."""
 
-    `fg_layer` and `bg_layer` are pictures of the size of the atlas's foreground.png and
-    background.png or a whole multiple of it: either RGBA layers or painted-over copies. A frame
-    edit "N:PICTURE" is an RGBA layer of the clip's size, painted on frame N (from 0); these lie
-    above, in their order. `results` are folders of `edit_video`; their layers lie lowest.
-    `opacity`, 0 to 1, is a factor on every alpha. `output` is a video with the source's rate,
-    timing, colour tags and sound, or without an ending a folder of PNG frames; transparency of the
-    source is kept by .mov, .webm and PNG, and shown on white by others. Frames that were not fitted
-    are copied, and so is, bit for bit before encoding, every pixel that no paint reaches.
-    `atlas_dir` is by default what `fit_atlas` made beside the clip or here.
+    source: Path | str
+    output: Path | str
+    """A video with the source's rate, timing, colour tags and sound, an animation, or without an
+    ending a folder of PNG frames. Transparency of the source is kept by .mov, .webm and PNG, and
+    shown on white by others."""
+    _: KW_ONLY
+    overlays: Sequence[Path | str] = ()
+    """Stills or clips with alpha of the clip's size, the first lowest; without an atlas."""
+    atlas_dir: Path | str | None = None
+    """By default what `fit_atlas` made beside the clip or here."""
+    fg_layer: Path | str | None = None
+    bg_layer: Path | str | None = None
+    """Pictures of the size of the atlas's foreground.png and background.png or a whole multiple of
+    it: either RGBA layers or painted-over copies."""
+    frame_edits: Sequence[str] = ()
+    """Each "N:PICTURE": an RGBA layer of the clip's size, painted on frame N (from 0). They lie
+    above, in their order."""
+    results: Sequence[Path | str] = ()
+    """Folders of `edit_video`; their layers lie lowest."""
+    opacity: float = 1.0
+    """0 to 1, a factor on every alpha."""
+    overwrite: bool = False
+    fps: float | None = None
+    codec: str | None = None
+    crf: int | None = None
+    progress: Progress | None = None
+
+
+def run_composite_clip(options: ClipComposite) -> Path:
+    """Composite layers over all frames of a clip, through its atlas or as they are, into `output`.
+
+    The options are the fields of `ClipComposite`. Frames that were not fitted are copied, and so
+    is, bit for bit before encoding, every pixel that no paint reaches.
 
     Raises UsageError for what cannot be asked for, Text2LiveError for what goes wrong.
     """
-    progress = progress or Silent()
-    source, destination = Path(source), _Destination.of(output, codec, crf)
-    if fg_layer is None and bg_layer is None and not frame_edits and not results:
+    progress = options.progress or Silent()
+    source = Path(options.source)
+    destination = _Destination.of(options.output, options.codec, options.crf)
+    painted = [options.fg_layer, options.bg_layer]
+    if not (any(painted) or options.frame_edits or options.results or options.overlays):
         raise UsageError(
             "nothing to lay over the clip: give --fg-layer, --bg-layer, --frame-edit or results"
         )
-    _require_opacity(opacity)
-    folder = Path(atlas_dir) if atlas_dir is not None else find_atlas(source)
-    edited_frames = [text.partition(":")[2] for text in frame_edits]
-    inputs = [folder, fg_layer, bg_layer, *edited_frames, *results]
-    destination.check(source, inputs, overwrite)
-    clip = open_clip(source, rate_of(fps))
-    if folder is None:
-        raise UsageError(f"{source}: no atlas of it; run text2live fit-atlas, or give --atlas-dir")
-    atlas = read_atlas(folder)
-    atlas.require_clip(clip, folder)
+    _require_opacity(options.opacity)
+    folder = Path(options.atlas_dir) if options.atlas_dir is not None else find_atlas(source)
+    edit_files = [text.partition(":")[2] for text in options.frame_edits]
+    inputs = [folder, *painted, *edit_files, *options.results, *options.overlays]
+    destination.check(source, inputs, options.overwrite)
+    clip = open_clip(source, rate_of(options.fps))
     alpha = destination.keeps_alpha(clip)
-    for note in clip.notes + tell_uncovered(clip, atlas):
-        if not (alpha and note == transparency_note(clip.path)):
-            progress.message(note)
-    files = {FOREGROUND: fg_layer, BACKGROUND: bg_layer}
-    paint = {s: painted_layer(Path(p), s, atlas, folder, progress) for s, p in files.items() if p}
-    stack = list(stacked(result_layers([Path(result) for result in results], clip, atlas.digest)))
-    stack.append({side: layer for side, layer in paint.items() if layer is not None})
-    stack += [read_frame_edit(text, clip, atlas, progress) for text in frame_edits]
-    frames = composited(clip, atlas, _faded(stack, opacity), progress, alpha)
+    if options.overlays:
+        overlays = [read_overlay(Path(layer), clip, progress) for layer in options.overlays]
+        frames = overlaid(clip, overlays, options.opacity, alpha, progress)
+    else:
+        frames = _through_atlas(options, clip, folder, alpha, progress)
     destination.write(frames, clip, progress)
     return destination.path
 
 
-def overlay_clip(
-    source: Path | str,
-    layers: Sequence[Path | str],
-    output: Path | str,
-    *,
-    opacity: float = 1.0,
-    overwrite: bool = False,
-    fps: float | None = None,
-    codec: str | None = None,
-    crf: int | None = None,
-    progress: Progress | None = None,
-) -> Path:
-    """Lay stills or clips with alpha over every frame of a clip, the first lowest, into `output`.
+composite_clip = taking(ClipComposite)(run_composite_clip)
 
-    They have the clip's size, and clips at least its number of frames. `output` is as that of
-    `composite_clip`. Raises UsageError and Text2LiveError.
-    """
-    progress = progress or Silent()
-    source, destination = Path(source), _Destination.of(output, codec, crf)
-    _require_opacity(opacity)
-    destination.check(source, layers, overwrite)
-    clip = open_clip(source, rate_of(fps))
-    alpha = destination.keeps_alpha(clip)
-    overlays = [read_overlay(Path(layer), clip, progress) for layer in layers]
-    destination.write(overlaid(clip, overlays, opacity, alpha, progress), clip, progress)
-    return destination.path
+
+def _through_atlas(
+    options: ClipComposite, clip: Clip, folder: Path | None, alpha: bool, progress: Progress
+) -> Iterator[NDArray[np.uint8]]:
+    """The frames under all layers that lie on the clip's atlas in `folder`."""
+    if folder is None:
+        raise UsageError(
+            f"{clip.path}: no atlas of it; run text2live fit-atlas, or give --atlas-dir"
+        )
+    atlas = read_atlas(folder)
+    atlas.require_clip(clip, folder)
+    for note in clip.notes + tell_uncovered(clip, atlas):
+        if not (alpha and note == transparency_note(clip.path)):
+            progress.message(note)
+    files = {FOREGROUND: options.fg_layer, BACKGROUND: options.bg_layer}
+    paint = {s: painted_layer(Path(p), s, atlas, folder, progress) for s, p in files.items() if p}
+    results = [Path(result) for result in options.results]
+    stack = list(stacked(result_layers(results, clip, atlas.digest)))
+    stack.append({side: layer for side, layer in paint.items() if layer is not None})
+    stack += [read_frame_edit(text, clip, atlas, progress) for text in options.frame_edits]
+    return composited(clip, atlas, _faded(stack, options.opacity), progress, alpha)
 
 
 class _Destination(NamedTuple):
-    """Where a composited clip goes: a video, or a folder of PNG frames."""
+    """Where a composited clip goes: a video, an animated picture, or a folder of PNG frames."""
 
     path: Path
     is_folder: bool
-    codec: str | None
-    crf: int | None
+    kind: Kind | None
+    """How a video is encoded, where that was asked for."""
 
     @classmethod
     def of(cls, output: Path | str, codec: str | None, crf: int | None) -> _Destination:
         """A name that ends with a slash, or without an ending, is that of a folder."""
         path = Path(output)
         is_folder = str(output).endswith(("/", os.sep)) or not path.suffix
-        return cls(path, is_folder, codec, crf)
+        if codec is None and crf is None:
+            return cls(path, is_folder, None)
+        if is_folder or path.suffix.lower() in ANIMATION_ENDINGS:
+            raise UsageError("--codec, --crf: are for films; name one: -o name.mov")
+        return cls(path, is_folder, encoded_as(path, codec, crf))
 
     @property
     def is_animation(self) -> bool:
@@ -251,11 +248,9 @@ class _Destination(NamedTuple):
     def check(self, source: Path, inputs: Sequence[Path | str | None], overwrite: bool) -> None:
         """Raise UsageError where the result cannot or must not be written there."""
         path = self.path
-        if (self.is_folder or self.is_animation) and (self.codec or self.crf is not None):
-            raise UsageError("--codec, --crf: are for films; name one: -o name.mov")
         if not self.is_folder:
             if not self.is_animation:
-                require_writable(path, codec=self.codec, crf=self.crf)
+                require_writable(path, kind=self.kind)
             require_file_place("-o", path)
         if path.exists() and source.exists() and path.samefile(source):
             raise UsageError(f"{path} is the clip itself: choose another -o OUT")
@@ -263,7 +258,7 @@ class _Destination(NamedTuple):
 
     def keeps_alpha(self, clip: Clip) -> bool:
         """Whether the clip is transparent and stays so; raises UsageError as `require_writable`."""
-        if self.is_animation or self.codec is not None:
+        if self.is_animation or self.kind is not None:
             return False
         alpha = clip.transparent and (self.is_folder or keeps_alpha(self.path))
         if alpha and not self.is_folder:
@@ -279,7 +274,7 @@ class _Destination(NamedTuple):
             write_animation(self.path, frames, clip.times, clip.end)
             return
         timing: dict[str, Any] = {"times": clip.times, "end": clip.end, "like": clip}
-        how: dict[str, Any] = {"audio_from": clip, "codec": self.codec, "crf": self.crf}
+        how: dict[str, Any] = {"audio_from": clip, "kind": self.kind}
         notes = write_video(self.path, frames, clip.rate, **timing, **how)
         for note in notes:
             progress.message(note)

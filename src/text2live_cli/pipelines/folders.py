@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from ..errors import UsageError
 from ..media.animation_writing import ANIMATION_ENDINGS
-from ..media.clip_kinds import KINDS
+from ..media.clip_kinds import KINDS, Kind, encoded_as
 from ..media.picture_writing import PICTURE_ENDINGS
 from ..texts import slug
 from .options import ImageOptions, VideoOptions
@@ -36,6 +37,19 @@ def image_copy(options: ImageOptions) -> Path | None:
 def video_copy(options: VideoOptions) -> Path | None:
     """The video or animation that -o names, if it does."""
     return _file(options.output, (*KINDS, *ANIMATION_ENDINGS))
+
+
+def film_kind(options: VideoOptions) -> Kind | None:
+    """How the film that -o names is encoded; None where it names none.
+
+    Raises UsageError where --codec or --crf are for nothing, or do not fit it.
+    """
+    copy = video_copy(options)
+    if copy is not None and copy.suffix.lower() in KINDS:
+        return encoded_as(copy, options.codec, options.crf)
+    if options.codec is not None or options.crf is not None:
+        raise UsageError("--codec, --crf: are for films; name one: -o name.mov")
+    return None
 
 
 def _file(output: Path | str | None, endings: tuple[str, ...]) -> Path | None:

@@ -47,14 +47,13 @@ def read_overlay(path: Path, clip: Clip, progress: Progress) -> Overlay:
     """
     file = path / "layer.png" if (path / "layer.png").is_file() else path
     if file.suffix.lower() in _STILLS and file.is_file():
-        picture = read_picture(file)
-        alpha = picture.alpha
-        _require_fit(file, (picture.width, picture.height), alpha is not None, clip)
-        assert alpha is not None
-        rgba = np.dstack([picture.color, alpha])
-        return Overlay(rgba if rgba.dtype == np.uint8 else (rgba >> 8).astype(np.uint8), None)
+        rgba = read_layer(file)
+        _require_fit(file, (rgba.shape[1], rgba.shape[0]), clip)
+        return Overlay(rgba, None)
     over = open_clip(path)
-    _require_fit(path, (over.width, over.height), over.transparent, clip)
+    if not over.transparent:
+        raise _no_layer(path)
+    _require_fit(path, (over.width, over.height), clip)
     if over.count < clip.count:
         raise UsageError(
             f"{path}: has {over.count} frames and {clip.path} {clip.count}; give as many"
@@ -78,9 +77,19 @@ def overlaid(
         progress.advance(number)
 
 
-def _require_fit(path: Path, size: tuple[int, int], has_alpha: bool, clip: Clip) -> None:
-    if not has_alpha:
-        raise UsageError(f"{path}: has no alpha, so it is no layer; give a layer.png or layer.mov")
+def read_layer(path: Path) -> NDArray[np.uint8]:
+    """A saved layer, (h, w, 4) with straight alpha. Raises UsageError for one without alpha."""
+    picture = read_picture(path).in_eight_bits()
+    if picture.alpha is None:
+        raise _no_layer(path)
+    return np.dstack([picture.color, picture.alpha])
+
+
+def _no_layer(path: Path) -> UsageError:
+    return UsageError(f"{path}: has no alpha, so it is no layer; give a layer.png or layer.mov")
+
+
+def _require_fit(path: Path, size: tuple[int, int], clip: Clip) -> None:
     if size != (clip.width, clip.height):
         raise UsageError(
             f"{path}: is {size[0]}×{size[1]}, the clip {clip.width}×{clip.height}; give a layer of"

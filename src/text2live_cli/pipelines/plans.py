@@ -32,7 +32,6 @@ from ..errors import UsageError
 from ..guide.encoder_names import SWATCH
 from ..guide.hints import Hints, parse_hints
 from ..guide.swatch import reading
-from ..media.clip_kinds import KINDS
 from ..media.clip_reading import rate_of
 from ..media.clip_writing import require_encoders, require_writable
 from ..media.clips import Clip, open_clip
@@ -55,7 +54,7 @@ from ..runs.folder import (
 from ..runs.memory import fit_need
 from ..runs.preflight import fit_bytes, picture_bytes, require_file_place, require_room
 from ..video.frames import FrameHints, read_frame_hints, training_size
-from .folders import image_copy, image_folder, video_copy, video_folder
+from .folders import film_kind, image_copy, image_folder, video_copy, video_folder
 from .options import EditOptions, FitOptions, ImageOptions, VideoOptions
 from .requests import request
 from .standing import require_vacant, same_record
@@ -290,17 +289,14 @@ def plan_fit(options: FitOptions, device: str, progress: Progress) -> FitPlan:
 
 def _check_copy(copy: Path | None, options: VideoOptions, same: bool) -> None:
     """Refuse a file for the composite that cannot be written, or as asked for."""
+    kind = film_kind(options)
     if copy is None:
-        if options.codec is not None or options.crf is not None:
-            raise UsageError("--codec, --crf: are for a film of its own; name it: -o name.mov")
         return
     require_file_place("-o", copy)
     inputs = [options.source, options.masks, options.mask]
     check_output(copy, inputs, options.overwrite or options.resume or same)
-    if copy.suffix.lower() in KINDS:
-        require_writable(copy, codec=options.codec, crf=options.crf)
-    elif options.codec is not None or options.crf is not None:
-        raise UsageError(f"--codec, --crf: are for films, and {copy.name} is an animated picture")
+    if kind is not None:
+        require_writable(copy, kind=kind)
 
 
 def _check_span(options: VideoOptions, clip: Clip, hints: FrameHints) -> None:

@@ -30,6 +30,7 @@ from ..report.charts import write_loss_chart
 from ..runs import record
 from ..runs.checkpoint import Checkpoint
 from ..runs.folder import RunFolder
+from ..runs.inputs import describe_clip
 from ..runs.memory import clip_need, require_memory
 from ..runs.preflight import require_room, video_bytes
 from ..texts import shown_path
@@ -48,6 +49,7 @@ from ..video.result import (
 from ..video.scene import AtlasScene, prepare_atlas_scene
 from .clip_atlas import ClipAtlas
 from .done import finished, tell_done
+from .folders import film_kind
 from .options import VideoOptions, taking
 from .plans import SIDES, VideoPlan, plan_video
 from .results import VideoResult
@@ -165,7 +167,7 @@ def deliver_video(
     composite = open_clip(run.work / "composite.mp4")
     figures = clip_figures(trained.trainer.objective, clip, composite)
     seconds = {**trained.seconds, "result": time.monotonic() - begin}
-    source, unchanged = record.describe_clip(clip), _unchanged(edit)
+    source, unchanged = describe_clip(clip), _unchanged(edit)
     facts = record.make_record(plan.command, source, trained, plan.folder, seconds, unchanged)
     facts.update(trained.edit.facts)
     facts["figures"] = figures.describe()
@@ -178,8 +180,7 @@ def deliver_video(
     record.write_record(run.work, facts)
     folder = run.deliver(not trained.interrupted, progress)
     if plan.copy is not None and not trained.interrupted:
-        how = plan.options.codec, plan.options.crf
-        for note in write_copy(plan.copy, clip, edit, *how, progress):
+        for note in write_copy(plan.copy, clip, edit, film_kind(plan.options), progress):
             progress.message(note)
     return VideoResult(folder, trained.interrupted, facts)
 

@@ -21,6 +21,7 @@ from ..atlas.render import Layer
 from ..atlas.store import Atlas
 from ..errors import Text2LiveError, UsageError
 from ..media.animation_writing import ANIMATION_ENDINGS, write_animation
+from ..media.clip_kinds import Kind
 from ..media.clip_writing import (
     webm_bytes,
     write_layer_frames,
@@ -124,9 +125,9 @@ def write_videos(
 
 
 def write_copy(
-    path: Path, clip: Clip, edit: Edit, codec: str | None, crf: int | None, progress: Progress
+    path: Path, clip: Clip, edit: Edit, kind: Kind | None, progress: Progress
 ) -> tuple[str, ...]:
-    """Write the composite as the film or the animation that `path` names.
+    """Write the composite as the film, of `kind`, or the animation that `path` names.
 
     Returns what the user should be told. Raises Text2LiveError where it cannot be written.
     """
@@ -135,7 +136,7 @@ def write_copy(
         write_animation(path, frames, clip.times, clip.end)
         return ()
     timing: dict[str, Any] = {"times": clip.times, "end": clip.end, "like": clip}
-    return write_video(path, frames, clip.rate, audio_from=clip, codec=codec, crf=crf, **timing)
+    return write_video(path, frames, clip.rate, audio_from=clip, kind=kind, **timing)
 
 
 def _write_like_source(folder: Path, clip: Clip, edit: Edit, progress: Progress) -> None:
