@@ -33,9 +33,9 @@ from text2live_cli.runs.folder import (
     RECORD,
     Outputs,
     RunFolder,
-    beside,
     claim_folder,
 )
+from text2live_cli.runs.places import beside
 
 OUTPUTS = Outputs((RECORD, CHECKPOINT, "a.txt", "b.txt"), ("layer",))
 OURS = '{"command": "edit-image"}'

@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from ..media.outside import RECORD_ERRORS, read_record
-from ..runs.folder import RECORD, Outputs, RunFolder, beside, explained, require_takes
+from ..runs.folder import RECORD, Outputs, RunFolder, require_takes
+from ..runs.places import beside, explained
 from .options import EditOptions
 from .requests import request
 

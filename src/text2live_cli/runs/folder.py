@@ -9,17 +9,17 @@ killed before there is anything to go on with counts as nothing.
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import os
+import shlex
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..errors import Text2LiveError, UsageError
-from ..media.files import sweep, temporary_beside, write_bytes_atomic, write_json_atomic
+from ..errors import UsageError
+from ..media.files import sweep, write_bytes_atomic, write_json_atomic
 from ..media.outside import RECORD_ERRORS, read_record, refuse_own_inputs
 from ..progress import Progress
-from .lock import LockedError, held
+from .places import alone, beside, explained, free_name, made, remove_empty, require_writable
 
 CHECKPOINT = "checkpoint.safetensors"
 RECORD = "run.json"
@@ -31,7 +31,6 @@ _DELIVERY = "delivery.json"
 _BEGUN = ".text2live.begun"
 """In a folder that held no result: a run writes into it, or was killed there."""
 _COMMANDS = ("edit-image", "edit-video", "fit-atlas", "lift")  # as records name them
-_LONGEST_NAME = 200  # bytes of a file name, which end at 255: room for what is added
 
 
 @dataclass(frozen=True)
@@ -122,8 +121,8 @@ class RunFolder:
             resumable = CHECKPOINT in standing and not _is_whole(self.folder)
             advice = "--resume to go on, --overwrite" if resumable else "--overwrite"
             raise UsageError(
-                f"{self.folder} holds a result already ({standing[0]}): add {advice},"
-                " or another -o DIR"
+                f"{self.folder} holds a result already ({self._whose() or standing[0]}): add"
+                f" {advice}, or another name: -o {shlex.quote(str(free_name(self.folder)))}"
             )
         if stopped if resume else standing:
             self.work = work
@@ -179,7 +178,7 @@ class RunFolder:
                     (self.work / name).replace(self.folder / name)
             for name in filter(self.outputs.holds, stale):
                 (self.folder / name).unlink(missing_ok=True)
-            _remove_empty(self.folder / name for name in self.outputs.numbered)
+            remove_empty(self.folder / name for name in self.outputs.numbered)
             _clear(self.work, self.outputs)
 
     def discard(self) -> None:
@@ -206,8 +205,15 @@ class RunFolder:
         for path in self.outputs.standing(self.folder):
             if path.name not in self.outputs.spare:
                 path.unlink()
-        _remove_empty(self.folder / name for name in self.outputs.numbered)
+        remove_empty(self.folder / name for name in self.outputs.numbered)
         self.end()
+
+    def _whose(self) -> str:
+        """Of which input the result is; nothing where its record does not say."""
+        try:
+            return f"of {str(read_record(self.folder / RECORD)['input']['path'])[:200]}"
+        except RECORD_ERRORS:
+            return ""
 
     def _names(self, folder: Path) -> list[str]:
         return [path.relative_to(folder).as_posix() for path in self.outputs.standing(folder)]
@@ -227,8 +233,8 @@ def claim_folder(
     with explained(folder):
         if folder.exists() and not folder.is_dir():
             raise UsageError(f"{folder} is a file: name a folder with -o")
-    with _made(folder.absolute().parent), _alone(folder), _made(folder):
-        _require_writable(folder)
+    with made(folder.absolute().parent), alone(folder), made(folder):
+        require_writable(folder)
         work = beside(folder, "partial")
         for place in (folder, work, *(folder / name for name in outputs.numbered)):
             sweep(place)
@@ -283,21 +289,6 @@ def require_takes(folder: Path, outputs: Outputs, inputs: Iterable[Path | str | 
         refuse_own_inputs([folder, *outputs.standing(folder)], inputs)
 
 
-def beside(folder: Path, kind: str) -> Path:
-    """The hidden companion of `folder`: beside it, or in it where that cannot be.
-
-    It is on the same file system, so that what is made there can be renamed into `folder`.
-    """
-    place = folder.resolve()
-    name = place.name
-    if len(os.fsencode(name)) > _LONGEST_NAME:
-        name = hashlib.sha256(os.fsencode(name)).hexdigest()[:32]
-    if not name or os.path.ismount(place) or not os.access(place.parent, os.W_OK):
-        return folder / f".text2live.{kind}"
-    place_name = folder if folder.name and folder.absolute() == place else place
-    return place_name.with_name(f".{name}.{kind}")
-
-
 def _is_whole(folder: Path) -> bool:
     """Whether the run that stands there went to its end."""
     try:
@@ -331,13 +322,7 @@ def _clear(work: Path, outputs: Outputs) -> None:
         return
     for path in (*outputs.standing(work), work / _DELIVERY):
         path.unlink(missing_ok=True)
-    _remove_empty([*(work / name for name in outputs.numbered), work])
-
-
-def _remove_empty(folders: Iterable[Path]) -> None:
-    for folder in folders:
-        with contextlib.suppress(OSError):
-            folder.rmdir()  # only succeeds where nothing is in it
+    remove_empty([*(work / name for name in outputs.numbered), work])
 
 
 def _link(source: Path, target: Path) -> None:
@@ -350,50 +335,3 @@ def _link(source: Path, target: Path) -> None:
 
 def _is_numbered(path: Path) -> bool:
     return path.suffix == ".png" and path.stem.isdigit()
-
-
-@contextlib.contextmanager
-def _alone(folder: Path) -> Iterator[None]:
-    with contextlib.ExitStack() as stack:
-        try:
-            with explained(folder):
-                stack.enter_context(held(beside(folder, "lock")))
-        except LockedError as error:
-            raise UsageError(
-                f"{folder}: another run is at work there; wait for its end, or choose another -o"
-            ) from error
-        yield
-
-
-@contextlib.contextmanager
-def _made(folder: Path) -> Iterator[None]:
-    """Create `folder`; those that did not exist are removed again if nothing was written."""
-    with explained(folder):
-        missing = [path for path in (folder, *folder.parents) if not path.exists()]
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-        except OSError:
-            _remove_empty(missing)
-            raise
-    try:
-        yield
-    finally:
-        _remove_empty(missing)
-
-
-def _require_writable(folder: Path) -> None:
-    with explained(folder):
-        probe = temporary_beside(folder / "probe")
-        probe.touch()
-        probe.unlink()
-
-
-@contextlib.contextmanager
-def explained(folder: Path) -> Iterator[None]:
-    """An OSError within is a folder that cannot be used: one line (`Text2LiveError`)."""
-    try:
-        yield
-    except OSError as error:
-        raise Text2LiveError(
-            f"cannot write into {str(folder)[:200]}: {error.strerror}; choose another place with -o"
-        ) from error
