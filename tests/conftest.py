@@ -69,7 +69,7 @@ def generator_arrays() -> Arrays:
 @pytest.fixture(autouse=True)
 def nothing_is_timed(monkeypatch: pytest.MonkeyPatch) -> None:
     """Neither memory layout nor threads are measured, and no cache of the user's is written."""
-    threads = "text2live_cli.pipelines.session.choose_threads"
+    threads = "text2live_cli.pipelines.thread_choice.choose_threads"
     monkeypatch.setattr(threads, lambda *given: torch.get_num_threads())
     choose = "text2live_cli.pipelines.session.choose_layout"
     monkeypatch.setattr(choose, lambda *given: CHANNELS_LAST)

@@ -8,7 +8,7 @@ import re
 import shutil
 from fractions import Fraction
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
@@ -386,6 +386,17 @@ def test_a_resumed_fit_ends_as_one_that_was_never_stopped(tiny: Painted) -> None
     assert_equal_atlases("parts", "whole")
     assert record_of("parts")["steps_done"] == 6
     assert "already done" in passed(fit("clip", "-o", "parts", "--steps", 6)).stderr
+
+
+def test_a_resumed_fit_takes_the_threads_of_its_fit(tiny: Painted) -> None:
+    before, stopped = torch.get_num_threads(), StopAt("fitting", 1)
+    how: dict[str, Any] = {"output": "threads", "steps": 2, "size": 64}
+    fit_atlas("clip", threads=2, progress=stopped, **how)
+    result = fit_atlas("clip", resume=True, **how)
+    assert result.record["job"]["threads"] == 2 and torch.get_num_threads() == before
+    assert fit_atlas("clip", threads=1, **how).already_done
+    wrong = fit("clip", "--threads", 0, "--overwrite")
+    assert "--threads 0: must be a whole number" in one_line(wrong)
 
 
 def test_resume_needs_a_sound_checkpoint(tiny: Painted) -> None:

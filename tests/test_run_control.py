@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 import time
@@ -11,6 +12,7 @@ from typing import Any
 
 import pytest
 import torch
+from PIL import Image, ImageOps
 from swatch_training.painter import paint_scene
 
 from tests.commands import StopAt, history_of, one_line, passed, run
@@ -19,10 +21,10 @@ from text2live_cli.cli import commands
 from text2live_cli.cli.options import EditFlags
 from text2live_cli.config import MAX_THREADS, Schedule, resolve_settings
 from text2live_cli.engine import threads
+from text2live_cli.engine.training import FORMAT
 from text2live_cli.errors import PoorAtlasError, Text2LiveError
 from text2live_cli.media.picture_writing import write_picture
-from text2live_cli.pipelines import plans, previews
-from text2live_cli.pipelines import session as sessions
+from text2live_cli.pipelines import plans, previews, thread_choice
 from text2live_cli.pipelines import video as video_pipeline
 from text2live_cli.pipelines.options import FitOptions, ImageOptions, VideoOptions
 from text2live_cli.pipelines.previews import is_due
@@ -153,6 +155,22 @@ def test_done_already_needs_no_torch_and_another_result_no_picture(
     assert other.exit_code == 2 and "holds a result already" in one_line(other)
 
 
+def test_the_result_of_another_input_is_named_with_a_name_that_is_free(cup: Path) -> None:
+    for folder in ("a", "b"):
+        Path(folder).mkdir()
+        shutil.copyfile(cup, Path(folder) / "1.png")
+    Path("1.golden-cup.2").mkdir()
+    quick = [*map(str, FLAGS), "--steps", "1"]
+    passed(run("edit-image", "a/1.png", "golden cup", *quick))
+    with Image.open("b/1.png") as image:
+        ImageOps.mirror(image).save("b/1.png")
+    other = run("edit-image", "b/1.png", "golden cup", *quick)
+    assert other.exit_code == 2
+    assert "1.golden-cup holds a result already (of a/1.png)" in one_line(other)
+    assert "another name: -o 1.golden-cup.3" in one_line(other)
+    passed(run("edit-image", "b/1.png", "golden cup", *quick, "-o", "1.golden-cup.3"))
+
+
 def test_the_time_runs_on_over_a_question_but_for_the_answer(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -255,16 +273,15 @@ def test_as_many_threads_as_the_machine_gives(
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setattr(threads, "_given", lambda: given)
     monkeypatch.setattr(threads, "_measured", loaded(seconds))
-    settings = resolve_settings("draft", "swatch")
-    assert threads.choose_threads(settings, Silent()) == chosen
+    assert threads.choose_threads(4, Silent()) == chosen
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
-    assert threads.choose_threads(settings, Silent()) == given
+    assert threads.choose_threads(4, Silent()) == given
 
 
 def test_threads_are_measured_by_real_steps_and_put_back(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(threads, "_SECONDS", 0.0)
     before = torch.get_num_threads()
-    step = threads._small_step(resolve_settings("draft", "swatch", channels=4))
+    step = threads._small_step(4)
     seconds = threads._measured(step, (2, 1))
     assert seconds.keys() == {1, 2} and min(seconds.values()) > 0
     assert torch.get_num_threads() == before
@@ -288,7 +305,7 @@ def test_a_resumed_run_takes_the_threads_of_its_run(
     stop = StopAt("training", 1)
     edit_image(cup, "golden cup", output="out", steps=2, threads=2, progress=stop, **QUICK)
     assert torch.get_num_threads() == before
-    monkeypatch.setattr(sessions, "choose_threads", lambda *given: 1)
+    monkeypatch.setattr(thread_choice, "choose_threads", lambda *given: 1)
     result = passed(edit(cup, "--resume"))
     assert record_of("out")["job"]["threads"] == 2
     assert record_of("out")["options"]["threads"] == 2
@@ -296,7 +313,7 @@ def test_a_resumed_run_takes_the_threads_of_its_run(
     assert "threads" not in result.stderr
     told = passed(edit(cup, "--resume", "--threads", 1)).stderr
     assert "--threads 1: begun with 2" in told
-    assert Checkpoint.read(Path("out", CHECKPOINT), "1").job["threads"] == 1
+    assert Checkpoint.read(Path("out", CHECKPOINT), FORMAT).job["threads"] == 1
     wrong = edit(cup, "--threads", 0, "--overwrite")
     assert f"--threads 0: must be a whole number from 1 to {MAX_THREADS}" in one_line(wrong)
 

@@ -17,7 +17,6 @@ from pathlib import Path
 
 import torch
 
-from ..config import EditSettings
 from ..progress import Progress
 from .generator import Generator
 
@@ -29,8 +28,8 @@ _SECONDS, _ROUNDS = 0.25, 2  # of measuring each number, at the least; by turns
 _CGROUP = Path("/sys/fs/cgroup/cpu.max")  # what a container may use
 
 
-def choose_threads(settings: EditSettings, progress: Progress) -> int:
-    """The number for a generator of `settings` on the CPU, measured now.
+def choose_threads(channels: int, progress: Progress) -> int:
+    """The number for a generator of so many `channels` on the CPU, measured now.
 
     Not where the environment asks for a number, nor beside other runs of the process, which would
     be measured along.
@@ -40,7 +39,7 @@ def choose_threads(settings: EditSettings, progress: Progress) -> int:
     if most < 2 or asked or threading.current_thread() is not threading.main_thread():
         return most
     progress.stage("measuring how many threads the machine gives")
-    step = _small_step(settings)
+    step = _small_step(channels)
     number, seconds = most, {}
     while number > 1:
         half = number // 2
@@ -85,9 +84,9 @@ def _mean_of(step: Callable[[], None]) -> float:
     return (time.perf_counter() - begin) / done
 
 
-def _small_step(settings: EditSettings) -> Callable[[], None]:
+def _small_step(channels: int) -> Callable[[], None]:
     """A generator's step, forward and backward, on a picture of another size each time."""
-    generator = Generator(settings.channels, True, torch.Generator().manual_seed(0))
+    generator = Generator(channels, True, torch.Generator().manual_seed(0))
     generator = generator.to(memory_format=generator.memory_format)
     pictures = [torch.full((1, 3, *size), 0.5) for size in _SIZES]
 

@@ -43,6 +43,9 @@ from .fit_result import Fit, deliver_fit
 from .options import FitOptions, taking
 from .plans import FitPlan, plan_fit
 from .self_test import fit_step
+from .thread_choice import set_threads, threads_kept
+
+_MEASURED_CHANNELS = 32  # of the generator that threads are measured with: that of a draft
 
 
 @dataclass(frozen=True)
@@ -72,6 +75,7 @@ def run_fit_atlas(options: FitOptions) -> AtlasResult:
     _check_first(plan, device, progress)
     job = _describe_job(plan, device)
     with (
+        threads_kept(),
         claim_folder(plan.folder, FIT_ATLAS, plan.inputs) as run,
         keeping(run),
         explain_out_of_memory(IN_FIT),
@@ -110,6 +114,9 @@ def _fit_in(
     else:
         run.begin(progress, keep=(FLOW,))
     prepare(device)
+    if device.type == "cpu":
+        set_threads(options.threads, checkpoint, _MEASURED_CHANNELS, progress)
+        job["threads"] = torch.get_num_threads()
     height, width = plan.size
     frames = f"{len(plan.span.numbers)} frames of {width}×{height}"
     progress.message(f"{frames}, model {settings.model}, on {device.type}")

@@ -292,6 +292,7 @@ class FitOptions(FitSettings):
     overwrite: Annotated[bool, _OVERWRITE] = False
     resume: Annotated[bool, Help("Go on with a stopped fit.")] = False
     fps: Annotated[float | None, _FPS] = None
+    threads: Annotated[int | None, THREADS] = None
     checkpoint_every: Annotated[float | None, _CHECKPOINTS] = None
     progress: Progress | None = None
 

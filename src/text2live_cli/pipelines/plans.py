@@ -49,9 +49,9 @@ from ..runs.folder import (
     Outputs,
     can_be_resumed,
     check_output,
-    explained,
 )
 from ..runs.memory import fit_need
+from ..runs.places import explained
 from ..runs.preflight import fit_bytes, picture_bytes, require_file_place, require_room
 from ..video.frames import FrameHints, read_frame_hints, training_size
 from .folders import film_kind, image_copy, image_folder, video_copy, video_folder
@@ -267,6 +267,7 @@ def plan_video(options: VideoOptions, device: str, progress: Progress) -> VideoP
 def plan_fit(options: FitOptions, device: str, progress: Progress) -> FitPlan:
     """The same for a fit."""
     settings = options.settings()
+    _check_threads(options.threads)
     CheckpointClock(options.checkpoint_every)
     clip = open_clip(Path(options.source), rate_of(options.fps))
     for note in clip.notes:
@@ -333,9 +334,13 @@ def _check_limits(options: EditOptions) -> None:
         raise UsageError(f"--minutes {minutes:g}: must be over 0, and {MAX_MINUTES:g} at most")
     if options.save_every is not None:
         require_whole("--save-every", options.save_every, 1, MAX_STEPS)
-    if options.threads is not None:
-        require_whole("--threads", options.threads, 1, MAX_THREADS)
+    _check_threads(options.threads)
     CheckpointClock(options.checkpoint_every)
+
+
+def _check_threads(threads: int | None) -> None:
+    if threads is not None:
+        require_whole("--threads", threads, 1, MAX_THREADS)
 
 
 def _require_words(options: EditOptions, placed: bool) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -15,16 +15,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..config import CHANNELS_LAST, MAX_THREADS, PLAIN, EditSettings
+from ..config import CHANNELS_LAST, PLAIN, EditSettings
 from ..device import Precision, choose_device, choose_precision, prepare
 from ..engine.layout import choose_layout
-from ..engine.threads import choose_threads
 from ..engine.training import FORMAT, Trainer
 from ..errors import UsageError
 from ..guide.clip import ClipGuide, load_guide
 from ..guide.prompts import Prompts, check_text, choose_roi
 from ..guide.weights import DEFAULT_CLIP
-from ..media.outside import whole_number
 from ..progress import Progress, Silent
 from ..runs.checkpoint import Checkpoint, Saver
 from ..runs.clock import CheckpointClock
@@ -35,6 +33,7 @@ from .options import EditOptions
 from .previews import Log, Previews, require_log
 from .requests import command_line, given_options
 from .self_test import edit_step
+from .thread_choice import set_threads, threads_kept
 
 
 class Plan(Protocol):
@@ -207,7 +206,8 @@ class Session:
         checkpoint = Checkpoint.read(run.work / CHECKPOINT, FORMAT) if plan.resumes else None
         if "guide" in vars(self):  # a former edit may have left it in less precision
             self.guide.to(self.device)
-        self._set_threads(plan, checkpoint)
+        if self.device.type == "cpu":
+            set_threads(options.threads, checkpoint, plan.settings.channels, progress)
         edit = prepare_edit(plan, self, checkpoint)
         job = describe_job(edit.inputs, edit.prompts, edit.trainer, self.guide)
         with Log(options.log_dir) as log:
@@ -233,24 +233,6 @@ class Session:
         seconds = {"preparation": ready - begin, "training": time.monotonic() - ready}
         seconds["per_step"] = pace
         return Trained(edit, self.guide, job, saver, seconds)
-
-    def _set_threads(self, plan: Plan, checkpoint: Checkpoint | None) -> None:
-        """On a CPU: as asked for, as in the run that is resumed, or as the machine gives."""
-        if self.device.type != "cpu":
-            return
-        asked, former = plan.options.threads, None
-        if checkpoint is not None:
-            with suppress(ValueError):  # none: of a run before there was a choice
-                former = whole_number(checkpoint.job.get("threads"), 1, MAX_THREADS)
-        if asked and former and asked != former:
-            self.progress.warning(
-                f"--threads {asked}: begun with {former}; from here on it rounds otherwise"
-            )
-        number = asked or former
-        if number is None and checkpoint is None:
-            number = choose_threads(plan.settings, self.progress)
-        if number is not None:
-            torch.set_num_threads(number)
 
     def _tell(self, plan: Plan) -> None:
         reason = f": {plan.reason}" if plan.reason else ""
@@ -295,12 +277,9 @@ def claimed(plan: Plan) -> Iterator[RunFolder]:
 
     Afterwards the process has as many threads as before.
     """
-    threads = torch.get_num_threads()
-    try:
-        with claim_folder(plan.folder, plan.outputs, plan.inputs) as run, keeping(run):
-            yield run
-    finally:
-        torch.set_num_threads(threads)
+    claim = claim_folder(plan.folder, plan.outputs, plan.inputs)
+    with threads_kept(), claim as run, keeping(run):
+        yield run
 
 
 def resolve_prompts(

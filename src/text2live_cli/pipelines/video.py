@@ -231,7 +231,9 @@ def _complete(
     encoder: dict[str, Any] = {"clip": options.clip, "clip_weights": options.clip_weights}
     span = {"frames": options.frames, "every": options.every}
     encoder.update({name: value for name, value in span.items() if value is not None})
-    how = {"device": settings.device, "checkpoint_every": options.checkpoint_every}
+    how: dict[str, Any] = {"device": settings.device, "checkpoint_every": options.checkpoint_every}
+    if session.device.type == "cpu":
+        how["threads"] = torch.get_num_threads()  # chosen already
     fitted = atlas.complete(fit, hint, {**encoder, **how}, session.progress).on(session.device)
     notes = (*atlas.verdict(_takes_any(plan)), *tell_uncovered(plan.clip, fitted))
     for note in notes:
