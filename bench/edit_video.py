@@ -39,7 +39,7 @@ from text2live_cli.guide.clip import build_model, load_guide
 from text2live_cli.guide.prompts import Prompts
 from text2live_cli.media.clips import open_clip
 from text2live_cli.pipelines import video
-from text2live_cli.pipelines.plans import SIDES
+from text2live_cli.pipelines.checks import SIDES
 from text2live_cli.progress import Silent
 from text2live_cli.video.scene import AtlasScene, prepare_atlas_scene
 

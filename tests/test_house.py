@@ -21,7 +21,8 @@ PACKAGE = ROOT / "src" / "text2live_cli"
 BASE = ("config", "device", "progress", "errors", "endings", "texts")
 LOWER = ("media", *BASE)
 MAY_IMPORT: dict[str, tuple[str, ...]] = {
-    "cli": ("pipelines", "video", "report", "runs", "atlas", "engine", "guide", *LOWER),
+    "cli": ("batch", "pipelines", "video", "report", "runs", "atlas", "engine", "guide", *LOWER),
+    "batch": ("pipelines", "video", "report", "runs", "atlas", "engine", "guide", *LOWER),
     "pipelines": ("video", "report", "runs", "lifting", "atlas", "engine", "guide", *LOWER),
     "video": ("report", "runs", "atlas", "engine", "guide", *LOWER),
     "report": ("atlas", "engine", "guide", *LOWER),

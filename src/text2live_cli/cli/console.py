@@ -179,6 +179,11 @@ class ConsoleProgress:
             line = visible(progress.line(self.console.width - 1, self.verbose))
             self._live.update(Text(line, no_wrap=True, overflow="crop"), refresh=True)
 
+    def event(self, kind: str, **facts: object) -> None:
+        """For programs alone."""
+        if self.style == "json":
+            self._event(kind, **facts)
+
     def _event(self, kind: str, **facts: object) -> None:
         event = {"event": kind, "stage": self.stage_name, **facts}
         self.console.file.write(json.dumps(event) + "\n")

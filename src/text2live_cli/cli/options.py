@@ -13,6 +13,7 @@ from typing import Annotated, Any, TypeVar, Union, get_args, get_origin, get_typ
 
 import typer
 
+from ..batch.columns import NOT_OF_A_JOB
 from ..config import Help
 from ..errors import UsageError
 from ..pipelines.options import flag_of, help_of
@@ -20,6 +21,9 @@ from ..pipelines.requests import recorded_options
 from ..progress import Progress
 
 Options = TypeVar("Options")
+
+SHARED = "Of every edit"
+"""Heading of the options that several edits share."""
 
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Only warnings and errors.")]
 Json = Annotated[
@@ -49,6 +53,16 @@ class Flags:
     debug: Annotated[bool, Help("Show the traceback of an error.")] = False
 
 
+DryRun = Annotated[bool, Help("Say what would be done, and at what cost, and end.")]
+
+
+@dataclass(frozen=True, kw_only=True)
+class BatchFlags(Flags):
+    """Of a batch."""
+
+    dry_run: DryRun = False
+
+
 @dataclass(frozen=True, kw_only=True)
 class RunFlags(Flags):
     """Of commands that work long."""
@@ -57,7 +71,7 @@ class RunFlags(Flags):
         Path | None,
         Help("Repeat the run of this run.json; SOURCE, PROMPT and options given here change it."),
     ] = None
-    dry_run: Annotated[bool, Help("Say what would be done, and at what cost, and end.")] = False
+    dry_run: DryRun = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,36 +90,60 @@ class EditFlags(RunFlags):
 
 
 def taking_options(
-    options: Callable[..., Options], flags: type[Flags]
+    options: Callable[..., Options], flags: type[Flags], shared: Sequence[type] = ()
 ) -> Callable[[Callable[..., None]], Callable[..., None]]:
     """Decorates a command of `(make_options, flags, **own)`: it then has a parameter of typer's for
     each field with a `Help`, before and after its own.
 
-    `make_options` is called with the `Progress` to be told, and raises what `options` raises.
+    `make_options` is called with the `Progress` to be told, and raises what `options` raises. The
+    fields of the dataclasses `shared` that `options` has not become its `defaults`.
     """
 
     def decorate(command: Callable[..., None]) -> Callable[..., None]:
         repeats = issubclass(flags, RunFlags)
         fields, ways = _parameters(options, must=not repeats), _parameters(flags)
+        others = _shared_parameters(shared, {one.name for one in (*fields, *ways)})
 
         @functools.wraps(command)
         def call(**given: Any) -> None:
             values, manner = _taken(given, fields), flags(**_taken(given, ways))
+            if shared:
+                values["defaults"] = _taken(given, others)
 
             def make(progress: Progress) -> Options:
                 config = manner.config if isinstance(manner, RunFlags) else None
-                return options(**_completed(options, values, config), progress=progress)
+                named = {"progress": progress} if _has_progress(options) else {}
+                return options(**_completed(options, values, config), **named)
 
             command(make, manner, **given)
 
         own = list(inspect.signature(command, eval_str=True).parameters.values())[2:]
         own = [parameter.replace(kind=parameter.KEYWORD_ONLY) for parameter in own]
-        parameters = [*fields, *own, *ways]
+        parameters = [*fields, *own, *ways, *others]
         call.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
         call.__annotations__ = {p.name: p.annotation for p in parameters}
         return call
 
     return decorate
+
+
+def _shared_parameters(shared: Sequence[type], taken: set[str]) -> list[inspect.Parameter]:
+    """Options of several edits at once: those that no edit must have of its own."""
+    parameters: dict[str, inspect.Parameter] = {}
+    for options in shared:
+        for field in dataclasses.fields(options):
+            about = help_of(options, field.name)
+            if field.name in taken or not field.kw_only or about is None or about.hidden:
+                continue
+            if field.name not in NOT_OF_A_JOB and (
+                one := _parameter(options, field, False, SHARED)
+            ):
+                parameters[field.name] = one
+    return list(parameters.values())
+
+
+def _has_progress(options: Any) -> bool:
+    return any(field.name == "progress" for field in dataclasses.fields(options))
 
 
 def _completed(options: Any, values: dict[str, Any], config: Path | None) -> dict[str, Any]:
@@ -134,8 +172,12 @@ def _taken(given: dict[str, Any], parameters: Sequence[inspect.Parameter]) -> di
     }
 
 
-def _parameter(options: Any, field: dataclasses.Field[Any], must: bool) -> inspect.Parameter | None:
+def _parameter(
+    options: Any, field: dataclasses.Field[Any], must: bool, panel: str | None = None
+) -> inspect.Parameter | None:
     """Typer's parameter for a field; None where it is not for the command line.
+
+    `panel` is the heading where the field has none.
 
     What was not named is None there, or False, so that it is told from what was.
     """
@@ -153,7 +195,7 @@ def _parameter(options: Any, field: dataclasses.Field[Any], must: bool) -> inspe
             *(_flags(field.name, about)),
             help=_with_default(about.text, None if default == () else default),
             metavar=about.metavar,
-            rich_help_panel=about.panel,
+            rich_help_panel=about.panel or panel,
             hidden=about.hidden,
             show_default=False,
         )

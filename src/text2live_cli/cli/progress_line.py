@@ -44,7 +44,7 @@ class Progress:
         """ "1:05 left"."""
         if self.pace is None or self.total is None:
             return ""
-        return f"{_clock(self.pace * (self.total - self.done))} left"
+        return f"{clock(self.pace * (self.total - self.done))} left"
 
     @property
     def objective(self) -> str:
@@ -84,7 +84,8 @@ def _bar(share: float, width: int) -> str:
     return _FULL * full + _EMPTY * (width - full)
 
 
-def _clock(seconds: float) -> str:
+def clock(seconds: float) -> str:
+    """ "1:05", "2:03:10"."""
     minutes, rest = divmod(max(round(seconds), 0), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"

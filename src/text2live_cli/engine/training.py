@@ -215,8 +215,7 @@ class Trainer:
         optimizer_steps = whole_number(int(texts["optimizer_steps"]), 0, _MAX_STEPS)
         history = _read_history(texts["history"], done)
         own = {_BUFFER + name: value for name, value in self.generator.named_buffers()}
-        # Former checkpoints hold running statistics too, which nothing has ever read.
-        buffers = {name: tensor for name, tensor in tensors.items() if name in own}
+        buffers = {name: tensor for name, tensor in tensors.items() if name.startswith(_BUFFER)}
         state = {n: t for n, t in tensors.items() if not n.startswith(_BUFFER)}
         require_finite(state)
         weights = self.optimizer.state()["weights"]

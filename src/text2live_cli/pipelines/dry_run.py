@@ -15,7 +15,8 @@ from ..runs.atlas_folder import require_fair, verdict_of
 from ..runs.folder import CHECKPOINT, RunFolder, require_takes
 from ..runs.memory import clip_need, require_memory, training_need
 from ..runs.preflight import fit_bytes, picture_bytes, require_room, video_bytes
-from .plans import SIDES, FitPlan, ImagePlan, VideoPlan
+from .checks import SIDES
+from .plans import FitPlan, ImagePlan, VideoPlan
 
 _GB = 1e9
 DONE = {"state": "done already, with these settings"}

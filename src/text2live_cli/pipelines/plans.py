@@ -19,12 +19,8 @@ from ..atlas.fit.settings import (
 )
 from ..config import (
     MAX_LONG_SIDE,
-    MAX_MINUTES,
-    MAX_STEPS,
-    MAX_THREADS,
     MIN_SIZE,
     EditSettings,
-    require_whole,
     resolve_settings,
     resolve_video_settings,
 )
@@ -54,15 +50,12 @@ from ..runs.memory import fit_need
 from ..runs.places import explained
 from ..runs.preflight import fit_bytes, picture_bytes, require_file_place, require_room
 from ..video.frames import FrameHints, read_frame_hints, training_size
+from .checks import check_choices, check_limits, check_threads, preset_of, require_words
 from .folders import film_kind, image_copy, image_folder, video_copy, video_folder
-from .options import EditOptions, FitOptions, ImageOptions, VideoOptions
+from .options import FitOptions, ImageOptions, VideoOptions
 from .requests import request
 from .standing import require_vacant, same_record
 
-LAYER_FORMATS = ("mov", "webm", "png", "none")
-BASELINES = ("atlas", "frames")
-SIDES = {"fg": "foreground", "bg": "background"}
-"""The layers by their short names; atlases count them (`atlas.layers.LAYERS`)."""
 _MAX_AREA_ASPECT = 4.0  # a longer picture is trained smaller, so that its area stays that of 4:1
 _GB = 1e9
 
@@ -194,8 +187,8 @@ def plan_image(options: ImageOptions, device: str, progress: Progress) -> ImageP
     Raises UsageError for what cannot be asked for, Text2LiveError where the result has no room.
     """
     source = Path(options.source)
-    settings = resolve_settings(_preset(options, device), options.clip, **options.overrides())
-    _check_limits(options)
+    settings = resolve_settings(preset_of(options, device), options.clip, **options.overrides())
+    check_limits(options)
     folder, copy = image_folder(options), image_copy(options)
     same = same_record(folder, "edit-image", options, settings.preset, device) is not None
     if copy is not None:
@@ -211,7 +204,7 @@ def plan_image(options: ImageOptions, device: str, progress: Progress) -> ImageP
     hints = parse_hints(size, options.box, options.points, options.not_points)
     if options.mask is not None:
         read_mask(Path(options.mask), size)  # checked; read again when it is needed, as it is large
-    _require_words(options, hints.given or options.mask is not None)
+    require_words(options, hints.given or options.mask is not None)
     working = _working_size(picture, settings.size, progress)
     wishes = request(options)
     return ImagePlan(options, settings, folder, picture, hints, working, copy, device, wishes)
@@ -220,11 +213,11 @@ def plan_image(options: ImageOptions, device: str, progress: Progress) -> ImageP
 def plan_video(options: VideoOptions, device: str, progress: Progress) -> VideoPlan:
     """The same for an edit of a clip; its atlas is only located."""
     source = Path(options.source)
-    _check_choices(options)
+    check_choices(options)
     foreground = options.atlas == "fg"
-    preset = _preset(options, device)
+    preset = preset_of(options, device)
     settings = resolve_video_settings(preset, options.clip, foreground, **options.overrides())
-    _check_limits(options)
+    check_limits(options)
     folder, copy = video_folder(options), video_copy(options)
     _check_folder(folder, source)
     same = same_record(folder, "edit-video", options, settings.preset, device) is not None
@@ -237,7 +230,7 @@ def plan_video(options: VideoOptions, device: str, progress: Progress) -> VideoP
     hints = read_frame_hints(clip, *pointing)
     if hints.given and options.baseline == "frames":
         raise UsageError("--box, --point, --mask: the baseline frames has no atlas to carry it to")
-    _require_words(options, hints.given)
+    require_words(options, hints.given)
     _check_span(options, clip, hints)
     atlas_folder, resumes_fit = None, False
     stopped = can_be_resumed(folder)
@@ -267,7 +260,7 @@ def plan_video(options: VideoOptions, device: str, progress: Progress) -> VideoP
 def plan_fit(options: FitOptions, device: str, progress: Progress) -> FitPlan:
     """The same for a fit."""
     settings = options.settings()
-    _check_threads(options.threads)
+    check_threads(options.threads)
     CheckpointClock(options.checkpoint_every)
     clip = open_clip(Path(options.source), rate_of(options.fps))
     for note in clip.notes:
@@ -312,55 +305,12 @@ def _check_span(options: VideoOptions, clip: Clip, hints: FrameHints) -> None:
         )
 
 
-def _preset(options: ImageOptions | VideoOptions, device: str) -> str:
-    default = "draft" if device == "cpu" else "paper"
-    return default if options.preset is None else options.preset
-
-
 def _reason(options: ImageOptions | VideoOptions, device: str) -> str:
     if options.preset is not None:
         return ""
     if options.device not in (None, "auto"):
         return f"the default on {device}"
     return "no GPU here" if device == "cpu" else "there is a GPU"
-
-
-def _check_limits(options: EditOptions) -> None:
-    """Refuse limits that cannot be kept, naming the option."""
-    minutes = options.minutes
-    if minutes is not None and options.steps is not None:
-        raise UsageError("--minutes and --steps: choose one")
-    if minutes is not None and not 0 < minutes <= MAX_MINUTES:
-        raise UsageError(f"--minutes {minutes:g}: must be over 0, and {MAX_MINUTES:g} at most")
-    if options.save_every is not None:
-        require_whole("--save-every", options.save_every, 1, MAX_STEPS)
-    _check_threads(options.threads)
-    CheckpointClock(options.checkpoint_every)
-
-
-def _check_threads(threads: int | None) -> None:
-    if threads is not None:
-        require_whole("--threads", threads, 1, MAX_THREADS)
-
-
-def _require_words(options: EditOptions, placed: bool) -> None:
-    """Refuse texts that the embedded encoder cannot read, before anything is loaded."""
-    if options.clip == SWATCH:
-        texts = options.prompt, options.roi, options.screen, options.also, options.keep
-        reading.require_edit(*texts, placed)
-
-
-def _check_choices(options: VideoOptions) -> None:
-    if options.atlas not in SIDES:
-        raise UsageError(f"--atlas {options.atlas}: must be fg or bg")
-    for name in options.layer_formats:
-        if name not in LAYER_FORMATS:
-            raise UsageError(f"--layer-format {name}: must be one of {', '.join(LAYER_FORMATS)}")
-    baseline = options.baseline
-    if baseline is not None and baseline not in BASELINES:
-        raise UsageError(f"--baseline {baseline}: must be {', '.join(BASELINES)}")
-    if options.onto and baseline == "frames":
-        raise UsageError("--onto: the baseline frames has no atlas to share")
 
 
 def _video_request(options: VideoOptions, hints: FrameHints) -> dict[str, Any]:

@@ -118,7 +118,7 @@ def _read_back(path: Path, options: type, name: str, value: object) -> Any:
     about = help_of(options, name) if name in names else None
     if about is None or name in _NOT_REPEATED:
         raise UsageError(f"--config {path}: {str(name)[:40]!r} is no option of this command")
-    kinds = _kinds(get_type_hints(options)[name])
+    kinds = kinds_of(options, name)
     if isinstance(value, list) and Sequence in kinds and all(isinstance(v, str) for v in value):
         return tuple(value)
     if isinstance(value, str) and Path in kinds:
@@ -130,14 +130,27 @@ def _read_back(path: Path, options: type, name: str, value: object) -> Any:
 
 def _place(record: Path, name: str, about: Help, value: str) -> str:
     """Where a file or folder of a record is now; of "FILE@FRAME", with the frame."""
-    text, at, frame = value.rpartition("@")
-    file, at, frame = (text, at, frame) if at and frame.isdigit() else (value, "", "")
     folders = (Path(), record.parent, record.parent / "..")
-    for folder in () if Path(file).is_absolute() else folders:
-        if (folder / file).exists():
-            return str(folder / file) + at + frame
-    flag = "SOURCE" if name == "source" else flag_of(name, about)
-    raise UsageError(f"--config {record}: {file[:200]} is not here: name it anew with {flag}")
+    place = None if Path(value).is_absolute() else located(value, folders)
+    if place is None:
+        flag = "SOURCE" if name == "source" else flag_of(name, about)
+        raise UsageError(f"--config {record}: {value[:200]} is not here: name it anew with {flag}")
+    return place
+
+
+def located(value: str, folders: Sequence[Path]) -> str | None:
+    """The first of the `folders` in which a file or folder is, with its name; of "FILE@FRAME" with
+    the frame. None where it is in none.
+    """
+    text, at, frame = value.rpartition("@")
+    file, end = (text, at + frame) if at and frame.isdigit() else (value, "")
+    places = (folder / file for folder in folders)
+    return next((str(place) + end for place in places if place.exists()), None)
+
+
+def kinds_of(options: type, name: str) -> set[Any]:
+    """The types that a field's value may have."""
+    return _kinds(get_type_hints(options)[name])
 
 
 def _kinds(hint: Any) -> set[Any]:

@@ -47,11 +47,12 @@ from ..video.result import (
     write_videos,
 )
 from ..video.scene import AtlasScene, prepare_atlas_scene
+from .checks import SIDES
 from .clip_atlas import ClipAtlas
 from .done import finished, tell_done
 from .folders import film_kind
 from .options import VideoOptions, taking
-from .plans import SIDES, VideoPlan, plan_video
+from .plans import VideoPlan, plan_video
 from .results import VideoResult
 from .session import Prepared, Session, Trained, claimed, resolve_prompts, what_was_asked
 

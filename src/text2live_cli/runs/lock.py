@@ -19,15 +19,16 @@ class LockedError(Exception):
 
 
 @contextlib.contextmanager
-def held(path: Path) -> Iterator[None]:
+def held(path: Path) -> Iterator[int]:
     """Hold the lock file `path`, which is made, and removed again; `LockedError` at once if taken.
 
+    Yields its descriptor: a process that inherits that holds the lock as well, until it ends.
     A killed process leaves the file and not the lock. Raises OSError where it cannot be made.
     Where the file system has no locks, nothing is held.
     """
     descriptor = _acquired(path)
     try:
-        yield
+        yield descriptor
     finally:
         if sys.platform == "win32":  # there, no open file can be removed
             os.close(descriptor)

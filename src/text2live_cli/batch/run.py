@@ -1,0 +1,179 @@
+"""`batch`: many edits, each done once; whatever ends it, the same command goes on."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ..endings import Stop, catch_signals
+from ..errors import UsageError
+from ..runs.folder import RECORD
+from ..runs.lock import LockedError, held
+from ..runs.places import explained
+from ..texts import shown_path
+from .jobs import Job, read_jobs
+from .journal import BEGUN, DONE, FAILED, INTERRUPTED, OPEN, Entry, Journal, shard_name
+from .local import Pool, default_workers
+from .options import BatchOptions
+from .watch import Watch
+from .work import Order
+
+_WAIT = 0.5  # seconds between two looks at whether another batch has ended
+
+
+@dataclass(frozen=True)
+class BatchResult:
+    """What became of all jobs, in their order."""
+
+    folder: Path
+    entries: list[Entry]
+    left_out: list[Job]
+    """Those whose files are not there."""
+    stopped_by: str | None
+    """The signal, such as "SIGTERM", that ended it early."""
+
+    def count(self, state: str) -> int:
+        """How many are in a state."""
+        return sum(entry.state == state for entry in self.entries)
+
+    def record(self) -> dict[str, Any]:
+        """For `--json`."""
+        return {
+            "command": "batch",
+            "output": shown_path(self.folder),
+            "counts": {state: self.count(state) for state in (DONE, FAILED, INTERRUPTED, OPEN)},
+            "left_out": [job.name for job in self.left_out],
+            "stopped_by": self.stopped_by,
+            "jobs": [entry.told() for entry in self.entries],
+        }
+
+    @property
+    def good(self) -> bool:
+        """Whether all are done."""
+        return self.count(DONE) == len(self.entries)
+
+
+@dataclass(frozen=True)
+class _Journaled:
+    """A `Watch` that also writes the journal."""
+
+    journal: Journal
+    watch: Watch
+
+    def opened(self, todo: int, done: int, failed: int) -> None:
+        """Passed on."""
+        self.watch.opened(todo, done, failed)
+
+    def began(self, worker: int, job: Job) -> None:
+        """Written, so that a job that was killed is known to have begun."""
+        self.journal.add(Entry.of(job, BEGUN))
+        self.watch.began(worker, job)
+
+    def told(self, worker: int, job: Job, event: str, facts: dict[str, Any]) -> None:
+        """Passed on."""
+        self.watch.told(worker, job, event, facts)
+
+    def ended(self, worker: int, job: Job, entry: Entry) -> None:
+        """Written."""
+        self.journal.add(entry)
+        self.watch.ended(worker, job, entry)
+
+    def message(self, text: str) -> None:
+        """Passed on."""
+        self.watch.message(text)
+
+
+def run_batch(options: BatchOptions, watch: Watch) -> BatchResult:
+    """Run all jobs that are not done, each into its folder in `options.out`.
+
+    A job that fails stops no other. Signals end those at work as they end a single edit, with
+    result and checkpoint. Raises UsageError, before anything is begun, for jobs that cannot be
+    asked for.
+    """
+    asked = read_jobs(options)
+    folder = Path(options.out)
+    with explained(folder):
+        if folder.exists() and not folder.is_dir():
+            raise UsageError(f"--out {folder}: is a file; name a folder")
+        folder.mkdir(parents=True, exist_ok=True)
+    with _alone(folder, options.shard, watch) as lock:
+        journal = Journal(folder, options.shard)
+        orders = _orders(asked.jobs, journal, options)
+        states = [_state(job, journal, options) for job in asked.jobs]
+        watch.opened(len(orders), states.count(DONE), states.count(FAILED))
+        with catch_signals() as stop:
+            if orders:
+                _engine(orders, options, lock, _Journaled(journal, watch), stop)
+    entries = [_entry(job, journal) for job in asked.jobs]
+    return BatchResult(folder, entries, asked.left_out, stop.name)
+
+
+def planned(options: BatchOptions) -> list[tuple[Job, str]]:
+    """All jobs, and what would become of each: "done", "failed" before, or "" to be run."""
+    jobs = read_jobs(options).jobs
+    journal = Journal(Path(options.out), options.shard)
+    return [(job, _state(job, journal, options)) for job in jobs]
+
+
+def _engine(
+    orders: list[Order], options: BatchOptions, lock: int, watch: Watch, stop: Stop
+) -> None:
+    if options.engine == "ray":
+        from .ray_engine import run_on_ray
+
+        run_on_ray(orders, options, watch, stop)
+    else:
+        Pool(orders, options.workers or default_workers(), lock, watch).run(stop)
+
+
+def _orders(jobs: list[Job], journal: Journal, options: BatchOptions) -> list[Order]:
+    """Those that are still to be run."""
+    out = str(options.out)
+    return [
+        Order(job, out, options.overwrite, _has_begun(job, journal))
+        for job in jobs
+        if not _state(job, journal, options)
+    ]
+
+
+def _state(job: Job, journal: Journal, options: BatchOptions) -> str:
+    """DONE, or FAILED where that is not to be tried again; else nothing."""
+    entry = journal.entries.get(job.name)
+    if entry is None or entry.key != job.key():
+        return ""
+    if entry.state == DONE and (Path(options.out) / job.name / RECORD).is_file():
+        return DONE
+    again = options.retry_failed or options.overwrite
+    return FAILED if entry.state == FAILED and not again else ""
+
+
+def _has_begun(job: Job, journal: Journal) -> bool:
+    entry = journal.entries.get(job.name)
+    return entry is not None and entry.state in (BEGUN, INTERRUPTED) and entry.key == job.key()
+
+
+def _entry(job: Job, journal: Journal) -> Entry:
+    entry = journal.entries.get(job.name)
+    return Entry.of(job, OPEN) if entry is None or entry.key != job.key() else entry
+
+
+@contextmanager
+def _alone(folder: Path, shard: str | None, watch: Watch) -> Iterator[int]:
+    """This batch's, or this part's, own; another one there is waited for."""
+    path, told = folder / f".{shard_name(shard)}.lock", False
+    with ExitStack() as stack:
+        while True:
+            try:
+                with explained(folder):
+                    lock = stack.enter_context(held(path))
+                break
+            except LockedError:
+                if not told:
+                    watch.message(f"{folder}: another batch is at work there; waiting for its end")
+                told = True
+                time.sleep(_WAIT)
+        yield lock

@@ -1,0 +1,99 @@
+"""One job of a batch, by whoever runs it: a worker here, or a task of Ray."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ..endings import Stopped, signals_raise
+from ..media.outside import RECORD_ERRORS, read_record
+from ..pipelines.options import ImageOptions, VideoOptions
+from ..progress import Progress
+from ..runs.folder import RECORD, can_be_resumed
+from ..runs.keeping import as_known
+from .jobs import Job
+from .journal import DONE, FAILED, INTERRUPTED
+
+
+@dataclass(frozen=True)
+class Order:
+    """A job, and how it is to be run."""
+
+    job: Job
+    out: str
+    """Folder of all results."""
+    overwrite: bool = False
+    begun: bool = False
+    """Whether what stands in its folder is of the same job, so that it goes on."""
+
+    def in_json(self) -> dict[str, Any]:
+        """For another process."""
+        return {**vars(self), "job": {**vars(self.job), "values": dict(self.job.values)}}
+
+    @classmethod
+    def from_json(cls, values: dict[str, Any]) -> Order:
+        """The same there."""
+        return cls(**{**values, "job": Job(**values["job"])})
+
+
+class Bench:
+    """Runs one order after the other, and keeps what they share: the encoder above all."""
+
+    def __init__(self) -> None:
+        """Nothing is loaded yet."""
+        self._session: Any = None
+        self._key: tuple[Any, ...] = ()
+
+    def run(self, order: Order, progress: Progress) -> dict[str, Any]:
+        """What became of it, as an `Entry` has it; whatever goes wrong is told there."""
+        begin = time.monotonic()
+        try:
+            with signals_raise():
+                facts = self._run(order, progress)
+        except KeyboardInterrupt as interrupt:
+            stop = interrupt if isinstance(interrupt, Stopped) else Stopped()
+            facts = {"state": INTERRUPTED, "error": stop.kept}
+        except Exception as error:  # noqa: BLE001 (no job stops the others)
+            facts = {"state": FAILED, "error": " ".join(str(as_known(error)).split())}
+        return {**facts, "seconds": round(time.monotonic() - begin, 3)}
+
+    def _run(self, order: Order, progress: Progress) -> dict[str, Any]:
+        folder = Path(order.out) / order.job.name
+        stopped = can_be_resumed(folder) and not _is_whole(folder)
+        resume = stopped and (order.begun or not order.overwrite)
+        how = {"output": folder, "resume": resume, "overwrite": order.overwrite and not resume}
+        options = order.job.options(progress=progress, **how)
+        record = self._edit(options)
+        figures = record.get("figures") or {}
+        return {
+            "state": INTERRUPTED if record["interrupted"] else DONE,
+            "verdict": figures.get("verdict", ""),
+            "score": figures.get("score"),
+            "steps": record["steps_done"],
+        }
+
+    def _edit(self, options: ImageOptions | VideoOptions) -> dict[str, Any]:
+        """The record of an edit with the session of the last one, where that can be."""
+        from ..pipelines.session import Session
+
+        key = (options.clip, options.clip_weights, options.device, options.precision)
+        if self._session is None or key != self._key:
+            self._session, self._key = None, key  # the former encoder goes before the next comes
+            self._session = Session.of(options)
+        self._session.progress = options.progress
+        if isinstance(options, ImageOptions):
+            from ..pipelines.image import run_edit_image
+
+            return run_edit_image(options, self._session).record
+        from ..pipelines.video import run_edit_video
+
+        return run_edit_video(options, self._session).record
+
+
+def _is_whole(folder: Path) -> bool:
+    try:
+        return read_record(folder / RECORD)["interrupted"] is False
+    except RECORD_ERRORS:
+        return False
