@@ -348,3 +348,10 @@ def test_a_sentence_without_quotes_is_told_of_them(command: str) -> None:
     result = run(command, "a.jpg", "oreo", "cake")
     assert result.exit_code == 2
     assert "put the sentence in quotes" in " ".join(result.output.replace("│", " ").split())
+
+
+def test_several_pictures_are_sent_to_batch(cup: Path) -> None:
+    shutil.copyfile(cup, "b.png")
+    result = run("edit-image", cup, "b.png", "golden cup")
+    assert result.exit_code == 2
+    assert "text2live batch --images" in " ".join(result.output.replace("│", " ").split())

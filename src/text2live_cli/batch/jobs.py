@@ -23,7 +23,7 @@ from ..errors import Text2LiveError, UsageError
 from ..media.clip_kinds import KINDS
 from ..pipelines.checks import check_values
 from ..pipelines.options import ImageOptions, VideoOptions
-from ..pipelines.requests import located
+from ..pipelines.requests import NO_MATTER, located
 from ..texts import slug
 from .columns import COMMAND, EDITS, NAME, field_of, files_of, has, is_of_clips, value_of
 from .options import BatchOptions
@@ -68,7 +68,8 @@ class Job:
             path = Path(located(file, (Path(),)) or file)
             stat = path.stat() if path.exists() else None
             marks.append([file, stat and stat.st_size, stat and stat.st_mtime_ns])
-        text = json.dumps([self.command, self.values, marks], sort_keys=True)
+        values = {name: v for name, v in self.values.items() if name not in NO_MATTER}
+        text = json.dumps([self.command, values, marks], sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()
 
 

@@ -10,6 +10,7 @@ import functools
 import os
 import re
 import socket
+import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -32,12 +33,13 @@ def run_on_ray(orders: Sequence[Order], options: BatchOptions, watch: Watch, sto
 
     Raises UsageError without Ray, Text2LiveError where the cluster cannot be reached.
     """
-    ray = _ray()
-    _connect(ray, options)
-    try:
-        _Tasks(ray, orders, options, watch).run(stop)
-    finally:
-        ray.shutdown()
+    with contextlib.redirect_stdout(sys.stderr):  # what Ray prints is no result
+        ray = _ray()
+        _connect(ray, options)
+        try:
+            _Tasks(ray, orders, options, watch).run(stop)
+        finally:
+            ray.shutdown()
 
 
 def _ray() -> Any:

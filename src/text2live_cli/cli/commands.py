@@ -59,15 +59,24 @@ _RefusedByTyper: Any = next(
 )
 
 
+_UNQUOTED = ' (put the sentence in quotes: "oreo cake")'
+_SEVERAL = (
+    " (one file at a time; of several: text2live batch --images 'photos/*.jpg' --prompt TEXT)"
+)
+
+
 class _TakesASentence(TyperCommand):
-    """A command whose last argument is a sentence: one without quotes is told of them."""
+    """A command whose last argument is a sentence: one without quotes is told of them, and several
+    files of `batch`.
+    """
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         try:
             return super().parse_args(ctx, args)
         except _RefusedByTyper as error:
             if "extra argument" in error.message:
-                error.message += ' (put the sentence in quotes: "oreo cake")'
+                files = sum(Path(word).exists() for word in args if not word.startswith("-"))
+                error.message += _SEVERAL if files > 1 else _UNQUOTED
             raise
 
 

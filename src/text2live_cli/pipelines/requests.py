@@ -16,7 +16,7 @@ from ..media.outside import RECORD_ERRORS, read_record
 from ..texts import shown_path
 from .options import FitOptions, ImageOptions, VideoOptions, flag_of, help_of
 
-_NO_MATTER = (
+NO_MATTER = (
     *("source", "output", "overwrite", "resume", "save_every", "checkpoint_every", "any_atlas"),
     *("log_dir",),
 )
@@ -31,7 +31,7 @@ def request(options: object) -> dict[str, Any]:
     return {
         option.name: _in_a_record(getattr(options, option.name), _names_a_file(options, option))
         for option in _asked(options)
-        if option.name not in _NO_MATTER
+        if option.name not in NO_MATTER
     }
 
 
