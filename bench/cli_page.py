@@ -29,6 +29,28 @@ cannot be done was asked for; 70 a fault of text2live; 128 + n ended by signal n
 With `--json` the result is the only text on stdout, an error too: `{"error": …, "kind": …}`. More:
 [reliability.md](reliability.md).
 """
+FILES = {
+    "composite.png": "the edited picture, at the size, depth and colour profile of the source",
+    "composite.mp4": "the edited clip: size, frame rate, timing and sound of the source",
+    "composite.gif, composite.webp, composite.apng": "the same, where the source was one",
+    "composite/": "the same as frames, where the source was a folder of frames",
+    "layer.png": "the edit by itself: RGBA, straight alpha, for any editor",
+    "layer.mov, layer.webm, layer/": "of a clip: ProRes 4444, VP9, PNGs (`--layer-format`)",
+    "alpha.png": "its opacity",
+    "screen.png, screen.mp4": "the layer over green",
+    "atlas-layer.png": "the edit on the unwrapped picture of a clip",
+    "region.png, mask.png": "where the edit is drawn to; to be painted over, for `--mask`",
+    "relevancy.png": "where the encoder saw what is edited",
+    "report.html": "to look at: before and after, the layer, curves, settings, the command again",
+    "previews/": "the edit while it is trained: latest.png, and with `--save-every` by step",
+    "loss.png, history.csv": "the curves, and every step's terms",
+    "run.json": "all settings, versions, hashes, seconds and figures; `--config` repeats it",
+    "checkpoint.safetensors": "to go on with `--resume`",
+    "atlas.safetensors, flow.safetensors": "of a fit: where each pixel of each frame lies",
+    "foreground.png, background.png": "of a fit: the clip unwrapped; paint on these",
+    "opacity.mp4, reconstruction.mp4": "of a fit: what is foreground, and the clip made again",
+}
+"""Of results, with what they are for."""
 _EVERYWHERE = ("--help",)
 
 
@@ -36,8 +58,13 @@ def page() -> str:
     """The whole page."""
     commands = dict(_commands("text2live", get_command(app)))
     contents = [f"- [`{name}`](#{name.replace(' ', '-')})" for name in commands]
+    contents.append("- [files of a result](#files-of-a-result)")
     parts = [HEAD, "\n".join(contents) + "\n"]
     parts += [_section(name, command) for name, command in commands.items()]
+    rows = [f"| {', '.join(f'`{n}`' for n in k.split(', '))} | {v} |" for k, v in FILES.items()]
+    parts.append(
+        "\n".join(["## Files of a result\n", "| file | what |", "| --- | --- |", *rows, ""])
+    )
     return "\n".join(parts)
 
 

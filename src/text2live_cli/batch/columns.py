@@ -6,11 +6,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from functools import cache
 from pathlib import Path
-from typing import Any, get_args, get_type_hints
+from typing import Any, get_args
 
 from ..config import require_one_of
 from ..errors import UsageError
-from ..pipelines.options import ImageOptions, VideoOptions, flag_of, help_of
+from ..pipelines.options import ImageOptions, VideoOptions, flag_of, help_of, types_of
 from ..pipelines.requests import kinds_of
 
 EDITS: dict[str, type[ImageOptions] | type[VideoOptions]] = {
@@ -92,7 +92,7 @@ def _read(text: str, kinds: set[Any]) -> Any:
 
 def files_of(command: str, values: Mapping[str, Any]) -> dict[str, str]:
     """The values that name files or folders, by their fields."""
-    hints = get_type_hints(EDITS[command])
+    hints = types_of(EDITS[command])
     return {
         name: value
         for name, value in values.items()

@@ -71,11 +71,12 @@ class _TakesASentence(TyperCommand):
     """
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        words = [word for word in args if not word.startswith("-")]
         try:
             return super().parse_args(ctx, args)
         except _RefusedByTyper as error:
             if "extra argument" in error.message:
-                files = sum(Path(word).exists() for word in args if not word.startswith("-"))
+                files = sum(Path(word).exists() for word in words)
                 error.message += _SEVERAL if files > 1 else _UNQUOTED
             raise
 

@@ -9,14 +9,14 @@ import types
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, TypeVar, Union, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, TypeVar, Union, get_args, get_origin
 
 import typer
 
 from ..batch.columns import NOT_OF_A_JOB
 from ..config import Help
 from ..errors import UsageError
-from ..pipelines.options import flag_of, help_of
+from ..pipelines.options import flag_of, help_of, types_of
 from ..pipelines.requests import recorded_options
 from ..progress import Progress
 
@@ -184,7 +184,7 @@ def _parameter(
     about = help_of(options, field.name)
     if about is None:
         return None
-    hint = get_type_hints(options, include_extras=True)[field.name]
+    hint = types_of(options, annotated=True)[field.name]
     kind, default = _plain(get_args(hint)[0]), field.default
     required = default is dataclasses.MISSING
     is_flag = default is False

@@ -386,9 +386,15 @@ def taking(
     return decorate
 
 
+@functools.cache
+def types_of(options: Any, annotated: bool = False) -> dict[str, Any]:
+    """The types of all fields; `annotated` with their `Help`."""
+    return get_type_hints(options, include_extras=annotated)
+
+
 def help_of(options: type, name: str) -> Help | None:
     """The `Help` of a field; None where it is not for the command line."""
-    hint = get_type_hints(options, include_extras=True)[name]
+    hint = types_of(options, annotated=True)[name]
     return next((one for one in get_args(hint)[1:] if isinstance(one, Help)), None)
 
 

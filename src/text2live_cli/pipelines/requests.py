@@ -7,14 +7,14 @@ import types
 from collections.abc import Collection, Sequence
 from dataclasses import Field, fields
 from pathlib import Path
-from typing import Any, Union, get_args, get_origin, get_type_hints
+from typing import Any, Union, get_args, get_origin
 
 from ..config import Help
 from ..errors import UsageError
 from ..media.files import sha256_of
 from ..media.outside import RECORD_ERRORS, read_record
 from ..texts import shown_path
-from .options import FitOptions, ImageOptions, VideoOptions, flag_of, help_of
+from .options import FitOptions, ImageOptions, VideoOptions, flag_of, help_of, types_of
 
 NO_MATTER = (
     *("source", "output", "overwrite", "resume", "save_every", "checkpoint_every", "any_atlas"),
@@ -43,7 +43,7 @@ def _in_a_record(value: Any, is_path: bool) -> Any:
 
 
 def _names_a_file(options: object, option: Field[Any]) -> bool:
-    return Path in get_args(get_type_hints(type(options))[option.name])
+    return Path in get_args(types_of(type(options))[option.name])
 
 
 def command_line(command: str, options: object) -> str:
@@ -150,7 +150,7 @@ def located(value: str, folders: Sequence[Path]) -> str | None:
 
 def kinds_of(options: type, name: str) -> set[Any]:
     """The types that a field's value may have."""
-    return _kinds(get_type_hints(options)[name])
+    return _kinds(types_of(options)[name])
 
 
 def _kinds(hint: Any) -> set[Any]:
