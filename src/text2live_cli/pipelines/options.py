@@ -386,9 +386,13 @@ def taking(
     return decorate
 
 
-@functools.cache
-def types_of(options: Any, annotated: bool = False) -> dict[str, Any]:
+def types_of(options: type, annotated: bool = False) -> dict[str, Any]:
     """The types of all fields; `annotated` with their `Help`."""
+    return _types(options, annotated)
+
+
+@functools.cache
+def _types(options: type, annotated: bool) -> dict[str, Any]:
     return get_type_hints(options, include_extras=annotated)
 
 
