@@ -225,7 +225,7 @@ class Browser:
         self.call("Page.navigate", url=path.as_uri())
         while self._loaded != path.as_uri():
             self._note(self._receive())
-        self.wait_for("document.documentElement.dataset.films")
+        self.wait_for("document.documentElement.dataset.shown")
 
     def close(self) -> None:
         self._commands.close()  # Chromium ends with the pipe

@@ -1057,7 +1057,7 @@ def test_debug_shows_the_traceback(painted: Painted, here: Path) -> None:
 def test_a_browser_shows_the_report_and_has_nothing_to_complain_about(made: Results) -> None:
     with open_browser() as browser:
         browser.open(made.fg / "report.html")
-        assert browser.run("document.documentElement.dataset.films") == "ready"
+        assert browser.run("document.documentElement.dataset.shown") == "ready"
         sizes = browser.run(
             "[...document.querySelectorAll('video')].map((f) => [f.videoWidth, f.videoHeight])"
         )

@@ -262,7 +262,7 @@ def test_a_browser_plays_all_films_in_step_and_has_nothing_to_complain_about(
     path = tmp_path / "report #1 50%.html"
     path.write_text(report_html(replace(report, title=HOSTILE)), "utf-8")
     browser.open(path)
-    assert browser.run("document.documentElement.dataset.films") == "ready"
+    assert browser.run("document.documentElement.dataset.shown") == "ready"
     assert browser.run("document.title").split() == HOSTILE.split()
     sizes = browser.run(
         "[...document.querySelectorAll('video, img')]"
@@ -311,7 +311,7 @@ def test_a_film_that_cannot_be_shown_is_said_to_be_so(
     path = tmp_path / "report.html"
     path.write_text(report_html(replace(report, checkerboard=b"no film")), "utf-8")
     browser.open(path)
-    assert browser.run("document.documentElement.dataset.films") == "failed"
+    assert browser.run("document.documentElement.dataset.shown") == "failed"
     assert browser.run("document.querySelector('.failed').checkVisibility()")
 
 

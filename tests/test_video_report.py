@@ -145,7 +145,7 @@ def show(browser: Browser, report: VideoReport, folder: Path) -> None:
     path = folder / "report #1 50%.html"
     path.write_text(video_report_html(report), "utf-8")
     browser.open(path)
-    assert browser.run("document.documentElement.dataset.films") == "ready"
+    assert browser.run("document.documentElement.dataset.shown") == "ready"
 
 
 def stage(browser: Browser) -> tuple[float, float, float, float]:
@@ -263,7 +263,7 @@ def test_films_that_cannot_be_shown_are_said_to_be_so_and_stay_side_by_side(
     screen = base64.b64encode(report.screen).decode()
     path.write_text(page.replace(screen, base64.b64encode(b"no film").decode()), "utf-8")
     browser.open(path)
-    assert browser.run("document.documentElement.dataset.films") == "failed"
+    assert browser.run("document.documentElement.dataset.shown") == "failed"
     assert browser.run("document.querySelector('.failed').checkVisibility()")
     assert not browser.run("document.querySelector('.wipe').checkVisibility()")
 

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from .guide.region import Region
     from .pipelines.composite import composite, composite_clip
     from .pipelines.fit import AtlasResult, fit_atlas
+    from .pipelines.gallery import gallery
     from .pipelines.image import EditResult, edit_image
     from .pipelines.lift import LiftResult, lift
     from .pipelines.region import find_region
@@ -42,6 +43,7 @@ __all__ = [
     "edit_video",
     "find_region",
     "fit_atlas",
+    "gallery",
     "lift",
 ]
 
@@ -61,6 +63,7 @@ _HOMES = {
     "edit_video": "pipelines.video",
     "find_region": "pipelines.region",
     "fit_atlas": "pipelines.fit",
+    "gallery": "pipelines.gallery",
     "lift": "pipelines.lift",
 }
 

@@ -10,7 +10,8 @@ from typing import Any, get_args
 
 from ..config import require_one_of
 from ..errors import UsageError
-from ..pipelines.options import ImageOptions, VideoOptions, flag_of, help_of, types_of
+from ..pipelines.option_fields import flag_of, help_of, types_of
+from ..pipelines.options import ImageOptions, VideoOptions
 from ..pipelines.requests import kinds_of
 
 EDITS: dict[str, type[ImageOptions] | type[VideoOptions]] = {

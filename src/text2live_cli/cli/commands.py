@@ -13,7 +13,6 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperCommand
 
-from ..batch.options import BatchOptions
 from ..endings import Stopped
 from ..errors import PoorAtlasError
 from ..pipelines.lift_options import LiftOptions
@@ -27,8 +26,8 @@ from ..pipelines.options import (
 from ..progress import Progress
 from ..texts import shown_path, visible
 from .console import ConsoleProgress, print_result
+from .many import batch_command, report_command
 from .options import (
-    BatchFlags,
     Debug,
     EditFlags,
     Flags,
@@ -330,31 +329,8 @@ def lift_command(make_options: Callable[[Progress], LiftOptions], flags: Flags) 
         progress.message(f"{result.layer}: the edit layer, RGBA; report.html beside it")
 
 
-@app.command("batch")
-@taking_options(BatchOptions, BatchFlags, shared=(VideoOptions, ImageOptions))
-def batch_command(make_options: Callable[[Progress], BatchOptions], flags: BatchFlags) -> None:
-    """Run many edits, of a file or of pictures × prompts; the same command goes on after any end.
-
-    Example: text2live batch --images 'photos/*.jpg' --prompt "oreo cake" --clip swatch
-    """
-    with reporting(flags) as progress:
-        options = make_options(progress)
-        from ..batch.run import planned, run_batch
-        from .batch_view import BatchView, print_table
-
-        if flags.dry_run:
-            rows = {job.name: state or "to be run" for job, state in planned(options)}
-            print_plan(rows, flags.as_json)
-            return
-        with BatchView(progress) as view:
-            result = run_batch(options, view)
-        if flags.as_json:
-            print_json(result.record())
-        print_table(result, progress)
-        if result.stopped_by is not None:
-            raise typer.Exit(Stopped.by(result.stopped_by).exit_code)
-        if not result.good:
-            raise typer.Exit(1)
+app.command("batch")(batch_command)
+app.command("report")(report_command)
 
 
 @app.command()

@@ -16,7 +16,7 @@ import typer
 from ..batch.columns import NOT_OF_A_JOB
 from ..config import Help
 from ..errors import UsageError
-from ..pipelines.options import flag_of, help_of, types_of
+from ..pipelines.option_fields import flag_of, help_of, types_of
 from ..pipelines.requests import recorded_options
 from ..progress import Progress
 

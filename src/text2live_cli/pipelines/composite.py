@@ -31,7 +31,8 @@ from ..runs.atlas_folder import find_atlas
 from ..runs.folder import check_output
 from ..runs.preflight import require_file_place
 from ..video.result import ATLAS_LAYER, result_layers
-from .options import CompositeOptions, taking
+from .option_fields import taking
+from .options import CompositeOptions
 from .overlays import is_for_a_clip, overlaid, read_layer, read_overlay
 
 _ASPECT_TOLERANCE = 0.01

@@ -40,7 +40,8 @@ from ..runs.folder import CHECKPOINT, FIT_ATLAS, RECORD, RunFolder, claim_folder
 from ..runs.keeping import keeping
 from ..runs.memory import require_memory
 from .fit_result import Fit, deliver_fit
-from .options import FitOptions, taking
+from .option_fields import taking
+from .options import FitOptions
 from .plans import FitPlan, plan_fit
 from .self_test import fit_step
 from .thread_choice import set_threads, threads_kept

@@ -21,11 +21,13 @@ from ..engine.internal_dataset import InternalDataset
 from ..engine.training import Trainer, make_trainer
 from ..guide.picture_region import describe_region, seen_colors
 from ..media.compositing import lay_over
+from ..media.files import write_text_atomic
 from ..media.picture_writing import write_picture
 from ..media.pictures import read_mask, read_picture
 from ..media.samples import to_uint
 from ..progress import Progress, Silent
 from ..report.charts import write_loss_chart
+from ..report.image import Views, image_report_html, view
 from ..runs import record
 from ..runs.checkpoint import Checkpoint
 from ..runs.folder import RunFolder
@@ -33,11 +35,13 @@ from ..runs.inputs import describe_picture
 from ..runs.memory import require_memory, training_need
 from .done import finished, tell_done
 from .image_scene import Scene, prepare_scene, preview, render_layer, with_region, write_sight
-from .options import ImageOptions, taking
+from .option_fields import taking
+from .options import ImageOptions
 from .plans import ImagePlan, plan_image
 from .results import EditResult
 from .session import Prepared, Session, Trained, claimed, resolve_prompts, what_was_asked
 
+REPORT = "report.html"
 _TRIED_PIXELS = 2_000_000  # of the source, by which the delivery is timed
 
 
@@ -118,7 +122,10 @@ def deliver_image(
     facts.update(trained.edit.facts)
     facts["figures"] = figures.describe()
     facts.update(what_was_asked(plan, trained))
-    record.write_history(run.work, trained.trainer.history)
+    history = trained.trainer.history
+    record.write_history(run.work, history)
+    page = image_report_html(written.views, run.work, history.weighted, facts)
+    write_text_atomic(run.work / REPORT, page)
     record.write_record(run.work, facts)
     folder = run.deliver(not trained.interrupted, progress)
     source_path = Path(plan.options.source)
@@ -150,6 +157,8 @@ class Written(NamedTuple):
     """(h, w, 3) uint8."""
     alpha: np.ndarray
     """(h, w) uint8."""
+    views: Views
+    """For the page."""
 
 
 def _write_result(folder: Path, trainer: Trainer, scene: Scene, progress: Progress) -> Written:
@@ -164,12 +173,13 @@ def _write_result(folder: Path, trainer: Trainer, scene: Scene, progress: Progre
     size = scene.working.shape[3], scene.working.shape[2]
     seen = seen_colors(dataclasses.replace(picture, color=composite))
     small = cv2.resize(seen, size, interpolation=cv2.INTER_AREA)
+    views = Views(view(seen_colors(picture)), view(seen), np.dstack([view(color), view(alpha)]))
     del composite, seen  # some bytes for each pixel of the source
     write_picture(folder / "alpha.png", alpha)
     write_picture(folder / "screen.png", lay_over(green, layer))
     write_loss_chart(folder / "loss.png", trainer.history)
     thin = cv2.resize(alpha, size, interpolation=cv2.INTER_AREA)
-    return Written(float(np.mean(alpha == 0)), np.asarray(small), np.asarray(thin))
+    return Written(float(np.mean(alpha == 0)), np.asarray(small), np.asarray(thin), views)
 
 
 def _measure(trained: Trained[Scene], written: Written) -> Figures:

@@ -27,7 +27,7 @@ from ..runs.keeping import keeping
 from ..runs.preflight import picture_bytes, require_room
 from ..texts import shown_path
 from .lift_options import LiftOptions
-from .options import taking
+from .option_fields import taking
 from .requests import command_line, request
 from .results import PictureResult
 

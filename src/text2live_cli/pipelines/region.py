@@ -26,7 +26,8 @@ from ..media.pictures import read_mask, read_picture
 from ..progress import Progress, Silent
 from ..runs.folder import check_output
 from ..runs.preflight import require_file_place
-from .options import RegionOptions, taking
+from .option_fields import taking
+from .options import RegionOptions
 
 
 def run_find_region(options: RegionOptions) -> Region:

@@ -14,7 +14,8 @@ from ..errors import UsageError
 from ..media.files import sha256_of
 from ..media.outside import RECORD_ERRORS, read_record
 from ..texts import shown_path
-from .options import FitOptions, ImageOptions, VideoOptions, flag_of, help_of, types_of
+from .option_fields import flag_of, help_of, types_of
+from .options import FitOptions, ImageOptions, VideoOptions
 
 NO_MATTER = (
     *("source", "output", "overwrite", "resume", "save_every", "checkpoint_every", "any_atlas"),

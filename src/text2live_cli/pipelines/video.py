@@ -51,7 +51,8 @@ from .checks import SIDES
 from .clip_atlas import ClipAtlas
 from .done import finished, tell_done
 from .folders import film_kind
-from .options import VideoOptions, taking
+from .option_fields import taking
+from .options import VideoOptions
 from .plans import VideoPlan, plan_video
 from .results import VideoResult
 from .session import Prepared, Session, Trained, claimed, resolve_prompts, what_was_asked

@@ -48,6 +48,7 @@ def report_html(report: Report) -> str:
         "atlas",
         "text2live fit-atlas",
         report.title,
+        ("films",),
         report=report,
         films=[film(caption, data) for caption, data in report.clips],
         curve=psnr_curve(report.frame_numbers, report.psnr),

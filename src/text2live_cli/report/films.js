@@ -72,7 +72,7 @@ function playFilms(show) {
     films.forEach((film) => { film.controls = false; });
     transport.hidden = false;
     scrubber.disabled = button.disabled = count < 2;
-    page.dataset.films = "ready";
+    page.dataset.shown = "ready";
     seek(0);
     if (count > 1 && !matchMedia("(prefers-reduced-motion: reduce)").matches) play();
   }
@@ -88,7 +88,7 @@ function playFilms(show) {
     film.addEventListener("error", reject, { once: true });
   });
   Promise.all(films.map(loaded)).then(begin, () => {
-    page.dataset.films = "failed";
+    page.dataset.shown = "failed";
     document.querySelector(".failed").hidden = false;
   });
 

@@ -1,9 +1,10 @@
 """The frame of the reports, and what they have in common: one page that needs no other file.
 
-`page.html`, `page.css` and `films.js` beside this module are in every page; `parts.html` holds what
-pages are put together from. They are Jinja2 templates that escape whatever they are given. Films
-and pictures are data: URIs, and a Content-Security-Policy forbids everything else: nothing is
-fetched, and no text of a report can become code.
+`page.html` and `page.css` beside this module are in every page; `parts.html` holds what pages are
+put together from, `films.js`, `wipe.js` and `wipe.css` what some of them share. They are Jinja2
+templates that escape whatever they are given. Films and pictures are data: URIs, and a
+Content-Security-Policy forbids everything else: nothing is fetched, and no text of a report can
+become code.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from collections.abc import Mapping
 from functools import cache
 from hashlib import sha256
 from importlib.resources import files
+from io import BytesIO
 from typing import TYPE_CHECKING, NamedTuple
 
 import imageio.v3 as imageio
@@ -25,6 +27,7 @@ from ..texts import is_unfit
 if TYPE_CHECKING:
     from jinja2 import Environment
 
+_QUALITY = 88  # of WebP
 MAX_PICTURE_SIDE = 1600
 """Larger pictures are shrunk for a report, to this long side in pixels."""
 
@@ -49,15 +52,18 @@ class Shown(NamedTuple):
     """The size of the picture itself, in words."""
 
 
-def html_page(name: str, command: str, title: str, **values: object) -> str:
+def html_page(
+    name: str, command: str, title: str, parts: tuple[str, ...] = (), **values: object
+) -> str:
     """The whole page called `name`, to be saved as UTF-8.
 
-    Its template is `name`.html beside this module; `name`.css and `name`.js follow page.css and
-    films.js. `command`, `title` and all texts in `values` are plain: any characters, no markup.
-    Only `markupsafe.Markup` is taken as it is.
+    Its template is `name`.html beside this module; its style and script are those of the page, of
+    `parts` and its own, as far as there are such files. `command`, `title` and all texts in
+    `values` are plain: any characters, no markup. Only `markupsafe.Markup` is taken as it is.
     """
-    style = _installed("page.css") + _installed(f"{name}.css")
-    script = _installed("films.js") + _installed(f"{name}.js")
+    names = ("page", *parts, name)
+    style = "".join(_installed(f"{one}.css") for one in names)
+    script = "".join(_installed(f"{one}.js") for one in names)
     page = _templates().get_template(f"{name}.html")
     return page.render(
         command=command,
@@ -83,6 +89,14 @@ def picture(caption: str, rgba: np.ndarray) -> Shown:
         size += f", shown at {image.shape[1]}×{image.shape[0]}"
     data = imageio.imwrite("<bytes>", image, extension=".png", plugin="pillow")
     return Shown(caption, _data_uri("image/png", data), image.shape[1], image.shape[0], size)
+
+
+def photo(caption: str, pixels: np.ndarray) -> Shown:
+    """A picture for a page that is looked at as a whole, (H, W, 3 or 4) uint8, as lossy WebP."""
+    height, width = pixels.shape[:2]
+    data = BytesIO()
+    Image.fromarray(pixels).save(data, "WEBP", quality=_QUALITY, method=4)
+    return Shown(caption, _data_uri("image/webp", data.getvalue()), width, height, "")
 
 
 def in_words(value: object) -> str:
@@ -152,8 +166,9 @@ def _policy(style: str, script: str) -> str:
 
 
 def _installed(name: str) -> str:
-    """The text of a file beside this module."""
-    return files("text2live_cli.report").joinpath(name).read_text("utf-8")
+    """The text of a file beside this module; nothing where there is none."""
+    file = files("text2live_cli.report").joinpath(name)
+    return file.read_text("utf-8") if file.is_file() else ""
 
 
 def _data_uri(kind: str, data: bytes) -> str:

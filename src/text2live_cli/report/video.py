@@ -51,6 +51,7 @@ def video_report_html(report: VideoReport) -> str:
         "video",
         "text2live edit-video",
         report.title,
+        ("films", "wipe"),
         report=report,
         original=film("Original", report.original),
         composite=film("Composite", report.composite),

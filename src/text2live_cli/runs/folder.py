@@ -61,7 +61,7 @@ class Outputs:
 EDIT_IMAGE = Outputs(
     (
         *(RECORD, CHECKPOINT, "layer.png", "composite.png", "alpha.png", "screen.png"),
-        *("relevancy.png", "region.png", "mask.png", "loss.png", HISTORY, LATEST),
+        *("relevancy.png", "region.png", "mask.png", "loss.png", "report.html", HISTORY, LATEST),
     ),
     (PREVIEWS,),
 )
