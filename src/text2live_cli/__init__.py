@@ -12,11 +12,13 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from .errors import Text2LiveError, UsageError
     from .guide.region import Region
+    from .pipelines.apply import ApplyResult, apply_edit
     from .pipelines.composite import composite, composite_clip
     from .pipelines.fit import AtlasResult, fit_atlas
     from .pipelines.gallery import gallery
     from .pipelines.image import EditResult, edit_image
     from .pipelines.lift import LiftResult, lift
+    from .pipelines.preview import PreviewResult, preview
     from .pipelines.region import find_region
     from .pipelines.video import VideoResult, edit_video
     from .progress import Progress, Silent
@@ -28,15 +30,18 @@ if "OMP_WAIT_POLICY" not in os.environ:
 
 __version__ = metadata.version("text2live")
 __all__ = [
+    "ApplyResult",
     "AtlasResult",
     "EditResult",
     "LiftResult",
+    "PreviewResult",
     "Progress",
     "Region",
     "Silent",
     "Text2LiveError",
     "UsageError",
     "VideoResult",
+    "apply_edit",
     "composite",
     "composite_clip",
     "edit_image",
@@ -45,18 +50,22 @@ __all__ = [
     "fit_atlas",
     "gallery",
     "lift",
+    "preview",
 ]
 
 _HOMES = {
+    "ApplyResult": "pipelines.apply",
     "AtlasResult": "pipelines.fit",
     "EditResult": "pipelines.image",
     "LiftResult": "pipelines.lift",
+    "PreviewResult": "pipelines.preview",
     "Progress": "progress",
     "Region": "guide.region",
     "Silent": "progress",
     "Text2LiveError": "errors",
     "UsageError": "errors",
     "VideoResult": "pipelines.video",
+    "apply_edit": "pipelines.apply",
     "composite": "pipelines.composite",
     "composite_clip": "pipelines.composite",
     "edit_image": "pipelines.image",
@@ -65,6 +74,7 @@ _HOMES = {
     "fit_atlas": "pipelines.fit",
     "gallery": "pipelines.gallery",
     "lift": "pipelines.lift",
+    "preview": "pipelines.preview",
 }
 
 

@@ -82,3 +82,10 @@ def slug(prompt: str, limit: int = 40) -> str:
     """A name for files: letters, digits and dashes of `prompt`, in at most `limit` bytes."""
     name = re.sub(r"[^\w]+", "-", prompt.lower()).strip("-_").encode()[:limit]
     return name.decode(errors="ignore").rstrip("-") or "edit"
+
+
+def clock(seconds: float) -> str:
+    """ "1:05", "2:03:10"."""
+    minutes, rest = divmod(max(round(seconds), 0), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"

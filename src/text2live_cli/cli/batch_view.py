@@ -13,9 +13,9 @@ from rich.text import Text
 from ..batch.jobs import Job
 from ..batch.journal import DONE, Entry
 from ..batch.run import BatchResult
-from ..texts import visible
+from ..texts import clock, visible
 from .console import ConsoleProgress
-from .progress_line import Progress, clock
+from .progress_line import Progress
 
 _ROWS = 50  # of the table; of more jobs, only those that are not done are told
 

@@ -26,7 +26,7 @@ from ..pipelines.options import (
 from ..progress import Progress
 from ..texts import shown_path, visible
 from .console import ConsoleProgress, print_result
-from .many import batch_command, report_command
+from .many import apply_command, batch_command, preview_command, report_command
 from .options import (
     Debug,
     EditFlags,
@@ -36,13 +36,13 @@ from .options import (
     RunFlags,
     taking_options,
 )
+from .pipes import piped
 from .reporting import print_error, print_json, print_plan, reporting
 from .weights import weights_app
 
 app = typer.Typer(
     name="text2live",
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
     rich_markup_mode="rich",
@@ -104,8 +104,8 @@ def edit_image_command(make_options: Callable[[Progress], ImageOptions], flags: 
 
     Example: text2live edit-image cake.jpg "oreo cake"
     """
-    with reporting(flags) as progress:
-        options = make_options(progress)
+    with reporting(flags) as progress, piped(make_options(progress), flags.as_json) as pipe:
+        options, sends = pipe
         if flags.dry_run:
             from ..pipelines.done import finished
             from ..pipelines.dry_run import DONE, image_facts, likely_device
@@ -124,17 +124,27 @@ def edit_image_command(make_options: Callable[[Progress], ImageOptions], flags: 
             result = _edited(options, flags)
         if flags.as_json:
             print_json(result.record)
-        share = result.record["unchanged_share"]
-        same = f"{share:.0%} of the pixels are the source's, bit for bit"
-        progress.message(f"{result.composite}: {same}")
-        progress.message(f"{result.layer}: the edit layer, RGBA")
+        if not sends:
+            _tell_files(result, progress)
         _tell_figures(result.record, progress)
         _tell_interrupted(result, progress)
-        seed = result.record["seed"] + 1
-        other = f"--seed {seed} -o {shlex.quote(f'{result.folder}.{seed}')}"
-        weaker = ["text2live", "composite", str(options.source), str(result.folder)]
-        weaker += ["-o", "weaker.png", "--opacity", "0.7"]
-        progress.message(f"next: {other} for another variation; {shlex.join(weaker)}")
+        if not sends:
+            _tell_next(options, result, progress)
+
+
+def _tell_files(result: Any, progress: ConsoleProgress) -> None:
+    share = result.record["unchanged_share"]
+    same = f"{share:.0%} of the pixels are the source's, bit for bit"
+    progress.message(f"{result.composite}: {same}")
+    progress.message(f"{result.layer}: the edit layer, RGBA; report.html beside it")
+
+
+def _tell_next(options: ImageOptions, result: Any, progress: ConsoleProgress) -> None:
+    seed = result.record["seed"] + 1
+    other = f"--seed {seed} -o {shlex.quote(f'{result.folder}.{seed}')}"
+    weaker = ["text2live", "composite", str(options.source), str(result.folder)]
+    weaker += ["-o", "weaker.png", "--opacity", "0.7"]
+    progress.message(f"next: {other} for another variation; {shlex.join(weaker)}")
 
 
 @app.command("region", cls=_TakesASentence)
@@ -298,14 +308,15 @@ def composite_command(make_options: Callable[[Progress], CompositeOptions], flag
 
     Example: text2live composite cake.jpg cake.oreo-cake -o weaker.png --opacity 0.7
     """
-    with reporting(flags) as progress:
-        options = make_options(progress)
+    with reporting(flags) as progress, piped(make_options(progress), flags.as_json) as pipe:
+        options, sends = pipe
         from ..pipelines.composite import run_composite
 
         path = run_composite(options)
         if flags.as_json:
             print_json({"command": "composite", "output": shown_path(path)})
-        progress.message(f"{path} written")
+        if not sends:
+            progress.message(f"{path} written")
 
 
 @app.command("lift")
@@ -329,6 +340,8 @@ def lift_command(make_options: Callable[[Progress], LiftOptions], flags: Flags) 
         progress.message(f"{result.layer}: the edit layer, RGBA; report.html beside it")
 
 
+app.command("preview", cls=_TakesASentence)(preview_command)
+app.command("apply")(apply_command)
 app.command("batch")(batch_command)
 app.command("report")(report_command)
 

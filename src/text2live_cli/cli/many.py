@@ -8,8 +8,10 @@ import typer
 
 from ..batch.options import BatchOptions
 from ..endings import Stopped
+from ..pipelines.apply_options import ApplyOptions
 from ..pipelines.gallery_options import GalleryOptions
 from ..pipelines.options import ImageOptions, VideoOptions
+from ..pipelines.preview_options import PreviewOptions
 from ..progress import Progress
 from .options import BatchFlags, Flags, taking_options
 from .reporting import print_json, print_plan, reporting
@@ -39,6 +41,46 @@ def batch_command(make_options: Callable[[Progress], BatchOptions], flags: Batch
             raise typer.Exit(Stopped.by(result.stopped_by).exit_code)
         if not result.good:
             raise typer.Exit(1)
+
+
+@taking_options(ApplyOptions, Flags)
+def apply_command(make_options: Callable[[Progress], ApplyOptions], flags: Flags) -> None:
+    """Apply the generator of a finished edit to other pictures, in one pass each.
+
+    Where the edit is, is found anew in each.
+
+    Example: text2live apply cake.oreo-cake another-cake.jpg
+    """
+    with reporting(flags) as progress:
+        options = make_options(progress)
+        from ..pipelines.apply import run_apply
+
+        result = run_apply(options)
+        if flags.as_json:
+            print_json(result.record())
+        for one in result.results:
+            progress.message(f"{one.composite}: {one.record['figures']['verdict']}; layer.png, too")
+        if result.failures:
+            progress.warning(f"{len(result.failures)} of {len(options.pictures)} failed")
+            raise typer.Exit(1)
+
+
+@taking_options(PreviewOptions, Flags)
+def preview_command(make_options: Callable[[Progress], PreviewOptions], flags: Flags) -> None:
+    """Show in seconds where an edit would be, how it begins, and what all of it would cost.
+
+    Example: text2live preview cake.jpg "oreo cake"
+    """
+    with reporting(flags) as progress:
+        options = make_options(progress)
+        from ..pipelines.preview import run_preview
+
+        result = run_preview(options)
+        if flags.as_json:
+            print_json(result.record)
+        else:
+            print_plan(result.facts(), False)
+        progress.message(f"{result.picture}: source, region and draft side by side")
 
 
 @taking_options(GalleryOptions, Flags)

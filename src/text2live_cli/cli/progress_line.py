@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from ..texts import clock
+
 _BAR = (8, 32)  # characters of a bar, at the least and at the most
 _FULL, _EMPTY = "━", "─"
 
@@ -82,10 +84,3 @@ class Progress:
 def _bar(share: float, width: int) -> str:
     full = round(min(max(share, 0.0), 1.0) * width)
     return _FULL * full + _EMPTY * (width - full)
-
-
-def clock(seconds: float) -> str:
-    """ "1:05", "2:03:10"."""
-    minutes, rest = divmod(max(round(seconds), 0), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"

@@ -65,7 +65,7 @@ def run_edit_image(options: ImageOptions, session: Session | None = None) -> Edi
             return EditResult(plan.folder, False, former, Path(options.source))
         trained = session.train(plan, prepare_image, run, begin)
         result = deliver_image(trained, plan, run, session.progress)
-    trained.saver.require_saved(result.folder)
+    trained.require_saved(result.folder)
     return result
 
 
@@ -106,9 +106,16 @@ def prepare_image(
 
 
 def deliver_image(
-    trained: Trained[Scene], plan: ImagePlan, run: RunFolder, progress: Progress
+    trained: Trained[Scene],
+    plan: ImagePlan,
+    run: RunFolder,
+    progress: Progress,
+    asked: dict[str, Any] | None = None,
 ) -> EditResult:
-    """Write the result of a trained edit into its folder; OSErrors are told as Text2LiveErrors."""
+    """Write the result of a trained edit into its folder; OSErrors are told as Text2LiveErrors.
+
+    `asked` is what the record says of the command, by default `what_was_asked`.
+    """
     begin = time.monotonic()
     progress.stage("writing the result")
     with explain_out_of_memory(IN_DELIVERY):
@@ -121,7 +128,7 @@ def deliver_image(
     )
     facts.update(trained.edit.facts)
     facts["figures"] = figures.describe()
-    facts.update(what_was_asked(plan, trained))
+    facts.update(asked or what_was_asked(plan, trained))
     history = trained.trainer.history
     record.write_history(run.work, history)
     page = image_report_html(written.views, run.work, history.weighted, facts)

@@ -44,17 +44,17 @@ _CODEC = Help(
     " Default: by its ending."
 )
 _CRF = Help("Its quality, 0 (best) to 51; of vp9 to 63. Default: 16, hevc 18, vp9 20.")
-_WEIGHTS = Help("CLIP weights from a file: .safetensors or .pt.")
-_OVERWRITE = Help("Replace an existing result.")
+WEIGHTS = Help("CLIP weights from a file: .safetensors or .pt.")
+OVERWRITE = Help("Replace an existing result.")
 _CHECKPOINTS = Help(
     "Write a checkpoint this often. Default: every minute or 5 % of the run.", metavar="SECONDS"
 )
 _PAPER = "Default: paper on a GPU, else draft."
 _SIZE = f"Short side of the picture in training, {MIN_SIZE} to {MAX_SIZE} pixels."
-_BOX = Help("A box around what is edited, in pixels or per cent.", metavar="X,Y,W,H")
-_POINT = Help("A place on it, in pixels or per cent (40%,25%); repeatable.", "--point", "X,Y")
-_NOT = Help("A place beside it, not to be edited; repeatable.", "--not", "X,Y")
-_MASK = Help("A picture of the same shape: white may be edited, grey partly.")
+BOX = Help("A box around what is edited, in pixels or per cent.", metavar="X,Y,W,H")
+POINT = Help("A place on it, in pixels or per cent (40%,25%); repeatable.", "--point", "X,Y")
+NOT = Help("A place beside it, not to be edited; repeatable.", "--not", "X,Y")
+MASK = Help("A picture of the same shape: white may be edited, grey partly.")
 
 
 @dataclass(frozen=True)
@@ -87,12 +87,12 @@ class EditOptions:
         ),
     ] = None
     output: Annotated[Path | str | None, Help("Folder of the result.", flag="-o/--output")] = None
-    overwrite: Annotated[bool, _OVERWRITE] = False
+    overwrite: Annotated[bool, OVERWRITE] = False
     resume: Annotated[
         bool, Help("Go on with a stopped run; with more --steps also with a finished one.")
     ] = False
     clip: Annotated[str, Help(ENCODER)] = DEFAULT_CLIP
-    clip_weights: Annotated[Path | str | None, _WEIGHTS] = None
+    clip_weights: Annotated[Path | str | None, WEIGHTS] = None
     size: Annotated[int | None, Help(_SIZE)] = None
     steps: Annotated[int | None, Help(f"Steps of the training, 1 to {MAX_STEPS:,}.")] = None
     minutes: Annotated[
@@ -184,13 +184,15 @@ class EditOptions:
 class ImageOptions(EditOptions):
     """Of `edit-image`."""
 
-    source: Annotated[GivenPicture, Help("The picture: JPEG, PNG, WebP, TIFF, GIF, BMP.")]
+    source: Annotated[
+        GivenPicture, Help("The picture: JPEG, PNG, WebP, TIFF, GIF, BMP; - is stdin")
+    ]
     _: KW_ONLY
     preset: Annotated[str | None, Help(f"{presets_in_words(PICTURE)}. {_PAPER}")] = None
-    box: Annotated[str | None, _BOX] = None
-    points: Annotated[Sequence[str], _POINT] = ()
-    not_points: Annotated[Sequence[str], _NOT] = ()
-    mask: Annotated[GivenPicture | None, _MASK] = None
+    box: Annotated[str | None, BOX] = None
+    points: Annotated[Sequence[str], POINT] = ()
+    not_points: Annotated[Sequence[str], NOT] = ()
+    mask: Annotated[GivenPicture | None, MASK] = None
 
     def __post_init__(self) -> None:
         """Raise UsageError where a text cannot be used, or what is given is no picture."""
@@ -282,7 +284,7 @@ class FitOptions(FitSettings):
     output: Annotated[
         Path | str | None, Help("Folder of the result; default CLIP.atlas.", flag="-o/--output")
     ] = None
-    overwrite: Annotated[bool, _OVERWRITE] = False
+    overwrite: Annotated[bool, OVERWRITE] = False
     resume: Annotated[bool, Help("Go on with a stopped fit.")] = False
     fps: Annotated[float | None, _FPS] = None
     threads: Annotated[int | None, THREADS] = None
@@ -307,12 +309,12 @@ class RegionOptions:
     source: Annotated[Path | str, Help("The picture.")]
     text: Annotated[str | None, Help('What is looked for: "cake". Not needed with --box.')] = None
     _: KW_ONLY
-    box: Annotated[str | None, _BOX] = None
-    points: Annotated[Sequence[str], _POINT] = ()
-    not_points: Annotated[Sequence[str], _NOT] = ()
-    mask: Annotated[Path | str | None, _MASK] = None
+    box: Annotated[str | None, BOX] = None
+    points: Annotated[Sequence[str], POINT] = ()
+    not_points: Annotated[Sequence[str], NOT] = ()
+    mask: Annotated[Path | str | None, MASK] = None
     clip: Annotated[str, Help(ENCODER)] = DEFAULT_CLIP
-    clip_weights: Annotated[Path | str | None, _WEIGHTS] = None
+    clip_weights: Annotated[Path | str | None, WEIGHTS] = None
     device: Annotated[str, Help("auto, cuda, mps or cpu.")] = "auto"
     progress: Progress | None = None
 
@@ -352,5 +354,5 @@ class CompositeOptions:
     fps: Annotated[float | None, _FPS] = None
     codec: Annotated[str | None, _CODEC] = None
     crf: Annotated[int | None, _CRF] = None
-    overwrite: Annotated[bool, _OVERWRITE] = False
+    overwrite: Annotated[bool, OVERWRITE] = False
     progress: Progress | None = None

@@ -19,7 +19,7 @@ from .options import FitOptions, ImageOptions, VideoOptions
 
 NO_MATTER = (
     *("source", "output", "overwrite", "resume", "save_every", "checkpoint_every", "any_atlas"),
-    *("log_dir",),
+    *("log_dir", "pictures"),
 )
 """Options that do not change a result."""
 
@@ -47,8 +47,10 @@ def _names_a_file(options: object, option: Field[Any]) -> bool:
     return Path in get_args(types_of(type(options))[option.name])
 
 
-def command_line(command: str, options: object) -> str:
-    """The command that asks for the same, for a shell; paths as they were given, or their names."""
+def command_line(command: str, options: object, for_others: bool = True) -> str:
+    """The command that asks for the same, for a shell; of absolute paths only the names, where it
+    is `for_others`.
+    """
     words, places = ["text2live", command], []
     for option in _asked(options):
         value, about = getattr(options, option.name), help_of(type(options), option.name)
@@ -56,7 +58,8 @@ def command_line(command: str, options: object) -> str:
             continue
         values = value if isinstance(value, (tuple, list)) else [value]
         is_path = _names_a_file(options, option)
-        texts = [shown_path(Path(one)) if is_path else str(one) for one in values]
+        hides = is_path and for_others
+        texts = [shown_path(Path(one)) if hides else str(one) for one in values]
         if not option.kw_only:
             places += texts
         elif value is True:

@@ -107,7 +107,8 @@ class Trained(Generic[Scene]):
     edit: Prepared[Scene]
     guide: ClipGuide
     job: dict[str, Any]
-    saver: Saver
+    saver: Saver | None
+    """None: nothing was trained."""
     seconds: dict[str, float]
     """Of the preparation, of the training, and of a step."""
 
@@ -125,6 +126,11 @@ class Trained(Generic[Scene]):
     def interrupted(self) -> bool:
         """Whether steps are left."""
         return self.trainer.done < self.trainer.steps
+
+    def require_saved(self, result: Path) -> None:
+        """Raise Text2LiveError where the last checkpoint could not be written."""
+        if self.saver is not None:
+            self.saver.require_saved(result)
 
 
 class Session:

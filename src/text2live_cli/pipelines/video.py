@@ -93,7 +93,7 @@ def run_edit_video(
             return VideoResult(plan.folder, False, former)
         trained = session.train(plan, prepare_video, run, begin)
         result = deliver_video(trained, plan, run, session.progress)
-    trained.saver.require_saved(result.folder)
+    trained.require_saved(result.folder)
     return result
 
 

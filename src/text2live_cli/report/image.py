@@ -79,7 +79,7 @@ def image_report_html(
     pictures += [_read(title, folder / name) for title, name in named if (folder / name).is_file()]
     return html_page(
         "image",
-        "text2live edit-image",
+        f"text2live {record['command']}",
         f"{record['input']['path']}: {record['prompts']['target']}",
         ("wipe",),
         summary=_summary(record),

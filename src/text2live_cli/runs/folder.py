@@ -30,7 +30,7 @@ _DELIVERY = "delivery.json"
 """In a folder of work: all of the result is there, and how it goes to its place."""
 _BEGUN = ".text2live.begun"
 """In a folder that held no result: a run writes into it, or was killed there."""
-_COMMANDS = ("edit-image", "edit-video", "fit-atlas", "lift")  # as records name them
+_COMMANDS = ("edit-image", "edit-video", "fit-atlas", "lift", "apply")  # as records name them
 
 
 @dataclass(frozen=True)
