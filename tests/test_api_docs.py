@@ -20,7 +20,7 @@ def test_the_examples_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
     for name in ("cup.png", "boat.mp4"):
         shutil.copy(ROOT / "examples" / name, tmp_path)
     examples = re.findall(r"```python\n(.*?)```", PAGE.read_text("utf-8"), flags=re.DOTALL)
-    assert len(examples) == 6
+    assert len(examples) == 8
     for example in examples:
         exec(compile(example, str(PAGE), "exec"), {})
     written = {path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*.*")}
