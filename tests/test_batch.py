@@ -342,6 +342,16 @@ def test_no_two_work_on_one_clip(here: Path) -> None:
     assert {entry.state for entry in watch.entries.values()} == {"failed"}
 
 
+def test_one_clip_may_be_edited_by_several_once_it_has_its_atlas(here: Path) -> None:
+    job = Job("j", "edit-video", {"source": "clip.mp4", "prompt": "x"}, "")
+    assert job.alone == "clip.mp4"
+    Path("clip.atlas").mkdir()
+    Path("clip.atlas/atlas.safetensors").touch()
+    assert job.alone is None
+    Path("clip.atlas/checkpoint.safetensors").touch()  # its fit was stopped
+    assert job.alone == "clip.mp4"
+
+
 def started(*arguments: object) -> subprocess.Popen[str]:
     words = ["batch", "--images", "cup*.png", "--prompt", "golden cup", *QUICK, *arguments]
     command = [sys.executable, "-m", "text2live_cli", *map(str, words)]

@@ -19,11 +19,14 @@ from typing import Any, NamedTuple
 
 from natsort import natsorted
 
+from ..atlas import ATLAS
 from ..errors import Text2LiveError, UsageError
 from ..media.clip_kinds import KINDS
 from ..pipelines.checks import check_values
 from ..pipelines.options import ImageOptions, VideoOptions
 from ..pipelines.requests import NO_MATTER, located
+from ..runs.atlas_folder import find_atlas
+from ..runs.folder import CHECKPOINT
 from ..texts import slug
 from .columns import COMMAND, EDITS, NAME, field_of, files_of, has, is_of_clips, value_of
 from .options import BatchOptions
@@ -53,8 +56,13 @@ class Job:
 
     @property
     def alone(self) -> str | None:
-        """What no two jobs should work on at once: a clip, whose atlas may be fitted first."""
-        return str(self.values["source"]) if self.command == "edit-video" else None
+        """What no two jobs should work on at once: a clip whose atlas is still to be fitted."""
+        if self.command != "edit-video" or self.values.get("baseline") == "frames":
+            return None
+        source, place = Path(self.values["source"]), self.values.get("atlas_dir")
+        folder = Path(place) if place else find_atlas(source)
+        ready = folder is not None and (folder / ATLAS).exists()
+        return None if ready and not (folder / CHECKPOINT).exists() else str(source)
 
     def missing(self) -> list[str]:
         """Its files that are not there."""

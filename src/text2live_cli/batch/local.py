@@ -36,6 +36,7 @@ class Worker:
         """Begin it. What it tells goes to `inbox`; it holds `lock` too, as long as it is there."""
         self.number = number
         self.order: Order | None = None
+        self._is_closed = False
         self._errors: collections.deque[str] = collections.deque(maxlen=5)
         posix: dict[str, Any] = {"start_new_session": True, "pass_fds": (lock,)}
         self._process = subprocess.Popen(
@@ -64,8 +65,14 @@ class Worker:
             self._process.stdin.write(json.dumps(order.in_json()) + "\n")
             self._process.stdin.flush()
 
+    @property
+    def is_idle(self) -> bool:
+        """Whether it waits for an order."""
+        return self.order is None and not self._is_closed
+
     def close(self) -> None:
         """No more orders; it ends."""
+        self._is_closed = True
         assert self._process.stdin is not None
         with contextlib.suppress(OSError):
             self._process.stdin.close()
@@ -124,6 +131,9 @@ class Pool:
                     self._end()
                 with contextlib.suppress(queue.Empty):
                     self._take(*self._inbox.get(timeout=_WAIT), stop)
+                if not stop():
+                    for worker in [one for one in self._workers if one.is_idle]:
+                        self._next(worker)
         finally:
             for worker in self._workers:
                 worker.kill()
@@ -136,12 +146,13 @@ class Pool:
             self._next(worker)
 
     def _next(self, worker: Worker) -> None:
-        """Give it the next order that nobody is in the way of; or let it end."""
+        """Give it the next order that nobody is in the way of; or let it wait, or end."""
         busy = {one.order.job.alone for one in self._workers if one.order is not None}
         free = (o for o in self._orders if o.job.alone is None or o.job.alone not in busy)
         order = next(free, None)
         if order is None:
-            worker.close()
+            if not self._orders:
+                worker.close()
             return
         self._orders.remove(order)
         worker.give(order)
@@ -160,9 +171,7 @@ class Pool:
         kind = event.pop("event", "")
         if kind == "end":
             self._finish(worker, event)
-            if not stop() and event.get("state") in (DONE, FAILED):
-                self._next(worker)
-            else:
+            if stop() or event.get("state") not in (DONE, FAILED):
                 worker.close()
         elif worker.order is not None:
             self._watch.told(worker.number, worker.order.job, kind, event)

@@ -11,6 +11,7 @@ from typing import Any
 
 from ..endings import Stop, catch_signals
 from ..errors import UsageError
+from ..pipelines.done import MAIN_FILES
 from ..runs.folder import RECORD
 from ..runs.lock import LockedError, held
 from ..runs.places import explained
@@ -145,7 +146,9 @@ def _state(job: Job, journal: Journal, options: BatchOptions) -> str:
     entry = journal.entries.get(job.name)
     if entry is None or entry.key != job.key():
         return ""
-    if entry.state == DONE and (Path(options.out) / job.name / RECORD).is_file():
+    files = (RECORD, *MAIN_FILES[job.command])
+    whole = all((Path(options.out) / job.name / name).is_file() for name in files)
+    if entry.state == DONE and whole:
         return DONE
     again = options.retry_failed or options.overwrite
     return FAILED if entry.state == FAILED and not again else ""

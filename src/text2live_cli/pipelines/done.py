@@ -19,7 +19,7 @@ from .plans import ImagePlan, VideoPlan, plan_image, plan_video
 from .results import EditResult, VideoResult
 from .standing import same_record, same_request
 
-_MAIN_FILES = {
+MAIN_FILES = {
     "edit-image": ("composite.png", "layer.png", "alpha.png", "screen.png"),
     "edit-video": ("composite.mp4", "screen.mp4", "report.html"),
 }
@@ -63,7 +63,7 @@ def finished(plan: ImagePlan | VideoPlan) -> dict[str, Any] | None:
         sound = sound and isinstance(facts["seed"], int)
     except RECORD_ERRORS:
         return None
-    is_whole = all((folder / name).is_file() for name in _MAIN_FILES[plan.command])
+    is_whole = all((folder / name).is_file() for name in MAIN_FILES[plan.command])
     same = same and (isinstance(plan, ImagePlan) or _is_of_the_atlas(facts, plan))
     return facts if same and sound and is_whole else None
 
