@@ -61,8 +61,9 @@ class Job:
             return None
         source, place = Path(self.values["source"]), self.values.get("atlas_dir")
         folder = Path(place) if place else find_atlas(source)
-        ready = folder is not None and (folder / ATLAS).exists()
-        return None if ready and not (folder / CHECKPOINT).exists() else str(source)
+        if folder is None or (folder / CHECKPOINT).exists() or not (folder / ATLAS).exists():
+            return str(source)
+        return None
 
     def missing(self) -> list[str]:
         """Its files that are not there."""
