@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import struct
 import subprocess
 import sys
 import tempfile
@@ -24,6 +25,7 @@ from text2live_cli.endings import Stopped
 from text2live_cli.media.picture_writing import write_picture
 
 SETTINGS: dict[str, Any] = {"clip": "swatch", "preset": "draft", "views": 1, "layout": "plain"}
+posix = pytest.mark.skipif(os.name != "posix", reason="terminals as POSIX has them")
 QUICK = [text for name, value in SETTINGS.items() for text in (f"--{name}", str(value))]
 
 
@@ -116,8 +118,10 @@ def test_pipes_that_cannot_be(
     assert left() == {"cup.png", "tmp"}
 
 
-def test_a_terminal_is_no_pipe(cup: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    pty = pytest.importorskip("pty")
+@posix
+def test_a_terminal_is_no_pipe(cup: Path) -> None:
+    import pty
+
     ours, theirs = pty.openpty()
     for words in (["-", "golden cup"], ["cup.png", "golden cup", "-o", "-"]):
         command = [sys.executable, "-m", "text2live_cli", "edit-image", *words, *QUICK]
@@ -125,6 +129,60 @@ def test_a_terminal_is_no_pipe(cup: Path, monkeypatch: pytest.MonkeyPatch) -> No
         assert done.returncode == 2 and b"-" in done.stderr
     os.close(ours)
     os.close(theirs)
+
+
+class Terminal:
+    """The other side of a pseudo-terminal: it keeps what is shown, and says what it can."""
+
+    def __init__(self, answer: bytes) -> None:
+        import fcntl
+        import pty
+        import termios
+
+        self.ours, self.theirs = pty.openpty()
+        size = struct.pack("HHHH", 24, 80, 800, 480)  # rows, columns, pixels
+        fcntl.ioctl(self.ours, termios.TIOCSWINSZ, size)
+        self.answer, self.shown = answer, b""
+
+    def run(self, *words: object) -> int:
+        command = [sys.executable, "-m", "text2live_cli", *map(str, words)]
+        end = self.theirs
+        process = subprocess.Popen(command, stdin=end, stdout=end, stderr=end)
+        os.close(end)
+        while True:
+            try:
+                new = os.read(self.ours, 65536)
+            except OSError:  # the other side is closed
+                break
+            self.shown += new
+            if b"\x1b[c" in new:
+                os.write(self.ours, self.answer)
+            if b"\x1b[16t" in new:
+                os.write(self.ours, b"\x1b[6;20;10t")
+        os.close(self.ours)
+        return process.wait()
+
+
+SIXEL = b"\x1bP"  # how pictures begin there
+
+
+@pytest.mark.parametrize(
+    ("answer", "flag", "shows"),
+    [
+        (b"\x1b[?62;4c", "--quiet", False),
+        (b"\x1b[?62;4c", "--seed=0", True),
+        (b"\x1b[?62c", "--seed=0", False),
+        (b"\x1b[?62;4c", "--no-picture", False),
+    ],
+)
+@posix
+def test_a_terminal_that_can_shows_the_picture(
+    answer: bytes, flag: str, shows: bool, cup: Path
+) -> None:
+    pytest.importorskip("textual_image")
+    terminal = Terminal(answer)
+    assert terminal.run("edit-image", cup, "golden cup", *QUICK, "--steps", 1, flag) == 0
+    assert (SIXEL in terminal.shown) is shows
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish", "powershell"])

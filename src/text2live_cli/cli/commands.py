@@ -38,6 +38,7 @@ from .options import (
 )
 from .pipes import piped
 from .reporting import print_error, print_json, print_plan, reporting
+from .terminal_picture import show_pictures
 from .weights import weights_app
 
 app = typer.Typer(
@@ -128,6 +129,8 @@ def edit_image_command(make_options: Callable[[Progress], ImageOptions], flags: 
             _tell_files(result, progress)
         _tell_figures(result.record, progress)
         _tell_interrupted(result, progress)
+        if not sends and not flags.no_picture:
+            show_pictures([Path(options.source), result.composite], progress)
         if not sends:
             _tell_next(options, result, progress)
 

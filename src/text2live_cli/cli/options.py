@@ -83,6 +83,11 @@ class EditFlags(RunFlags):
         Sequence[str], Help("Another wording of PROMPT to try; repeatable.", "--also-try", "TEXT")
     ] = ()
 
+    no_picture: Annotated[
+        bool,
+        Help("No picture on the terminal, where it could (sixel, kitty; the extra `pictures`)."),
+    ] = False
+
     @property
     def several(self) -> bool:
         """Whether more than one edit is asked for."""
