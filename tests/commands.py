@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import csv
+import os
 import signal
+import struct
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -81,3 +83,35 @@ class StopAt(Silent):
         if self.name == self.wanted and done == self.step:
             for number in self.numbers:
                 signal.raise_signal(number)
+
+
+class Terminal:
+    """The other side of a pseudo-terminal: it keeps what is shown, and says what it can."""
+
+    def __init__(self, answer: bytes) -> None:
+        import fcntl
+        import pty
+        import termios
+
+        self.ours, self.theirs = pty.openpty()
+        size = struct.pack("HHHH", 24, 80, 800, 480)  # rows, columns, pixels
+        fcntl.ioctl(self.ours, termios.TIOCSWINSZ, size)
+        self.answer, self.shown = answer, b""
+
+    def run(self, *words: object) -> int:
+        command = [sys.executable, "-m", "text2live_cli", *map(str, words)]
+        end = self.theirs
+        process = subprocess.Popen(command, stdin=end, stdout=end, stderr=end)
+        os.close(end)
+        while True:
+            try:
+                new = os.read(self.ours, 65536)
+            except OSError:  # the other side is closed
+                break
+            self.shown += new
+            if b"\x1b[c" in new:
+                os.write(self.ours, self.answer)
+            if b"\x1b[16t" in new:
+                os.write(self.ours, b"\x1b[6;20;10t")
+        os.close(self.ours)
+        return process.wait()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -15,7 +16,7 @@ from typing import Any
 import pytest
 from swatch_training.painter import paint_scene
 
-from tests.commands import one_line, passed, run
+from tests.commands import Terminal, one_line, passed, run
 from text2live_cli import UsageError, edit_image
 from text2live_cli.batch.jobs import Job, read_jobs
 from text2live_cli.batch.journal import Entry, Journal
@@ -399,3 +400,17 @@ def test_a_second_batch_waits_for_the_first(here: Path) -> None:
     assert "1 done already" in second.stderr
     first.communicate(timeout=60)
     assert first.returncode == 0 and len(lines_of("done")) == 1
+
+
+@posix
+@pytest.mark.slow
+def test_on_a_terminal_there_is_a_line_for_all_and_one_for_each_worker(here: Path) -> None:
+    terminal = Terminal(b"")
+    words = ["batch", "--images", "cup*.png", "--prompt", "golden cup", *QUICK, "--steps", 3]
+    assert terminal.run(*words, "--jobs", 2) == 0
+    shown = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", terminal.shown.decode())
+    lines = [line.rstrip() for line in re.split(r"[\r\n]+", shown)]
+    assert [line for line in lines if re.match(r"all .*[12]/3", line)]
+    assert [line for line in lines if re.match(r"cup\d\.golden-cup\.0: training .*[123]/3", line)]
+    assert max(map(len, lines)) <= 80
+    assert "batch: 3 done" in lines

@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import json
 import os
-import struct
 import subprocess
 import sys
 import tempfile
@@ -18,7 +17,7 @@ from PIL import Image
 from swatch_training.painter import paint_scene
 from typer.testing import CliRunner
 
-from tests.commands import StopAt, one_line, passed, run
+from tests.commands import StopAt, Terminal, one_line, passed, run
 from text2live_cli import edit_image, preview
 from text2live_cli.cli.commands import app
 from text2live_cli.endings import Stopped
@@ -129,38 +128,6 @@ def test_a_terminal_is_no_pipe(cup: Path) -> None:
         assert done.returncode == 2 and b"-" in done.stderr
     os.close(ours)
     os.close(theirs)
-
-
-class Terminal:
-    """The other side of a pseudo-terminal: it keeps what is shown, and says what it can."""
-
-    def __init__(self, answer: bytes) -> None:
-        import fcntl
-        import pty
-        import termios
-
-        self.ours, self.theirs = pty.openpty()
-        size = struct.pack("HHHH", 24, 80, 800, 480)  # rows, columns, pixels
-        fcntl.ioctl(self.ours, termios.TIOCSWINSZ, size)
-        self.answer, self.shown = answer, b""
-
-    def run(self, *words: object) -> int:
-        command = [sys.executable, "-m", "text2live_cli", *map(str, words)]
-        end = self.theirs
-        process = subprocess.Popen(command, stdin=end, stdout=end, stderr=end)
-        os.close(end)
-        while True:
-            try:
-                new = os.read(self.ours, 65536)
-            except OSError:  # the other side is closed
-                break
-            self.shown += new
-            if b"\x1b[c" in new:
-                os.write(self.ours, self.answer)
-            if b"\x1b[16t" in new:
-                os.write(self.ours, b"\x1b[6;20;10t")
-        os.close(self.ours)
-        return process.wait()
 
 
 SIXEL = b"\x1bP"  # how pictures begin there

@@ -734,3 +734,13 @@ def test_a_dry_run_refuses_names_that_the_run_would(tmp_path: Path) -> None:
     for name in ("ViT-B-23", "RN50", "swatch", "a/b"):
         one_line(run(*edit, tmp_path / "tiny.safetensors", "--clip", name))
     one_line(run(*edit, tmp_path / "missing.pt"))
+
+
+def test_every_weights_command_answers_programs_too(cache: Path) -> None:
+    told = json.loads(passed(run("weights", "path", "swatch", "--json")).stdout)
+    assert told["command"] == "weights path" and told["path"].endswith("swatch.safetensors")
+    assert json.loads(passed(run("weights", "path", "--json")).stdout)["path"] == str(cache)
+    for command in ("fetch", "verify", "path"):
+        refused = run("weights", command, "none/such", "--json")
+        assert refused.exit_code == 2
+        assert json.loads(refused.stdout)["kind"] == "UsageError"

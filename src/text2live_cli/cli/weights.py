@@ -93,16 +93,19 @@ def weights_fetch(
     name: WeightsName,
     force: Annotated[bool, typer.Option("--force", help="Also if they are here.")] = False,
     quiet: Quiet = False,
+    as_json: Json = False,
     debug: Debug = False,
 ) -> None:
     """Download the weights of NAME ahead of time.
 
     Example: text2live weights fetch ViT-B-32-quickgelu/openai
     """
-    with reporting(Flags(quiet=quiet, debug=debug)) as progress:
+    with reporting(Flags(quiet=quiet, as_json=as_json, debug=debug)) as progress:
         from ..guide.weights import fetch
 
         weights = fetch(name, progress, force)
+        if as_json:
+            _print_file("fetch", weights.name, weights.path, sha256=weights.sha256)
         progress.message(f"{weights.path} (sha256 {weights.sha256})")
 
 
@@ -118,47 +121,54 @@ def weights_import(
         ),
     ] = None,
     quiet: Quiet = False,
+    as_json: Json = False,
     debug: Debug = False,
 ) -> None:
     """Copy a file of weights into the cache, so that --clip NAME needs no network.
 
     Example: text2live weights import ViT-B-32.pt
     """
-    with reporting(Flags(quiet=quiet, debug=debug)) as progress:
+    with reporting(Flags(quiet=quiet, as_json=as_json, debug=debug)) as progress:
         from ..guide.weight_import import import_weights
 
         weights = import_weights(file, name, progress)
+        if as_json:
+            _print_file("import", weights.name, weights.path, sha256=weights.sha256)
         progress.message(f"{weights.path}: --clip {weights.name} uses it")
 
 
 @weights_app.command("path")
 def weights_path(
     name: Annotated[str | None, typer.Argument(help="open_clip's MODEL/TAG.")] = None,
+    as_json: Json = False,
     debug: Debug = False,
 ) -> None:
     """Print where the weights of NAME are, or the cache folder.
 
     Example: text2live weights path
     """
-    with reporting(Flags(debug=debug)):
+    with reporting(Flags(as_json=as_json, debug=debug)):
         from ..guide.weights import cache_folder, cached
 
-        if name is None:
-            print_result(visible(str(cache_folder())))
-            return
-        weights = cached(name)
-        if weights is None:
+        weights = None if name is None else cached(name)
+        if name is not None and weights is None:
             raise Text2LiveError(f"{name} is not here yet: text2live weights fetch {name}")
-        print_result(visible(str(weights.path)))
+        path = cache_folder() if weights is None else weights.path
+        if as_json:
+            _print_file("path", name, path)
+        else:
+            print_result(visible(str(path)))
 
 
 @weights_app.command("verify")
-def weights_verify(name: WeightsName, quiet: Quiet = False, debug: Debug = False) -> None:
+def weights_verify(
+    name: WeightsName, quiet: Quiet = False, as_json: Json = False, debug: Debug = False
+) -> None:
     """Hash the file of NAME and compare it with the SHA-256 of its record.
 
     Example: text2live weights verify ViT-B-32-quickgelu/openai
     """
-    with reporting(Flags(quiet=quiet, debug=debug)) as progress:
+    with reporting(Flags(quiet=quiet, as_json=as_json, debug=debug)) as progress:
         from ..guide.weights import verify
 
         report = verify(name)
@@ -167,4 +177,10 @@ def weights_verify(name: WeightsName, quiet: Quiet = False, debug: Debug = False
                 f"{report.path}: SHA-256 is {report.actual}, recorded was {report.published};"
                 f" text2live weights fetch {name}"
             )
+        if as_json:
+            _print_file("verify", name, report.path, sha256=report.actual)
         progress.message(f"{report.path}: as recorded")
+
+
+def _print_file(command: str, name: str | None, path: Path, **more: str | None) -> None:
+    print_json({"command": f"weights {command}", "name": name, "path": str(path), **more})
