@@ -56,6 +56,10 @@ def require_whole(flag: str, value: object, low: int, high: int) -> None:
     _require(fits, f"{flag} {digits}: must be a whole number from {low} to {high}")
 
 
+BLEND_MODES = ("normal", "multiply", "screen", "overlay", "soft-light", "color", "luminosity")
+"""How a layer's colour may meet the picture below (`media.blending`)."""
+
+
 def require_one_of(flag: str, value: str, allowed: tuple[str, ...]) -> None:
     """Raise UsageError, naming the flag and the nearest value, where `value` is not allowed."""
     if value not in allowed:

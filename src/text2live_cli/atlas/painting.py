@@ -16,6 +16,7 @@ from torch import Tensor
 
 from ..errors import Text2LiveError, UsageError
 from ..media.clips import Clip
+from ..media.layered_files import LAYERED_ENDINGS, layered_picture
 from ..media.pictures import Picture, read_picture
 from ..media.samples import to_unit
 from ..progress import Progress
@@ -81,6 +82,8 @@ def painted_layer(
 
 
 def _read(path: Path, progress: Progress) -> Picture:
+    if path.suffix.lower() in LAYERED_ENDINGS:
+        return layered_picture(path)
     picture = read_picture(path)
     for note in picture.notes:
         progress.message(f"{path.name}: {note}")

@@ -61,7 +61,8 @@ def writable_kind(path: Path) -> _Kind:
     return kind
 
 
-def _encode_png(samples: np.ndarray, icc_profile: bytes | None) -> bytes:
+def encode_png(samples: np.ndarray, icc_profile: bytes | None) -> bytes:
+    """A PNG of (H, W) or (H, W, 3 or 4), uint8 or uint16."""
     data = bytes(imagecodecs.png_encode(samples))
     if icc_profile is None:
         return data
@@ -121,7 +122,7 @@ class _Kind:
     is_deep: bool
 
 
-_PNG = _Kind("PNG", _encode_png, max_side=2**31 - 1, has_alpha=True, is_deep=True)
+_PNG = _Kind("PNG", encode_png, max_side=2**31 - 1, has_alpha=True, is_deep=True)
 
 
 _TIFF = _Kind("TIFF", _encode_tiff, max_side=2**31 - 1, has_alpha=True, is_deep=True)

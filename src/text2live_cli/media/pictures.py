@@ -172,7 +172,11 @@ def _drawing(picture: Picture) -> np.ndarray:
 
 
 def _load(path: Path) -> Picture:
-    data = _read_file(path)
+    return decode_picture(_read_file(path), path)
+
+
+def decode_picture(data: bytes, path: Path) -> Picture:
+    """As `read_picture` from the bytes of a file, which `path` names for what is told."""
     with _one_line_errors(path, data):
         decoded = _decode(data)
     samples = _upright(decoded)

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Sequence
-from dataclasses import KW_ONLY, dataclass, fields
+from dataclasses import KW_ONLY, dataclass, fields, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import Image, ImageColor
 
 from ..atlas.footage import Stack, composited, stacked, tell_uncovered
 from ..atlas.layers import BACKGROUND, FOREGROUND
@@ -18,12 +18,20 @@ from ..atlas.painting import painted_layer, read_frame_edit
 from ..atlas.store import read_atlas
 from ..errors import Text2LiveError, UsageError
 from ..media.animation_writing import ANIMATION_ENDINGS, write_animation
+from ..media.blending import NORMAL
 from ..media.clip_frames import transparency_note
 from ..media.clip_kinds import Kind, encoded_as
 from ..media.clip_reading import rate_of
 from ..media.clip_writing import keeps_alpha, require_writable, write_layer_frames, write_video
 from ..media.clips import Clip, open_clip
 from ..media.compositing import lay_over
+from ..media.layered_files import (
+    LAYERED_ENDINGS,
+    NamedLayer,
+    read_layered,
+    require_layered,
+    write_layered,
+)
 from ..media.picture_writing import writable_kind, write_picture
 from ..media.pictures import Picture, read_picture
 from ..progress import Progress, Silent
@@ -33,7 +41,7 @@ from ..runs.preflight import require_file_place
 from ..video.result import ATLAS_LAYER, result_layers
 from .option_fields import taking
 from .options import CompositeOptions
-from .overlays import is_for_a_clip, overlaid, read_layer, read_overlay
+from .overlays import is_for_a_clip, layer_modes, overlaid, read_layer, read_overlay
 
 _ASPECT_TOLERANCE = 0.01
 
@@ -55,13 +63,17 @@ def run_composite(options: CompositeOptions) -> Path:
             layers,
             options.output,
             opacity=options.opacity,
+            blend=options.blend,
+            background=options.background,
             overwrite=options.overwrite,
             progress=options.progress,
         )
     strange = next((path for path in layers if path not in edits), None)
     if through_atlas and strange is not None:
         raise UsageError(f"{strange}: no result of edit-video, as a clip takes")
-    apart = ("source", "output", "layers")
+    if options.background is not None:
+        raise UsageError("--background: is for pictures")
+    apart = ("source", "output", "layers", "background")
     shared: dict[str, Any] = {
         f.name: getattr(options, f.name) for f in fields(options) if f.name not in apart
     }
@@ -75,13 +87,17 @@ def composite(
     output: Path | str,
     *,
     opacity: float = 1.0,
+    blend: Sequence[str] = (),
+    background: str | None = None,
     overwrite: bool = False,
     progress: Progress | None = None,
 ) -> Path:
     """Stack saved layers over a picture, the first lowest, and write `output`.
 
-    A layer is an RGBA picture, or a result folder of `edit_image`. The source may be a larger or
-    re-graded version of the one that the layers were made on: they are resized to it.
+    A layer is an RGBA picture, a layered file (.ora, .psd), or a result folder of `edit_image`. The
+    source may be a larger or re-graded version of the one that the layers were made on: they are
+    resized to it. `blend` has a mode for each layer, or one for all; `background` is a colour in
+    place of transparency. An `output` that ends in .ora or .psd keeps the layers apart.
     Raises UsageError and Text2LiveError.
     """
     progress = progress or Silent()
@@ -89,31 +105,76 @@ def composite(
     _require_opacity(opacity)
     if not layers:
         raise UsageError("name at least one layer to lay over the source")
-    writable_kind(output)
+    modes = layer_modes(blend, len(layers))
+    is_layered = output.suffix.lower() in LAYERED_ENDINGS
+    require_layered(output) if is_layered else writable_kind(output)
     require_file_place("-o", output)
     check_output(output, [source, *map(_layer_file, map(Path, layers))], overwrite)
-    picture = read_picture(source)
+    picture = _flattened(read_picture(source), background)
     _tell(picture, progress)
-    color = picture.color
-    for path in layers:
-        color = lay_over(color, _read_layer(Path(path), picture, progress), opacity)
-    for note in write_picture(output, color, picture.alpha, picture.icc_profile):
+    stack = [
+        layer
+        for path, mode in zip(map(Path, layers), modes, strict=True)
+        for layer in _named_layers(path, mode, opacity, picture, progress)
+    ]
+    if is_layered:
+        notes = write_layered(output, picture, stack)
+    else:
+        color = picture.color
+        for layer in stack:
+            color = lay_over(color, layer.rgba, layer.opacity, layer.blend)
+        notes = write_picture(output, color, picture.alpha, picture.icc_profile)
+    for note in notes:
         progress.message(note)
     return output
 
 
-def _read_layer(path: Path, source: Picture, progress: Progress) -> np.ndarray:
-    """A layer (H, W, 4) uint8 at the size of the source."""
-    rgba = read_layer(_layer_file(path))
+def _flattened(picture: Picture, background: str | None) -> Picture:
+    """The picture with a colour in place of its transparency, if one is given."""
+    if background is None:
+        return picture
+    try:
+        color = ImageColor.getrgb(background)[:3]
+    except ValueError as error:
+        raise UsageError(f"--background {background}: is no colour (white, #ff8800)") from error
+    if picture.alpha is None:
+        return picture
+    most = np.iinfo(picture.color.dtype).max
+    share = picture.alpha[..., None] / most
+    below = np.array(color) / 255 * most
+    flat = np.rint(below + share * (picture.color - below)).astype(picture.color.dtype)
+    return replace(picture, color=flat, alpha=None)
+
+
+def _named_layers(
+    path: Path, mode: str, opacity: float, source: Picture, progress: Progress
+) -> Iterator[NamedLayer]:
+    """The layers that an argument names: one, or those of a layered file with their own modes."""
+    if path.suffix.lower() not in LAYERED_ENDINGS or path.is_dir():
+        file, whole = _layer_file(path), path.resolve()
+        name = whole.name if path.is_dir() else whole.stem
+        rgba = _at_size(read_layer(file), file, source, progress)
+        yield NamedLayer(name, rgba, opacity, mode)
+        return
+    for layer in read_layered(path):
+        rgba = _at_size(layer.rgba, path, source, progress)
+        own = layer.blend if mode == NORMAL else mode
+        yield NamedLayer(layer.name, rgba, layer.opacity * opacity, own)
+
+
+def _at_size(
+    rgba: NDArray[np.uint8], path: Path, source: Picture, progress: Progress
+) -> NDArray[np.uint8]:
+    """A layer (h, w, 4) at the size of the source."""
     height, width = rgba.shape[:2]
     if (height, width) == (source.height, source.width):
         return rgba
     if abs(width * source.height / (height * source.width) - 1) > _ASPECT_TOLERANCE:
         raise Text2LiveError(
-            f"{_layer_file(path)}: {width}×{height} has not the shape of the source,"
+            f"{path}: {width}×{height} has not the shape of the source,"
             f" {source.width}×{source.height}"
         )
-    progress.message(f"{_layer_file(path)}: resized to {source.width}×{source.height}")
+    progress.message(f"{path}: resized to {source.width}×{source.height}")
     return _resized(rgba, source.width, source.height)
 
 
@@ -158,6 +219,8 @@ class ClipComposite:
     """Folders of `edit_video`; their layers lie lowest."""
     opacity: float = 1.0
     """0 to 1, a factor on every alpha."""
+    blend: Sequence[str] = ()
+    """A mode for each of the overlays, or one for all; not through an atlas."""
     overwrite: bool = False
     fps: float | None = None
     codec: str | None = None
@@ -190,7 +253,11 @@ def run_composite_clip(options: ClipComposite) -> Path:
     alpha = destination.keeps_alpha(clip)
     if options.overlays:
         overlays = [read_overlay(Path(layer), clip, progress) for layer in options.overlays]
-        frames = overlaid(clip, overlays, options.opacity, alpha, progress)
+        modes = layer_modes(options.blend, len(overlays))
+        how = [(options.opacity, mode) for mode in modes]
+        frames = overlaid(clip, overlays, how, alpha, progress)
+    elif options.blend:
+        raise UsageError("--blend: not through an atlas; lay layer.mov over the clip with it")
     else:
         frames = _through_atlas(options, clip, folder, alpha, progress)
     destination.write(frames, clip, progress)

@@ -7,6 +7,7 @@ from pathlib import Path
 from ..errors import UsageError
 from ..media.animation_writing import ANIMATION_ENDINGS
 from ..media.clip_kinds import KINDS, Kind, encoded_as
+from ..media.layered_files import LAYERED_ENDINGS
 from ..media.picture_writing import PICTURE_ENDINGS
 from ..texts import slug
 from .options import ImageOptions, VideoOptions
@@ -31,7 +32,7 @@ def video_folder(options: VideoOptions) -> Path:
 
 def image_copy(options: ImageOptions) -> Path | None:
     """The picture that -o names, if it does."""
-    return _file(options.output, PICTURE_ENDINGS)
+    return _file(options.output, (*PICTURE_ENDINGS, *LAYERED_ENDINGS))
 
 
 def video_copy(options: VideoOptions) -> Path | None:

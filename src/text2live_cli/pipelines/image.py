@@ -22,6 +22,7 @@ from ..engine.training import Trainer, make_trainer
 from ..guide.picture_region import describe_region, seen_colors
 from ..media.compositing import lay_over
 from ..media.files import write_text_atomic
+from ..media.layered_files import LAYERED_ENDINGS, NamedLayer, write_layered
 from ..media.picture_writing import write_picture
 from ..media.pictures import read_mask, read_picture
 from ..media.samples import to_uint
@@ -37,6 +38,7 @@ from .done import finished, tell_done
 from .image_scene import Scene, prepare_scene, preview, render_layer, with_region, write_sight
 from .option_fields import taking
 from .options import ImageOptions
+from .overlays import read_layer
 from .plans import ImagePlan, plan_image
 from .results import EditResult
 from .session import Prepared, Session, Trained, claimed, resolve_prompts, what_was_asked
@@ -137,10 +139,21 @@ def deliver_image(
     folder = run.deliver(not trained.interrupted, progress)
     source_path = Path(plan.options.source)
     result = EditResult(folder, trained.interrupted, facts, source_path)
-    if plan.copy is not None and not trained.interrupted:
-        composite = read_picture(result.composite)
-        write_picture(plan.copy, composite.color, composite.alpha, composite.icc_profile)
+    if not trained.interrupted:
+        write_copy(plan, result)
     return result
+
+
+def write_copy(plan: ImagePlan, result: EditResult) -> None:
+    """Write what -o names beside the folder: the composite, or source and layer in one file."""
+    if plan.copy is None:
+        return
+    if plan.copy.suffix.lower() in LAYERED_ENDINGS:
+        layer = NamedLayer(result.record["prompts"]["target"], read_layer(result.layer))
+        write_layered(plan.copy, plan.picture, [layer])
+        return
+    composite = read_picture(result.composite)
+    write_picture(plan.copy, composite.color, composite.alpha, composite.icc_profile)
 
 
 def _inputs(plan: ImagePlan, mask: np.ndarray | None) -> dict[str, Any]:

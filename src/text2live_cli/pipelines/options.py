@@ -11,6 +11,7 @@ from typing import Annotated, Any
 
 from ..atlas.fit.settings import FitSettings
 from ..config import (
+    BLEND_MODES,
     CLIP,
     LAMBDA,
     MAX_SIZE,
@@ -351,6 +352,13 @@ class CompositeOptions:
         None
     )
     opacity: Annotated[float, Help("Of every layer, from 0 to 1.")] = 1.0
+    blend: Annotated[
+        Sequence[str],
+        Help(f"{', '.join(BLEND_MODES)}: of all layers, or of each. Not through an atlas."),
+    ] = ()
+    background: Annotated[
+        str | None, Help("Of a picture: this colour in place of its transparency (white, #ff8800).")
+    ] = None
     fps: Annotated[float | None, _FPS] = None
     codec: Annotated[str | None, _CODEC] = None
     crf: Annotated[int | None, _CRF] = None

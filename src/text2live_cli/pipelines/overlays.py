@@ -9,14 +9,17 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from ..config import BLEND_MODES, require_one_of
 from ..errors import UsageError
+from ..media.blending import NORMAL
 from ..media.clip_kinds import KINDS
 from ..media.clips import Clip, open_clip
 from ..media.compositing import lay_over
+from ..media.layered_files import LAYERED_ENDINGS, read_layered, stacked_layer
 from ..media.pictures import read_picture
 from ..progress import Progress
 
-_STILLS = (".png", ".webp", ".tif", ".tiff")
+_STILLS = (".png", ".webp", ".tif", ".tiff", *LAYERED_ENDINGS)
 
 
 class Overlay(NamedTuple):
@@ -64,21 +67,42 @@ def read_overlay(path: Path, clip: Clip, progress: Progress) -> Overlay:
 
 
 def overlaid(
-    clip: Clip, overlays: Sequence[Overlay], opacity: float, alpha: bool, progress: Progress
+    clip: Clip,
+    overlays: Sequence[Overlay],
+    how: Sequence[tuple[float, str]],
+    alpha: bool,
+    progress: Progress,
 ) -> Iterator[NDArray[np.uint8]]:
-    """The clip's frames (h, w, 3), with `alpha` (h, w, 4), under the overlays, the first lowest."""
+    """The clip's frames (h, w, 3), with `alpha` (h, w, 4), under the overlays, the first lowest.
+
+    `how` is the opacity and the blend mode of each.
+    """
     progress.stage("compositing", clip.count, "frame")
     streams = [overlay.frames(clip.count) for overlay in overlays]
     for number, frame in enumerate(clip.frames(alpha=alpha), 1):
         color = np.ascontiguousarray(frame[..., :3])
-        for stream in streams:
-            color = lay_over(color, next(stream), opacity)
+        for stream, (opacity, mode) in zip(streams, how, strict=True):
+            color = lay_over(color, next(stream), opacity, mode)
         yield np.dstack([color, frame[..., 3]]) if alpha else color
         progress.advance(number)
 
 
+def layer_modes(blend: Sequence[str], count: int) -> list[str]:
+    """A blend mode for each of so many layers. Raises UsageError for what there is not."""
+    for mode in blend:
+        require_one_of("--blend", mode, BLEND_MODES)
+    if len(blend) not in (0, 1, count):
+        raise UsageError(f"--blend: {len(blend)} modes for {count} layers; give one, or one each")
+    return list(blend) if len(blend) == count else list(blend or (NORMAL,)) * count
+
+
 def read_layer(path: Path) -> NDArray[np.uint8]:
-    """A saved layer, (h, w, 4) with straight alpha. Raises UsageError for one without alpha."""
+    """A saved layer, (h, w, 4) with straight alpha; those of a layered file as one.
+
+    Raises UsageError for one without alpha.
+    """
+    if path.suffix.lower() in LAYERED_ENDINGS:
+        return stacked_layer(read_layered(path))
     picture = read_picture(path).in_eight_bits()
     if picture.alpha is None:
         raise _no_layer(path)

@@ -32,6 +32,7 @@ from ..media.clip_reading import rate_of
 from ..media.clip_writing import require_encoders, require_writable
 from ..media.clips import Clip, open_clip
 from ..media.files import sha256_of
+from ..media.layered_files import LAYERED_ENDINGS, require_layered
 from ..media.pictures import Picture, read_mask, read_picture
 from ..progress import Progress
 from ..runs.atlas_folder import default_folder, find_atlas
@@ -193,6 +194,8 @@ def plan_image(options: ImageOptions, device: str, progress: Progress) -> ImageP
     same = same_record(folder, "edit-image", options, settings.preset, device) is not None
     if copy is not None:
         require_file_place("-o", copy)
+        if copy.suffix.lower() in LAYERED_ENDINGS:
+            require_layered(copy)
         check_output(copy, [source, options.mask], options.overwrite or options.resume or same)
     inputs = [source, options.mask, options.clip_weights]
     require_vacant(folder, EDIT_IMAGE, inputs, options, same)

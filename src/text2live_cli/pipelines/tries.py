@@ -28,7 +28,7 @@ from ..progress import Progress, Silent
 from ..report.tries import contact_sheet
 from ..runs.folder import RECORD, Outputs, can_be_resumed, claim_folder
 from ..texts import require_text
-from .image import EditResult, run_edit_image
+from .image import EditResult, run_edit_image, write_copy
 from .options import EditOptions, ImageOptions, VideoOptions
 from .plans import ImagePlan, VideoPlan, plan_image, plan_video
 from .requests import request
@@ -164,9 +164,8 @@ def _deliver(
             _copy(path, run.work / path.relative_to(best.folder))
         write_json_atomic(run.work / RECORD, record)
         folder = run.deliver(True, progress)
-    if isinstance(plan, ImagePlan) and plan.copy is not None:
-        picture = read_picture(folder / "composite.png")
-        write_picture(plan.copy, picture.color, picture.alpha, picture.icc_profile)
+    if isinstance(plan, ImagePlan):
+        write_copy(plan, EditResult(folder, False, record))
     for one in results:
         _shrink(one.folder, plan.outputs)
     for row in rows:
