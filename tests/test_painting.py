@@ -338,6 +338,31 @@ def test_a_frame_edit_sticks_to_what_it_was_painted_on(
     assert any(f"of frame {number} is painted" in line for line in told.messages)
 
 
+def test_a_frame_that_was_painted_over_is_taken_as_it_is(painted: Painted, tmp_path: Path) -> None:
+    number = 4
+    top, bottom, left, right = box_of(painted, FOREGROUND)
+    moved = shift(FOREGROUND, 0) - shift(FOREGROUND, number)
+    frame = painted.frames[number].copy()
+    square = np.zeros((HEIGHT, WIDTH), bool)
+    square[top:bottom, left + moved : right + moved] = True
+    square &= painted.masks[number] > 0.5
+    frame[square] = RED
+    edit = save(tmp_path / "frame.png", frame)
+    out = composite_clip(painted.clip, tmp_path / "out", frame_edits=[f"{number}:{edit}"])
+    frames = load_frames(out)
+    wanted = expected(painted, FOREGROUND, (top, bottom, left, right))
+    for t in range(COUNT):
+        inside = (wanted[t] == RED).all(-1).astype(np.uint8)
+        core = cv2.erode(inside, np.ones((5, 5), np.uint8)) > 0
+        around = cv2.dilate(inside, np.ones((9, 9), np.uint8)) > 0
+        assert core.any() and (np.abs(frames[t].astype(int) - RED) <= 3)[core].all()
+        assert np.array_equal(frames[t][~around], painted.frames[t][~around])
+    noise = np.random.default_rng(2).integers(0, 256, frame.shape, np.uint8)
+    other = save(tmp_path / "other.png", noise)
+    with pytest.raises(Text2LiveError, match=r"same scene|all of it"):
+        composite_clip(painted.clip, tmp_path / "no", frame_edits=[f"{number}:{other}"])
+
+
 def test_frame_edits_lie_over_layers_in_their_order(painted: Painted, tmp_path: Path) -> None:
     box = box_of(painted, BACKGROUND)
     layer = save(tmp_path / "layer.png", square_layer(painted, BACKGROUND, box))
@@ -464,7 +489,6 @@ def test_bad_requests_are_one_line(painted: Painted, tmp_path: Path) -> None:
         ({"frame_edits": ["edit.png"]}, "write FRAME:PICTURE"),
         ({"frame_edits": ["-1:edit.png"]}, "write FRAME:PICTURE"),
         ({"frame_edits": [f"99:{flat}"]}, "frame 99 was not fitted; choose one of 0 to 9"),
-        ({"frame_edits": [f"0:{flat}"]}, "has no alpha; paint on a transparent layer"),
         ({"frame_edits": [f"0:{clear}"]}, f"the picture is {width}×{height}, the clip 160×96"),
         ({"fg_layer": clear, "output": painted.clip}, "is the clip itself"),
         ({"fg_layer": clear, "output": painted.clip, "overwrite": True}, "is the clip itself"),

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import cv2
@@ -168,13 +169,18 @@ def _box(paint: NDArray[np.bool_]) -> tuple[slice, slice]:
 
 # Paint on a frame
 
+Lift = Callable[[NDArray[np.uint8], NDArray[np.uint8]], NDArray[np.uint8]]
+"""Of a frame (h, w, 3) and its edited version, the edit layer (h, w, 4)."""
 
-def read_frame_edit(text: str, clip: Clip, atlas: Atlas, progress: Progress) -> dict[Side, Layer]:
+
+def read_frame_edit(
+    text: str, clip: Clip, atlas: Atlas, lift: Lift, progress: Progress
+) -> dict[Side, Layer]:
     """The atlas layers that show in frame N what "N:PICTURE" painted there, none where that is
     nothing.
 
-    Raises UsageError for a frame that was not fitted, and for a picture of another size or without
-    alpha.
+    Of a picture without alpha, a painted-over frame, `lift` makes a layer. Raises UsageError for a
+    frame that was not fitted, and for a layer of another size, and whatever `lift` raises.
     """
     match = _FRAME_EDIT.fullmatch(text)
     if match is None:
@@ -186,15 +192,16 @@ def read_frame_edit(text: str, clip: Clip, atlas: Atlas, progress: Progress) -> 
             f" {atlas.frames[0]} to {atlas.frames[-1]}"
         )
     edit = _read(path, progress)
+    if edit.alpha is None:
+        frame = np.ascontiguousarray(next(clip.frames(number))[..., :3])
+        layer = lift(frame, edit.color)
+        edit = dataclasses.replace(edit, color=layer[..., :3], alpha=layer[..., 3])
     color, alpha = edit.color, edit.alpha
+    assert alpha is not None
     if (edit.width, edit.height) != (clip.width, clip.height):
         raise UsageError(
             f"--frame-edit {text}: the picture is {edit.width}×{edit.height}, the clip"
             f" {clip.width}×{clip.height}; paint on a layer of the clip's size"
-        )
-    if alpha is None:
-        raise UsageError(
-            f"--frame-edit {text}: the picture has no alpha; paint on a transparent layer"
         )
     if not alpha.any():
         progress.warning(f"{path}: nothing is painted; it changes nothing")

@@ -39,6 +39,7 @@ from ..runs.atlas_folder import find_atlas
 from ..runs.folder import check_output
 from ..runs.preflight import require_file_place
 from ..video.result import ATLAS_LAYER, result_layers
+from .lift import lift_frame
 from .option_fields import taking
 from .options import CompositeOptions
 from .overlays import is_for_a_clip, layer_modes, overlaid, read_layer, read_overlay
@@ -213,8 +214,8 @@ class ClipComposite:
     """Pictures of the size of the atlas's foreground.png and background.png or a whole multiple of
     it: either RGBA layers or painted-over copies."""
     frame_edits: Sequence[str] = ()
-    """Each "N:PICTURE": an RGBA layer of the clip's size, painted on frame N (from 0). They lie
-    above, in their order."""
+    """Each "N:PICTURE": an RGBA layer of the clip's size, painted on frame N (from 0), or that
+    frame itself, painted over. They lie above, in their order."""
     results: Sequence[Path | str] = ()
     """Folders of `edit_video`; their layers lie lowest."""
     opacity: float = 1.0
@@ -285,7 +286,8 @@ def _through_atlas(
     results = [Path(result) for result in options.results]
     stack = list(stacked(result_layers(results, clip, atlas.digest)))
     stack.append({side: layer for side, layer in paint.items() if layer is not None})
-    stack += [read_frame_edit(text, clip, atlas, progress) for text in options.frame_edits]
+    edits = options.frame_edits
+    stack += [read_frame_edit(text, clip, atlas, lift_frame, progress) for text in edits]
     return composited(clip, atlas, _faded(stack, options.opacity), progress, alpha)
 
 

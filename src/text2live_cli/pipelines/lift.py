@@ -14,6 +14,7 @@ from ..errors import Text2LiveError, UsageError
 from ..guide.hints import Hints, Point, parse_hints
 from ..lifting.filters import pieces
 from ..lifting.lift import Lifted, LiftSettings, cut_layer, find_edit
+from ..lifting.lift import lift as lift_layer
 from ..media.compositing import lay_over
 from ..media.files import write_json_atomic
 from ..media.picture_writing import write_picture
@@ -72,6 +73,15 @@ def run_lift(options: LiftOptions) -> LiftResult:
 
 
 lift = taking(LiftOptions)(run_lift)
+
+
+def lift_frame(frame: NDArray[np.uint8], edited: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """The edit layer (h, w, 4) between a frame (h, w, 3) and its painted-over version of any size.
+
+    Raises Text2LiveError where they are not the same scene, or nothing was painted.
+    """
+    lifted = lift_layer(to_unit(frame), to_unit(edited), LiftSettings())
+    return lifted.layer
 
 
 def _read(path: Path, progress: Progress) -> Picture:

@@ -346,7 +346,11 @@ class CompositeOptions:
     ] = None
     frame_edits: Annotated[
         Sequence[str],
-        Help("A layer painted on frame N, for all frames.", "--frame-edit", "N:PICTURE"),
+        Help(
+            "A layer painted on frame N, or that frame painted over, for all frames.",
+            "--frame-edit",
+            "N:PICTURE",
+        ),
     ] = ()
     atlas_dir: Annotated[Path | str | None, Help("Result of fit-atlas. Default: CLIP.atlas.")] = (
         None
