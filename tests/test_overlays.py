@@ -11,12 +11,14 @@ import pytest
 from PIL import Image
 
 from tests.commands import one_line, passed, run
+from text2live_cli import UsageError
 from text2live_cli.atlas.fit.settings import FitSettings, Span, choose_span
 from text2live_cli.media.clip_kinds import encoded_as
 from text2live_cli.media.clip_reading import frames_at
 from text2live_cli.media.clip_writing import write_layer_video, write_video
 from text2live_cli.media.clips import open_clip
 from text2live_cli.media.compositing import lay_over
+from text2live_cli.pipelines.fading import Fade
 
 H, W, COUNT = 48, 64, 7
 
@@ -206,3 +208,33 @@ def test_an_edit_puts_its_composite_where_it_is_named(clip: list[np.ndarray], na
     whole = list(open_clip(Path("edited/composite")).frames())  # as the source: frames
     assert len(whole) == COUNT
     assert "done already" in passed(run(*line)).stderr
+
+
+def test_opacity_may_change_over_the_frames() -> None:
+    fade = Fade.read("4:1, 0:0")
+    assert [fade(frame) for frame in (0, 1, 2, 4, 9)] == [0, 0.25, 0.5, 1, 1]
+    assert Fade.read(0.3)(7) == Fade.read("0.3").constant == 0.3
+    for text in ("x", "0:0,0:1", "-1:0", "0:0,4", "1.5", "0:0,4:2", "", "nan"):
+        with pytest.raises(UsageError, match="--opacity"):
+            assert Fade.read(text).constant < 0
+
+
+def test_a_fade_over_a_clip(clip: list[np.ndarray]) -> None:
+    whole = np.full((H, W, 4), (200, 30, 10, 255), np.uint8)
+    Image.fromarray(whole).save("layer.png")
+    passed(run("composite", "frames", "layer.png", "-o", "out", "--opacity", "0:0,4:1"))
+    made = list(open_clip(Path("out")).frames())
+    for number, (source, frame) in enumerate(zip(clip, made, strict=True)):
+        assert np.array_equal(frame, lay_over(source, whole, min(number / 4, 1.0)))
+    still = run("composite", "frames/000.png", "layer.png", "-o", "a.png", "--opacity", "0:0,4:1")
+    assert still.exit_code == 2 and "of clips only" in one_line(still)
+
+
+def test_blend_modes_over_a_clip(clip: list[np.ndarray]) -> None:
+    Image.fromarray(layer()).save("layer.png")
+    words = ("composite", "frames", "layer.png", "-o", "out", "--blend", "screen")
+    passed(run(*words))
+    for source, frame in zip(clip, open_clip(Path("out")).frames(), strict=True):
+        assert np.array_equal(frame, lay_over(source, layer(), 1.0, "screen"))
+    refused = run(*words[:3], "-o", "b", "--bg-layer", "layer.png", "--blend", "screen")
+    assert refused.exit_code == 2

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 import torch
@@ -34,10 +34,16 @@ def tell_uncovered(clip: Clip, atlas: Atlas) -> tuple[str, ...]:
 
 
 def composited(
-    clip: Clip, atlas: Atlas, stack: Stack, progress: Progress, alpha: bool = False
+    clip: Clip,
+    atlas: Atlas,
+    stack: Stack,
+    progress: Progress,
+    alpha: bool = False,
+    opacity: Callable[[int], float] = lambda frame: 1.0,
 ) -> Iterator[NDArray[np.uint8]]:
     """The clip's frames (h, w, 3), RGB, under the layers; with `alpha` (h, w, 4), the clip's own.
 
+    `opacity` is a factor on every alpha, by frame.
     Raises Text2LiveError where the clip cannot be read to its end.
     """
     progress.stage("compositing", clip.count, "frame")
@@ -47,7 +53,7 @@ def composited(
         if stack and atlas.covers(number):
             maps = atlas.locate(number, (clip.height, clip.width))
             for layers in stack:
-                frame = lay_over_frame(frame, maps, layers)
+                frame = lay_over_frame(frame, maps, layers, opacity(number))
         yield np.dstack([frame, pixels[..., 3]]) if alpha else frame
         progress.advance(number + 1)
 

@@ -70,7 +70,7 @@ def textures_of(model: AtlasModel) -> list[Tensor]:
 
 
 def lay_over_frame(
-    frame: NDArray[np.uint8], maps: Maps, layers: dict[Side, Layer]
+    frame: NDArray[np.uint8], maps: Maps, layers: dict[Side, Layer], opacity: float = 1.0
 ) -> NDArray[np.uint8]:
     """Composite layers of the atlases over a frame (h, w, 3); `maps` are of its size.
 
@@ -89,7 +89,7 @@ def lay_over_frame(
     below = torch.from_numpy(frame[part]).to(device).float()
     change = torch.zeros_like(below)
     for side, layer in layers.items():
-        rgba = layer.at(maps.uv[side][part]) * maps.share[side][part][..., None]
+        rgba = layer.at(maps.uv[side][part]) * (maps.share[side][part][..., None] * opacity)
         change += 255 * rgba[..., :3] - rgba[..., 3:] * below
     result = frame.copy()
     result[part] = (below + change).clamp(0, 255).round().to(torch.uint8).cpu().numpy()

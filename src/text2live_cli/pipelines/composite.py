@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageColor
 
-from ..atlas.footage import Stack, composited, stacked, tell_uncovered
+from ..atlas.footage import composited, stacked, tell_uncovered
 from ..atlas.layers import BACKGROUND, FOREGROUND
 from ..atlas.painting import painted_layer, read_frame_edit
 from ..atlas.store import read_atlas
@@ -39,6 +39,7 @@ from ..runs.atlas_folder import find_atlas
 from ..runs.folder import check_output
 from ..runs.preflight import require_file_place
 from ..video.result import ATLAS_LAYER, result_layers
+from .fading import Fade
 from .lift import lift_frame
 from .option_fields import taking
 from .options import CompositeOptions
@@ -87,7 +88,7 @@ def composite(
     layers: Sequence[Path | str],
     output: Path | str,
     *,
-    opacity: float = 1.0,
+    opacity: str | float = 1.0,
     blend: Sequence[str] = (),
     background: str | None = None,
     overwrite: bool = False,
@@ -103,7 +104,7 @@ def composite(
     """
     progress = progress or Silent()
     source, output = Path(source), Path(output)
-    _require_opacity(opacity)
+    share = Fade.read(opacity).constant
     if not layers:
         raise UsageError("name at least one layer to lay over the source")
     modes = layer_modes(blend, len(layers))
@@ -116,7 +117,7 @@ def composite(
     stack = [
         layer
         for path, mode in zip(map(Path, layers), modes, strict=True)
-        for layer in _named_layers(path, mode, opacity, picture, progress)
+        for layer in _named_layers(path, mode, share, picture, progress)
     ]
     if is_layered:
         notes = write_layered(output, picture, stack)
@@ -218,8 +219,8 @@ class ClipComposite:
     frame itself, painted over. They lie above, in their order."""
     results: Sequence[Path | str] = ()
     """Folders of `edit_video`; their layers lie lowest."""
-    opacity: float = 1.0
-    """0 to 1, a factor on every alpha."""
+    opacity: str | float = 1.0
+    """0 to 1, a factor on every alpha; or by frame, "0:0,24:1", linear between."""
     blend: Sequence[str] = ()
     """A mode for each of the overlays, or one for all; not through an atlas."""
     overwrite: bool = False
@@ -245,7 +246,7 @@ def run_composite_clip(options: ClipComposite) -> Path:
         raise UsageError(
             "nothing to lay over the clip: give --fg-layer, --bg-layer, --frame-edit or results"
         )
-    _require_opacity(options.opacity)
+    fade = Fade.read(options.opacity)
     folder = Path(options.atlas_dir) if options.atlas_dir is not None else find_atlas(source)
     edit_files = [text.partition(":")[2] for text in options.frame_edits]
     inputs = [folder, *painted, *edit_files, *options.results, *options.overlays]
@@ -255,12 +256,11 @@ def run_composite_clip(options: ClipComposite) -> Path:
     if options.overlays:
         overlays = [read_overlay(Path(layer), clip, progress) for layer in options.overlays]
         modes = layer_modes(options.blend, len(overlays))
-        how = [(options.opacity, mode) for mode in modes]
-        frames = overlaid(clip, overlays, how, alpha, progress)
+        frames = overlaid(clip, list(zip(overlays, modes, strict=True)), fade, alpha, progress)
     elif options.blend:
         raise UsageError("--blend: not through an atlas; lay layer.mov over the clip with it")
     else:
-        frames = _through_atlas(options, clip, folder, alpha, progress)
+        frames = _through_atlas(options, clip, folder, fade, alpha, progress)
     destination.write(frames, clip, progress)
     return destination.path
 
@@ -269,7 +269,12 @@ composite_clip = taking(ClipComposite)(run_composite_clip)
 
 
 def _through_atlas(
-    options: ClipComposite, clip: Clip, folder: Path | None, alpha: bool, progress: Progress
+    options: ClipComposite,
+    clip: Clip,
+    folder: Path | None,
+    fade: Fade,
+    alpha: bool,
+    progress: Progress,
 ) -> Iterator[NDArray[np.uint8]]:
     """The frames under all layers that lie on the clip's atlas in `folder`."""
     if folder is None:
@@ -288,7 +293,7 @@ def _through_atlas(
     stack.append({side: layer for side, layer in paint.items() if layer is not None})
     edits = options.frame_edits
     stack += [read_frame_edit(text, clip, atlas, lift_frame, progress) for text in edits]
-    return composited(clip, atlas, _faded(stack, options.opacity), progress, alpha)
+    return composited(clip, atlas, [part for part in stack if part], progress, alpha, fade)
 
 
 class _Destination(NamedTuple):
@@ -348,23 +353,6 @@ class _Destination(NamedTuple):
         notes = write_video(self.path, frames, clip.rate, **timing, **how)
         for note in notes:
             progress.message(note)
-
-
-def _require_opacity(opacity: float) -> None:
-    if not 0 <= opacity <= 1:
-        raise UsageError(f"--opacity {opacity}: must be from 0 to 1")
-
-
-def _faded(stack: Stack, opacity: float) -> Stack:
-    """The same layers with every alpha times `opacity`."""
-    return [
-        {
-            side: layer._replace(premultiplied=layer.premultiplied * opacity)
-            for side, layer in on.items()
-        }
-        for on in stack
-        if on
-    ]
 
 
 def _write_frames(folder: Path, frames: Iterator[NDArray[np.uint8]]) -> None:

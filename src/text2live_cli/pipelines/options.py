@@ -355,7 +355,9 @@ class CompositeOptions:
     atlas_dir: Annotated[Path | str | None, Help("Result of fit-atlas. Default: CLIP.atlas.")] = (
         None
     )
-    opacity: Annotated[float, Help("Of every layer, from 0 to 1.")] = 1.0
+    opacity: Annotated[
+        str | float, Help("Of every layer, 0 to 1; of a clip also by frame, 0:0,24:1.")
+    ] = 1.0
     blend: Annotated[
         Sequence[str],
         Help(f"{', '.join(BLEND_MODES)}: of all layers, or of each. Not through an atlas."),

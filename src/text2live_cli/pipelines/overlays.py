@@ -18,6 +18,7 @@ from ..media.compositing import lay_over
 from ..media.layered_files import LAYERED_ENDINGS, read_layered, stacked_layer
 from ..media.pictures import read_picture
 from ..progress import Progress
+from .fading import Fade
 
 _STILLS = (".png", ".webp", ".tif", ".tiff", *LAYERED_ENDINGS)
 
@@ -68,21 +69,21 @@ def read_overlay(path: Path, clip: Clip, progress: Progress) -> Overlay:
 
 def overlaid(
     clip: Clip,
-    overlays: Sequence[Overlay],
-    how: Sequence[tuple[float, str]],
+    overlays: Sequence[tuple[Overlay, str]],
+    fade: Fade,
     alpha: bool,
     progress: Progress,
 ) -> Iterator[NDArray[np.uint8]]:
     """The clip's frames (h, w, 3), with `alpha` (h, w, 4), under the overlays, the first lowest.
 
-    `how` is the opacity and the blend mode of each.
+    Each has its blend mode; `fade` is the opacity of all, by frame.
     """
     progress.stage("compositing", clip.count, "frame")
-    streams = [overlay.frames(clip.count) for overlay in overlays]
+    streams = [(overlay.frames(clip.count), mode) for overlay, mode in overlays]
     for number, frame in enumerate(clip.frames(alpha=alpha), 1):
         color = np.ascontiguousarray(frame[..., :3])
-        for stream, (opacity, mode) in zip(streams, how, strict=True):
-            color = lay_over(color, next(stream), opacity, mode)
+        for stream, mode in streams:
+            color = lay_over(color, next(stream), fade(number - 1), mode)
         yield np.dstack([color, frame[..., 3]]) if alpha else color
         progress.advance(number)
 
