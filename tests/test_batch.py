@@ -130,6 +130,20 @@ def test_every_picture_meets_every_prompt_and_its_mask(here: Path) -> None:
         read_jobs(options)
 
 
+@pytest.mark.skipif(os.name == "nt", reason="such names are refused there")
+def test_names_fit_every_system(here: Path) -> None:
+    Path("cup0.png").replace("a:b?.png")
+    common: dict[str, Any] = {"prompt": ("golden cup",), "defaults": {"clip": "swatch"}}
+    (job,) = read_jobs(BatchOptions(images=("a*.png",), **common)).jobs
+    assert job.name == "a-b-.golden-cup.0"
+
+
+def test_a_pattern_without_quotes_is_told_of_them(here: Path) -> None:
+    result = batch("--images", "cup0.png", "cup1.png", "cup2.png", "--prompt", "golden cup")
+    assert result.exit_code == 2
+    assert "put the pattern in quotes" in " ".join(result.output.replace("│", " ").split())
+
+
 def test_parts_for_a_cluster_are_all_of_it(here: Path) -> None:
     common: dict[str, Any] = {"images": ("cup*.png",), "prompt": ("golden cup", "wooden cup")}
     common["defaults"] = {"clip": "swatch"}

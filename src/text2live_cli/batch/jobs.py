@@ -10,6 +10,7 @@ import glob
 import hashlib
 import itertools
 import json
+import re
 import string
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
@@ -35,6 +36,7 @@ from .table import Row, read_lines, read_rows
 _CLIPS = {*KINDS, ".avi", ".m4v", ".mpg", ".mpeg", ".ts", ".wmv"}
 _PICTURE_NAME, _CLIP_NAME = "{stem}.{prompt}.{seed}", "{stem}.{atlas}.{prompt}.{seed}"
 _LONGEST = 200  # bytes of a name
+_UNFIT = re.compile(r'[<>:"|?*\\/\x00-\x1f]')  # in names on some systems
 _TOLD = 8  # of files that are missing, or results of one name, in one line
 
 
@@ -182,7 +184,7 @@ def _name(number: int, command: str, values: Mapping[str, Any], options: BatchOp
     """By the template."""
     template = options.name or (_CLIP_NAME if command == "edit-video" else _PICTURE_NAME)
     parts: dict[str, Any] = {
-        "stem": Path(values["source"]).stem,
+        "stem": _UNFIT.sub("-", Path(values["source"]).stem).lstrip("."),
         "prompt": slug(values["prompt"]),
         "seed": values.get("seed", 0),
         "atlas": values.get("atlas", "fg") if command == "edit-video" else "",

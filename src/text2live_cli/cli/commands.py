@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from typer.core import TyperCommand
 
 from ..endings import Stopped
 from ..errors import PoorAtlasError
@@ -26,6 +25,7 @@ from ..pipelines.options import (
 from ..progress import Progress
 from ..texts import shown_path, visible
 from .console import ConsoleProgress, print_result
+from .hints import RefusedByTyper, TakesAPattern, TakesASentence
 from .many import apply_command, batch_command, preview_command, report_command
 from .options import (
     Debug,
@@ -53,34 +53,6 @@ app = typer.Typer(
 app.add_typer(weights_app, name="weights")
 
 
-# click's ClickException, wherever this version of typer has it: some bring a click of their own.
-_RefusedByTyper: Any = next(
-    kind for kind in typer.BadParameter.__mro__ if kind.__name__ == "ClickException"
-)
-
-
-_UNQUOTED = ' (put the sentence in quotes: "oreo cake")'
-_SEVERAL = (
-    " (one file at a time; of several: text2live batch --images 'photos/*.jpg' --prompt TEXT)"
-)
-
-
-class _TakesASentence(TyperCommand):
-    """A command whose last argument is a sentence: one without quotes is told of them, and several
-    files of `batch`.
-    """
-
-    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        words = [word for word in args if not word.startswith("-")]
-        try:
-            return super().parse_args(ctx, args)
-        except _RefusedByTyper as error:
-            if "extra argument" in error.message:
-                files = sum(Path(word).exists() for word in words)
-                error.message += _SEVERAL if files > 1 else _UNQUOTED
-            raise
-
-
 def _version(wish: bool) -> None:
     if wish:
         from .. import __version__
@@ -98,7 +70,7 @@ def root(
     """Options before the command."""
 
 
-@app.command("edit-image", cls=_TakesASentence)
+@app.command("edit-image", cls=TakesASentence)
 @taking_options(ImageOptions, EditFlags)
 def edit_image_command(make_options: Callable[[Progress], ImageOptions], flags: EditFlags) -> None:
     """Edit one picture so that it fits PROMPT.
@@ -150,7 +122,7 @@ def _tell_next(options: ImageOptions, result: Any, progress: ConsoleProgress) ->
     progress.message(f"next: {other} for another variation; {shlex.join(weaker)}")
 
 
-@app.command("region", cls=_TakesASentence)
+@app.command("region", cls=TakesASentence)
 @taking_options(RegionOptions, Flags)
 def region_command(
     make_options: Callable[[Progress], RegionOptions],
@@ -179,7 +151,7 @@ def region_command(
         progress.message(f"{output}: the region; {files.mask}: to be painted over, for --mask")
 
 
-@app.command("edit-video", cls=_TakesASentence)
+@app.command("edit-video", cls=TakesASentence)
 @taking_options(VideoOptions, EditFlags)
 def edit_video_command(make_options: Callable[[Progress], VideoOptions], flags: EditFlags) -> None:
     """Edit one layer of a clip so that it fits PROMPT, in all frames alike.
@@ -343,9 +315,9 @@ def lift_command(make_options: Callable[[Progress], LiftOptions], flags: Flags) 
         progress.message(f"{result.layer}: the edit layer, RGBA; report.html beside it")
 
 
-app.command("preview", cls=_TakesASentence)(preview_command)
+app.command("preview", cls=TakesASentence)(preview_command)
 app.command("apply")(apply_command)
-app.command("batch")(batch_command)
+app.command("batch", cls=TakesAPattern)(batch_command)
 app.command("report")(report_command)
 
 
@@ -378,7 +350,7 @@ def main() -> None:
         app(prog_name="text2live")
     try:  # what typer refuses by itself is told as JSON too
         sys.exit(app(prog_name="text2live", standalone_mode=False))
-    except _RefusedByTyper as error:
+    except RefusedByTyper as error:
         error.show()
         print_error(error.format_message(), type(error).__name__)
         sys.exit(error.exit_code)
