@@ -75,8 +75,12 @@ class BatchOptions:
 
     def __post_init__(self) -> None:
         """Raise UsageError where options do not go together."""
-        if (self.jobs is None) == (not self.images):
+        if self.jobs is None and not self.images:
             raise UsageError("name a file of jobs, or pictures with --images and --prompts")
+        if self.jobs is not None and self.images:
+            raise UsageError(
+                f"{self.jobs}: is beside --images; put a pattern in quotes: --images 'photos/*.jpg'"
+            )
         if self.images and self.prompts is None and not self.prompt:
             raise UsageError(
                 "--images: say what to make of them with --prompts FILE or --prompt TEXT"

@@ -63,7 +63,7 @@ def read_animation(path: Path, kind: str) -> Animation:
         size, count = image.size, int(getattr(image, "n_frames", 1))
         if count < 2:
             raise UsageError(
-                f"{path}: is a {kind} picture; name a video, an animated GIF or a folder"
+                f"{path}: is a {kind} picture, for edit-image; name a video, GIF or folder"
             )
         for samples, duration in _decoded(image):
             if samples is None:

@@ -85,7 +85,7 @@ def _unreadable(path: Path) -> Text2LiveError:
         warnings.simplefilter("ignore")
         with Image.open(path, formats=_PICTURE_FORMATS) as image:
             return UsageError(
-                f"{path}: is a {image.format} picture; name a video, an animated GIF or a folder"
+                f"{path}: is a {image.format} picture, for edit-image; name a video, GIF or folder"
             )
     return Text2LiveError(
         f"{path}: not a video that can be read, or cut short; fetch or export it again"

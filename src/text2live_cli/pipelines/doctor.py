@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import os
 import shutil
+import socket
 from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib import metadata
+from importlib.util import find_spec
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import av
 
@@ -18,6 +21,15 @@ from ..runs import memory
 
 _PACKAGES = ("text2live", "torch", "open_clip_torch", "av", "pillow")
 _LEAST_ROOM, _LEAST_MEMORY = 2e9, 3e9  # bytes
+_NETWORK_SECONDS = 3
+_PROXIES = ("HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy")
+_EXTRAS = {
+    "heif": "pillow_heif",
+    "psd": "psd_tools",
+    "ray": "ray",
+    "pictures": "textual_image",
+    "tensorboard": "tensorboard",
+}
 _ENCODERS = {"MP4": KINDS[".mp4"], "ProRes 4444": LAYER_KINDS[".mov"], "VP9": LAYER_KINDS[".webm"]}
 
 
@@ -40,9 +52,36 @@ def examine() -> Iterator[Finding]:
     for name, kind in _ENCODERS.items():
         yield _encoder(name, kind.encoder)
     yield _weights()
+    yield _network()
+    yield _extras()
     yield _cache()
     yield _room()
     yield _memory()
+
+
+def _network() -> Finding:
+    """Whether the place of the weights can be reached; it is asked for a connection and no more."""
+    place = urlsplit(os.environ.get("HF_ENDPOINT") or "https://huggingface.co")
+    host, port = place.hostname or "", place.port or (80 if place.scheme == "http" else 443)
+    if os.environ.get("HF_HUB_OFFLINE"):
+        return Finding("network", True, "not asked for, as HF_HUB_OFFLINE says")
+    proxy = next((name for name in _PROXIES if os.environ.get(name)), None)
+    if proxy is not None:
+        return Finding("network", True, f"{host} is asked through the proxy of {proxy}")
+    try:
+        with socket.create_connection((host, port), _NETWORK_SECONDS):
+            return Finding("network", True, f"{host} answers")
+    except (OSError, ValueError):
+        text = f"{host} does not answer; --clip swatch needs none, for others see docs/offline.md"
+        return Finding("network", True, text)
+
+
+def _extras() -> Finding:
+    here = [name for name, module in _EXTRAS.items() if find_spec(module)]
+    away = [name for name in _EXTRAS if name not in here]
+    parts = [f"{', '.join(here)} here"] * bool(here)
+    parts += [f"pip install 'text2live[{','.join(away)}]' for the rest"] * bool(away)
+    return Finding("extras", True, "; ".join(parts))
 
 
 def _device() -> Finding:
