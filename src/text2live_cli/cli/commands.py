@@ -99,7 +99,8 @@ def edit_image_command(make_options: Callable[[Progress], ImageOptions], flags: 
             print_json(result.record)
         if not sends:
             _tell_files(result, progress)
-        _tell_figures(result.record, progress)
+        if not result.interrupted:
+            _tell_figures(result.record, progress)
         _tell_interrupted(result, progress)
         if not sends and not flags.no_picture:
             show_pictures([Path(options.source), result.composite], progress)
@@ -179,7 +180,8 @@ def edit_video_command(make_options: Callable[[Progress], VideoOptions], flags: 
         if flags.as_json:
             print_json(result.record)
         progress.message(f"{result.composite}: the edited clip; report.html beside it")
-        _tell_figures(result.record, progress)
+        if not result.interrupted:
+            _tell_figures(result.record, progress)
         _tell_interrupted(result, progress)
 
 
