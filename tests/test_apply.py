@@ -78,6 +78,20 @@ def test_several_pictures_and_one_that_fails(edited: Path) -> None:
         apply_edit("parent", ["a.png", "b.png"], box="1,1,9,9")
 
 
+def test_no_result_goes_onto_another_or_onto_the_edit(edited: Path) -> None:
+    shutil.copytree("parent", "a.golden-cup")
+    before = {path.name: path.read_bytes() for path in Path("a.golden-cup").glob("*.*")}
+    for arguments in (("a.png",), ("a.png", "b.png"), ("b.png", "-o", "a.golden-cup")):
+        refused = run("apply", "a.golden-cup", *arguments, "--overwrite")
+        assert refused.exit_code == 2 and "is the edit that is applied" in one_line(refused)
+    assert before == {path.name: path.read_bytes() for path in Path("a.golden-cup").glob("*.*")}
+    Path("more").mkdir()
+    shutil.copyfile("b.png", "more/b.png")
+    twins = run("apply", "parent", "b.png", "more/b.png", "-o", "all", "--overwrite")
+    assert twins.exit_code == 2 and "as that of b.png" in one_line(twins)
+    assert not Path("all").exists() and not Path("b.golden-cup").exists()
+
+
 def test_what_cannot_be_applied(edited: Path) -> None:
     assert "is no result of edit-image" in one_line(run("apply", ".", "b.png"))
     lost = shutil.copytree("parent", "lost")

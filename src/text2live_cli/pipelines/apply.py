@@ -94,6 +94,7 @@ def run_apply(options: ApplyOptions) -> ApplyResult:
     asked = [_options_of(parent, Path(picture), options) for picture in options.pictures]
     if not asked:
         raise UsageError("name the pictures")
+    _require_apart(parent, asked)
     session = Session.of(asked[0])
     results, failures = [], {}
     for one in asked:
@@ -129,6 +130,23 @@ def _folder(values: dict[str, Any], options: ApplyOptions) -> Path:
         return Path(options.output)
     name = image_folder(ImageOptions(values["source"], values["prompt"]))
     return Path(options.output or "") / name
+
+
+def _require_apart(parent: Parent, asked: list[ImageOptions]) -> None:
+    """Raise UsageError where a result would go onto the edit itself, or onto that of another
+    picture.
+    """
+    sources: dict[Path, Path | str] = {}
+    for one in asked:
+        folder = image_folder(one)
+        if folder.exists() and folder.samefile(parent.folder):
+            raise UsageError(f"{folder}: is the edit that is applied; name another folder with -o")
+        other = sources.setdefault(folder.resolve(), one.source)
+        if other is not one.source:
+            raise UsageError(
+                f"{one.source}: its result would go to {folder}, as that of {other}; apply to each"
+                " alone, with -o"
+            )
 
 
 def _is_source(parent: Parent, picture: Path) -> bool:
