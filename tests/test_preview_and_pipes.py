@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import signal
 import subprocess
 import sys
 import tempfile
@@ -20,6 +21,7 @@ from typer.testing import CliRunner
 from tests.commands import StopAt, Terminal, one_line, passed, run
 from text2live_cli import edit_image, preview
 from text2live_cli.cli.commands import app
+from text2live_cli.cli.console import ConsoleProgress
 from text2live_cli.endings import Stopped
 from text2live_cli.media.picture_writing import write_picture
 
@@ -74,8 +76,9 @@ def test_a_preview_beside_a_result_of_the_same_name(cup: Path) -> None:
 
 
 def test_a_preview_that_is_stopped_leaves_nothing(cup: Path) -> None:
-    with pytest.raises(Stopped):
+    with pytest.raises(Stopped) as stopped:
         preview(cup, "golden cup", progress=StopAt("training", 1), **SETTINGS)
+    assert stopped.value.exit_code == 128 + signal.SIGINT
     assert left() == {"cup.png", "tmp"}
     for arguments in (
         ("astronaut",),
@@ -106,7 +109,12 @@ def test_a_picture_goes_through(cup: Path) -> None:
     [
         (b"", ("edit-image", "-", "golden cup"), "nothing came from stdin"),
         (b"no picture", ("edit-image", "-", "golden cup"), "stdin"),
-        (b"x", ("edit-image", "cup.png", "golden cup", "-o", "-", "--json"), "both are for stdout"),
+        (b"x", ("edit-image", "cup.png", "golden cup", "-o", "-", "--json"), "and --json"),
+        (b"x", ("edit-image", "cup.png", "golden cup", "-o", "-", "--dry-run"), "and --dry-run"),
+        (b"x", ("edit-image", "cup.png", "golden cup", "-o", "-", "--tries", "2"), "and --tries"),
+        (b"x", ("edit-video", "-", "golden cup"), "go through pipes"),
+        (b"x", ("edit-video", "clip.mp4", "golden cup", "-o", "-"), "go through pipes"),
+        (b"x", ("preview", "-", "golden cup"), "go through pipes"),
     ],
 )
 def test_pipes_that_cannot_be(
@@ -114,6 +122,28 @@ def test_pipes_that_cannot_be(
 ) -> None:
     result = piped(data, *arguments, *QUICK)
     assert result.exit_code in (1, 2) and words in one_line(result)
+    assert left() == {"cup.png", "tmp"}
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [("lift", "-", "cup.png"), ("apply", ".", "-"), ("fit-atlas", "-")],
+    ids=lambda arguments: str(arguments[0]),
+)
+def test_commands_without_pipes_say_so(arguments: tuple[str, ...], cup: Path) -> None:
+    result = piped(b"x", *arguments)
+    assert result.exit_code == 2 and "go through pipes" in one_line(result)
+    assert left() == {"cup.png", "tmp"}
+
+
+def test_a_pipe_that_is_stopped_sends_nothing(cup: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def stop(self: ConsoleProgress, done: int, values: object = None) -> None:
+        signal.raise_signal(signal.SIGTERM)
+
+    monkeypatch.setattr(ConsoleProgress, "advance", stop)
+    result = run("edit-image", cup, "golden cup", *QUICK, "--steps", 50, "-o", "-")
+    assert result.exit_code == 128 + signal.SIGTERM and result.stdout_bytes == b""
+    assert "nothing was sent or kept" in result.stderr and "the same command" not in result.stderr
     assert left() == {"cup.png", "tmp"}
 
 

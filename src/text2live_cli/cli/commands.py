@@ -36,7 +36,7 @@ from .options import (
     RunFlags,
     taking_options,
 )
-from .pipes import piped
+from .pipes import piped, require_files
 from .reporting import print_error, print_json, print_plan, reporting
 from .terminal_picture import show_pictures
 from .weights import weights_app
@@ -77,7 +77,8 @@ def edit_image_command(make_options: Callable[[Progress], ImageOptions], flags: 
 
     Example: text2live edit-image cake.jpg "oreo cake"
     """
-    with reporting(flags) as progress, piped(make_options(progress), flags.as_json) as pipe:
+    alone = {"--json": flags.as_json, "--dry-run": flags.dry_run, "--tries": flags.several}
+    with reporting(flags) as progress, piped(make_options(progress), alone) as pipe:
         options, sends = pipe
         if flags.dry_run:
             from ..pipelines.done import finished
@@ -101,7 +102,7 @@ def edit_image_command(make_options: Callable[[Progress], ImageOptions], flags: 
             _tell_files(result, progress)
         if not result.interrupted:
             _tell_figures(result.record, progress)
-        _tell_interrupted(result, progress)
+        _tell_interrupted(result, progress, is_kept=not sends)
         if not sends and not flags.no_picture:
             show_pictures([Path(options.source), result.composite], progress)
         if not sends:
@@ -161,6 +162,7 @@ def edit_video_command(make_options: Callable[[Progress], VideoOptions], flags: 
     """
     with reporting(flags) as progress:
         options = make_options(progress)
+        require_files(options.source, options.output)
         if flags.dry_run:
             from ..pipelines.done import finished
             from ..pipelines.dry_run import DONE, likely_device, video_facts
@@ -238,13 +240,12 @@ def _tell_figures(record: dict[str, Any], progress: ConsoleProgress) -> None:
         progress.message(sentence)
 
 
-def _tell_interrupted(result: Any, progress: ConsoleProgress) -> None:
+def _tell_interrupted(result: Any, progress: ConsoleProgress, is_kept: bool = True) -> None:
     if result.interrupted:
-        done = result.record["steps_done"]
-        progress.warning(
-            f"stopped after {done} of {result.record['settings']['steps']} steps;"
-            " the same command with --resume goes on"
-        )
+        done, steps = result.record["steps_done"], result.record["settings"]["steps"]
+        how = "the same command with --resume goes on"
+        how = how if is_kept else "nothing was sent or kept; -o FOLDER keeps what --resume needs"
+        progress.warning(f"stopped after {done} of {steps} steps; {how}")
         raise typer.Exit(Stopped.by(result.record["stopped_by"]).exit_code)
 
 
@@ -257,6 +258,7 @@ def fit_atlas_command(make_options: Callable[[Progress], FitOptions], flags: Run
     """
     with reporting(flags) as progress:
         options = make_options(progress)
+        require_files(options.source, options.output)
         if flags.dry_run:
             from ..pipelines.dry_run import fit_facts, likely_device
             from ..pipelines.plans import plan_fit
@@ -285,7 +287,8 @@ def composite_command(make_options: Callable[[Progress], CompositeOptions], flag
 
     Example: text2live composite cake.jpg cake.oreo-cake -o weaker.png --opacity 0.7
     """
-    with reporting(flags) as progress, piped(make_options(progress), flags.as_json) as pipe:
+    alone = {"--json": flags.as_json}
+    with reporting(flags) as progress, piped(make_options(progress), alone) as pipe:
         options, sends = pipe
         from ..pipelines.composite import run_composite
 
@@ -307,6 +310,7 @@ def lift_command(make_options: Callable[[Progress], LiftOptions], flags: Flags) 
     """
     with reporting(flags) as progress:
         options = make_options(progress)
+        require_files(options.source, options.edited, options.output)
         from ..pipelines.lift import run_lift
 
         result = run_lift(options)

@@ -14,6 +14,7 @@ from ..pipelines.options import ImageOptions, VideoOptions
 from ..pipelines.preview_options import PreviewOptions
 from ..progress import Progress
 from .options import BatchFlags, Flags, taking_options
+from .pipes import require_files
 from .reporting import print_json, print_plan, reporting
 
 
@@ -53,6 +54,7 @@ def apply_command(make_options: Callable[[Progress], ApplyOptions], flags: Flags
     """
     with reporting(flags) as progress:
         options = make_options(progress)
+        require_files(options.result, *options.pictures, options.output)
         from ..pipelines.apply import run_apply
 
         result = run_apply(options)
@@ -73,6 +75,7 @@ def preview_command(make_options: Callable[[Progress], PreviewOptions], flags: F
     """
     with reporting(flags) as progress:
         options = make_options(progress)
+        require_files(options.source, options.output)
         from ..pipelines.preview import run_preview
 
         result = run_preview(options)

@@ -6,7 +6,7 @@ import dataclasses
 import shutil
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
@@ -19,11 +19,12 @@ _MAX_BYTES = 2**31
 
 
 @contextmanager
-def piped(options: Options, as_json: bool) -> Iterator[tuple[Options, bool]]:
+def piped(options: Options, others: Mapping[str, bool]) -> Iterator[tuple[Options, bool]]:
     """`options` with files in the place of pipes, and whether the picture that comes out is sent to
     stdout at the end.
 
-    Raises UsageError where a pipe cannot be: it is a terminal, or JSON goes there.
+    Raises UsageError where a pipe cannot be: it is a terminal, or one of `others` is on, which
+    print, or leave more than a picture.
     """
     reads, writes = str(options.source) == _PIPE, str(options.output) == _PIPE
     if not reads and not writes:
@@ -31,8 +32,9 @@ def piped(options: Options, as_json: bool) -> Iterator[tuple[Options, bool]]:
         return
     if reads and (sys.stdin is None or sys.stdin.isatty()):
         raise UsageError("-: nothing is piped in; name a picture, or: cat a.jpg | text2live …")
-    if writes and as_json:
-        raise UsageError("-o - and --json: both are for stdout; name a file with -o")
+    flag = next((flag for flag, is_on in others.items() if is_on), None)
+    if writes and flag is not None:
+        raise UsageError(f"-o - and {flag}: stdout takes one picture alone; name a folder with -o")
     if writes and (sys.stdout is None or sys.stdout.isatty()):
         raise UsageError("-o -: is for a pipe or a file: … -o - > b.png")
     with tempfile.TemporaryDirectory(prefix="text2live-") as folder:
@@ -48,6 +50,14 @@ def piped(options: Options, as_json: bool) -> Iterator[tuple[Options, bool]]:
         with sent.open("rb") as file:
             shutil.copyfileobj(file, sys.stdout.buffer)
         sys.stdout.buffer.flush()
+
+
+def require_files(*places: Path | str | None) -> None:
+    """Raise UsageError where one of them is a pipe, of a command that takes none."""
+    if any(str(place) == _PIPE for place in places):
+        raise UsageError(
+            "-: only pictures of edit-image and composite go through pipes; name a file or folder"
+        )
 
 
 def _saved(path: Path) -> Path:
