@@ -34,6 +34,7 @@ FILES = {
     "region.png",
     "mask.png",
     "loss.png",
+    "report.html",
     "run.json",
     "history.csv",
     "previews",
