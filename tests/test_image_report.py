@@ -16,7 +16,7 @@ from swatch_training.painter import paint_scene
 
 from tests.browser import HOSTILE, Browser, Outline, assert_self_contained, open_browser
 from tests.commands import StopAt, one_line, passed, run
-from text2live_cli import edit_image, gallery
+from text2live_cli import edit_image, gallery, lift
 from text2live_cli.media.picture_writing import write_picture
 from text2live_cli.report.image import VIEW_SIDE, view
 
@@ -174,6 +174,15 @@ def test_the_gallery_filters_and_sorts(edited: Path, browser: Browser) -> None:
     browser.show_as(360, 700, "light")
     assert browser.run("document.documentElement.scrollWidth") <= 360
     assert browser.complaints == []
+
+
+def test_lifts_and_records_of_other_kinds_are_shown(edited: Path, tmp_path: Path) -> None:
+    lift(edited / "cup.png", edited / "good/composite.png", output=tmp_path / "lifted")
+    odd = {"command": "edit-image", "input": {"path": "a"}, "figures": [], "prompts": 7}
+    for number, more in enumerate(({}, {"seconds": {"a": []}}, {"seconds": "x"}, {"seconds": 3})):
+        (tmp_path / str(number)).mkdir()
+        (tmp_path / str(number) / "run.json").write_text(json.dumps({**odd, **more}))
+    assert gallery([tmp_path]).counts == {"damaged": 2, "done": 3}
 
 
 def test_what_is_no_gallery_is_not_replaced(edited: Path, tmp_path: Path) -> None:

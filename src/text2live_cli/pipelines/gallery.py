@@ -102,13 +102,14 @@ def _card(run: Path, page: Path) -> Card:
 
 def _facts(record: dict[str, Any]) -> dict[str, Any]:
     """What a card says of a record. Raises one of RECORD_ERRORS where it is none."""
-    command, figures = str(record["command"]), record.get("figures") or {}
-    seconds = [float(v) for name, v in record.get("seconds", {}).items() if name != "per_step"]
-    prompts = record.get("prompts") or {}
-    score = figures.get("score") if isinstance(figures, dict) else None
+    command, figures = str(record["command"]), _table(record.get("figures"))
+    taken = record.get("seconds")
+    parts_taken = taken if isinstance(taken, dict) else {"all": taken or 0.0}  # a lift has one
+    seconds = [float(v) for name, v in parts_taken.items() if name != "per_step"]
+    prompts, score = _table(record.get("prompts")), figures.get("score")
     parts = [command]
     if score is not None:
-        parts.append(f"{figures['verdict']}, score {float(score):.3f}")
+        parts.append(f"{figures.get('verdict')}, score {float(score):.3f}")
     if "seed" in record and prompts:
         parts.append(f"seed {int(record['seed'])}")
     if seconds:
@@ -121,6 +122,11 @@ def _facts(record: dict[str, Any]) -> dict[str, Any]:
         "score": "" if score is None else float(score),
         "seconds": sum(seconds) if seconds else "",
     }
+
+
+def _table(value: object) -> dict[str, Any]:
+    """A part of a record, where it is one."""
+    return value if isinstance(value, dict) else {}
 
 
 def _thumbnail(run: Path) -> Any:
