@@ -111,7 +111,7 @@ def read_jobs(options: BatchOptions) -> Asked:
     for job in jobs:
         _check(job)
     part, parts = options.part()
-    mine = [job for job in jobs if job not in left_out][part - 1 :: parts]
+    mine = [job for job in jobs if not missing[job.name]][part - 1 :: parts]
     return Asked(mine, left_out)
 
 

@@ -62,6 +62,11 @@ class Journal:
         for path in sorted(folder.glob("batch*.jsonl")):
             self.entries.update(_read(path))
 
+    def entry_of(self, job: Job) -> Entry | None:
+        """What became of it, if that was the same edit of the same files."""
+        entry = self.entries.get(job.name)
+        return entry if entry is not None and entry.key == job.key() else None
+
     def add(self, entry: Entry) -> None:
         """Write it, so that it is there after any end. Raises Text2LiveError where it cannot be."""
         line = json.dumps(entry.told(), ensure_ascii=False) + "\n"

@@ -21,7 +21,7 @@ from typing import Any
 from ..endings import Stop
 from .journal import DONE, FAILED, INTERRUPTED, Entry
 from .watch import Watch
-from .work import Order
+from .work import Order, take_free
 
 _WAIT = 0.2  # seconds between two looks at whether a signal came
 Event = dict[str, Any]
@@ -91,7 +91,7 @@ class Worker:
         """Why it ended, in words."""
         code = self._process.wait()
         self._threads[1].join(timeout=1)
-        if code == -signal.SIGKILL if os.name == "posix" else False:
+        if os.name == "posix" and code == -signal.SIGKILL:
             return "its process was killed, as the system does where memory runs out; lower --jobs"
         last = self._errors[-1] if self._errors else "without a word"
         return f"its process ended with {code}: {last}"
@@ -147,14 +147,12 @@ class Pool:
 
     def _next(self, worker: Worker) -> None:
         """Give it the next order that nobody is in the way of; or let it wait, or end."""
-        busy = {one.order.job.alone for one in self._workers if one.order is not None}
-        free = (o for o in self._orders if o.job.alone is None or o.job.alone not in busy)
-        order = next(free, None)
+        at_work = [one.order for one in self._workers if one.order is not None]
+        order = take_free(self._orders, at_work)
         if order is None:
             if not self._orders:
                 worker.close()
             return
-        self._orders.remove(order)
         worker.give(order)
         self._watch.began(worker.number, order.job)
 

@@ -11,7 +11,7 @@ import os
 import re
 import socket
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,11 +20,12 @@ from ..errors import Text2LiveError, UsageError
 from .journal import FAILED, INTERRUPTED, Entry
 from .options import BatchOptions
 from .watch import Watch
-from .work import Bench, Order
+from .work import Bench, Order, Telling, take_free
 
 _RETRIES = 3  # of a task whose process or machine was lost
 _CONNECT_SECONDS = 10
 _WAIT = 0.2  # seconds between two looks at what there is to tell
+_EACH = 1.0  # seconds between two tellings of a step
 _AHEAD = 1.5  # tasks that are handed over, for each that the cluster can run: Ray never waits
 
 
@@ -119,12 +120,9 @@ class _Tasks:
     def _hand_over(self) -> None:
         """As many as the cluster can run, and some ahead."""
         while len(self._running) < self._most:
-            busy = {order.job.alone for _, order in self._running.values()}
-            free = (o for o in self._orders if o.job.alone is None or o.job.alone not in busy)
-            order = next(free, None)
+            order = take_free(self._orders, [order for _, order in self._running.values()])
             if order is None:
                 return
-            self._orders.remove(order)
             taken = {number for number, _ in self._running.values()}
             number = next(n for n in range(1, self._most + 1) if n not in taken)
             task = self._task.remote(order.in_json(), number, str(Path.cwd()), self._events)
@@ -154,40 +152,16 @@ class _Tasks:
         self._watch.ended(number, order.job, Entry.of(order.job, **facts))
 
 
-class _Telling:
-    """A `Progress` that hands its events to the one who waits for them."""
-
-    def __init__(self, number: int, name: str, events: Any) -> None:
-        self._number, self._name, self._events = number, name, events
-
-    def tell(self, event: str, **facts: Any) -> None:
-        """One event; a queue that is gone is no reason to fail."""
-        with contextlib.suppress(Exception):
-            self._events.put_nowait((self._number, self._name, event, facts))
-
-    def stage(self, name: str, total: int | None = None, unit: str = "step") -> None:
-        self.tell("stage", name=name, total=total)
-
-    def advance(self, done: int, values: Mapping[str, float] | None = None) -> None:
-        if done % 10 == 0:
-            self.tell("step", done=done)
-
-    def preview(self, path: Path) -> None:
-        pass
-
-    def message(self, text: str) -> None:
-        self.tell("message", text=text)
-
-    def warning(self, text: str) -> None:
-        self.tell("warning", text=text)
-
-
 def _run_task(order: dict[str, Any], number: int, folder: str, events: Any) -> dict[str, Any]:
     """On a machine of the cluster. The process lives on, and its encoder with it."""
     os.chdir(folder)  # the shared folder: paths are as they were given
-    telling = _Telling(number, order["job"]["name"], events)
-    telling.tell("")
-    return _bench().run(Order.from_json(order), telling)
+
+    def tell(event: str, facts: dict[str, Any]) -> None:
+        with contextlib.suppress(Exception):  # a queue that is gone is no reason to fail
+            events.put_nowait((number, order["job"]["name"], event, facts))
+
+    tell("", {})  # it has begun
+    return _bench().run(Order.from_json(order), Telling(tell, _EACH))
 
 
 @functools.cache

@@ -103,13 +103,17 @@ def run_batch(options: BatchOptions, watch: Watch) -> BatchResult:
         folder.mkdir(parents=True, exist_ok=True)
     with _alone(folder, options.shard, watch) as lock:
         journal = Journal(folder, options.shard)
-        orders = _orders(asked.jobs, journal, options)
         states = [_state(job, journal, options) for job in asked.jobs]
+        orders = [
+            Order(job, str(options.out), options.overwrite, _has_begun(job, journal))
+            for job, state in zip(asked.jobs, states, strict=True)
+            if not state
+        ]
         watch.opened(len(orders), states.count(DONE), states.count(FAILED))
         with catch_signals() as stop:
             if orders:
                 _engine(orders, options, lock, _Journaled(journal, watch), stop)
-    entries = [_entry(job, journal) for job in asked.jobs]
+    entries = [journal.entry_of(job) or Entry.of(job, OPEN) for job in asked.jobs]
     return BatchResult(folder, entries, asked.left_out, stop.name)
 
 
@@ -131,20 +135,10 @@ def _engine(
         Pool(orders, options.workers or default_workers(), lock, watch).run(stop)
 
 
-def _orders(jobs: list[Job], journal: Journal, options: BatchOptions) -> list[Order]:
-    """Those that are still to be run."""
-    out = str(options.out)
-    return [
-        Order(job, out, options.overwrite, _has_begun(job, journal))
-        for job in jobs
-        if not _state(job, journal, options)
-    ]
-
-
 def _state(job: Job, journal: Journal, options: BatchOptions) -> str:
     """DONE, or FAILED where that is not to be tried again; else nothing."""
-    entry = journal.entries.get(job.name)
-    if entry is None or entry.key != job.key():
+    entry = journal.entry_of(job)
+    if entry is None:
         return ""
     files = (RECORD, *MAIN_FILES[job.command])
     whole = all((Path(options.out) / job.name / name).is_file() for name in files)
@@ -155,13 +149,8 @@ def _state(job: Job, journal: Journal, options: BatchOptions) -> str:
 
 
 def _has_begun(job: Job, journal: Journal) -> bool:
-    entry = journal.entries.get(job.name)
-    return entry is not None and entry.state in (BEGUN, INTERRUPTED) and entry.key == job.key()
-
-
-def _entry(job: Job, journal: Journal) -> Entry:
-    entry = journal.entries.get(job.name)
-    return Entry.of(job, OPEN) if entry is None or entry.key != job.key() else entry
+    entry = journal.entry_of(job)
+    return entry is not None and entry.state in (BEGUN, INTERRUPTED)
 
 
 @contextmanager

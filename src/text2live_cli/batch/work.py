@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from ..endings import Stopped, signals_raise
-from ..media.outside import RECORD_ERRORS, read_record
 from ..pipelines.options import ImageOptions, VideoOptions
 from ..progress import Progress
-from ..runs.folder import RECORD, can_be_resumed
+from ..runs.folder import can_be_resumed, is_whole
 from ..runs.keeping import as_known
 from .jobs import Job
 from .journal import DONE, FAILED, INTERRUPTED
@@ -38,6 +38,47 @@ class Order:
         return cls(**{**values, "job": Job(**values["job"])})
 
 
+def take_free(orders: list[Order], at_work: Iterable[Order]) -> Order | None:
+    """The next order that nobody is in the way of, taken out of the `orders`; or None."""
+    busy = {order.job.alone for order in at_work}
+    free = (o for o in orders if o.job.alone is None or o.job.alone not in busy)
+    order = next(free, None)
+    if order is not None:
+        orders.remove(order)
+    return order
+
+
+class Telling:
+    """A `Progress` that hands on "stage", "step", "message" and "warning", with their facts."""
+
+    def __init__(self, tell: Callable[[str, dict[str, Any]], None], every: float) -> None:
+        """To `tell`; steps at the least `every` so many seconds."""
+        self._tell, self._every, self._last = tell, every, 0.0
+
+    def stage(self, name: str, total: int | None = None, unit: str = "step") -> None:
+        """A stage begins."""
+        self._last = 0.0
+        self._tell("stage", {"name": name, "total": total})
+
+    def advance(self, done: int, values: Mapping[str, float] | None = None) -> None:
+        """Now and then."""
+        now = time.monotonic()
+        if now - self._last >= self._every:
+            self._last = now
+            self._tell("step", {"done": done})
+
+    def preview(self, path: Path) -> None:
+        """Not told: there may be many."""
+
+    def message(self, text: str) -> None:
+        """Told."""
+        self._tell("message", {"text": text})
+
+    def warning(self, text: str) -> None:
+        """Told."""
+        self._tell("warning", {"text": text})
+
+
 class Bench:
     """Runs one order after the other, and keeps what they share: the encoder above all."""
 
@@ -61,7 +102,7 @@ class Bench:
 
     def _run(self, order: Order, progress: Progress) -> dict[str, Any]:
         folder = Path(order.out) / order.job.name
-        stopped = can_be_resumed(folder) and not _is_whole(folder)
+        stopped = can_be_resumed(folder) and not is_whole(folder)
         resume = stopped and (order.begun or not order.overwrite)
         how = {"output": folder, "resume": resume, "overwrite": order.overwrite and not resume}
         options = order.job.options(progress=progress, **how)
@@ -90,10 +131,3 @@ class Bench:
         from ..pipelines.video import run_edit_video
 
         return run_edit_video(options, self._session).record
-
-
-def _is_whole(folder: Path) -> bool:
-    try:
-        return read_record(folder / RECORD)["interrupted"] is False
-    except RECORD_ERRORS:
-        return False

@@ -80,6 +80,7 @@ def edit_image_command(make_options: Callable[[Progress], ImageOptions], flags: 
     alone = {"--json": flags.as_json, "--dry-run": flags.dry_run, "--tries": flags.several}
     with reporting(flags) as progress, piped(make_options(progress), alone) as pipe:
         options, sends = pipe
+        progress.shows_previews = not sends
         if flags.dry_run:
             from ..pipelines.done import finished
             from ..pipelines.dry_run import DONE, image_facts, likely_device

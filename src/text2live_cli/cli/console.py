@@ -94,7 +94,8 @@ class ConsoleProgress:
         self._from: int | None = None
         self._begin = self._last = 0.0
         self._last_done = 0
-        self._previewed = False
+        self.shows_previews = True
+        """For people: the first of a run is told, unless it is not for them."""
 
     def __enter__(self) -> ConsoleProgress:
         return self
@@ -142,8 +143,8 @@ class ConsoleProgress:
         """For people, the first picture alone is told: the next ones take its place."""
         if self.style == "json":
             self._event("preview", path=visible(str(path)))
-        elif not self._previewed:
-            self._previewed = True
+        elif self.shows_previews:
+            self.shows_previews = False
             self.message(f"a first look at the edit, redrawn as it goes on: {path}")
 
     def message(self, text: str) -> None:

@@ -21,6 +21,7 @@ class _Hinting(TyperCommand):
     """A command that says more where there are too many arguments."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """As typer does."""
         words = [word for word in args if not word.startswith("-")]
         try:
             return super().parse_args(ctx, args)

@@ -76,6 +76,7 @@ def preview_command(make_options: Callable[[Progress], PreviewOptions], flags: F
     with reporting(flags) as progress:
         options = make_options(progress)
         require_files(options.source, options.output)
+        progress.shows_previews = False  # its folder goes with it
         from ..pipelines.preview import run_preview
 
         result = run_preview(options)

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import dataclasses
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -165,7 +167,8 @@ def _apply(
     plan = plan_image(options, session.device.type, progress)
     plan = dataclasses.replace(plan, command="apply", request=request(asked))
     with claimed(plan) as run:
-        checkpoint = Checkpoint.read(parent.folder / CHECKPOINT, FORMAT)
+        with _as_a_generator(parent.folder / CHECKPOINT):
+            checkpoint = Checkpoint.read(parent.folder / CHECKPOINT, FORMAT)
         _require_encoder(checkpoint, session)
         if session.device.type == "cpu":
             set_threads(None, checkpoint, plan.settings.channels, progress)
@@ -179,6 +182,17 @@ def _apply(
         one = dataclasses.replace(asked, pictures=(shown_path(Path(options.source)),))
         line = {"request": plan.request, "command_line": command_line("apply", one)}
         return deliver_image(trained, plan, run, progress, line)
+
+
+@contextmanager
+def _as_a_generator(path: Path) -> Iterator[None]:
+    """What is wrong with a checkpoint within is told for who wants its generator alone."""
+    try:
+        yield
+    except Text2LiveError as error:
+        raise Text2LiveError(
+            f"{path}: is damaged, or of another version of text2live; edit that picture again"
+        ) from error
 
 
 def _require_encoder(checkpoint: Checkpoint, session: Session) -> None:
@@ -195,7 +209,8 @@ def _restored(
 ) -> Trained[Any]:
     """The edit as its training left it, with another picture."""
     edit = prepare_image(plan, session, checkpoint)
-    checkpoint.restore(edit.trainer)
+    with _as_a_generator(checkpoint.path):
+        checkpoint.restore(edit.trainer)
     edit.facts["parent"] = parent.describe()
     if edit.trainer.done < edit.trainer.steps:
         session.progress.message(f"{parent.folder}: was stopped after {edit.trainer.done} steps")

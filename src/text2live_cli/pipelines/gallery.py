@@ -58,11 +58,10 @@ def run_gallery(options: GalleryOptions) -> GalleryResult:
     if page.exists() and not options.overwrite and not _is_gallery(page):
         raise UsageError(f"{page} exists, and is no gallery: add --overwrite, or another -o")
     progress.stage("reading the results")
-    runs = sorted({run.resolve() for folder in folders for run in _runs(folder)})
-    cards = [_card(run, page) for run in runs]
-    shown = dict.fromkeys(runs)
+    runs = {run.resolve() for folder in folders for run in _runs(folder)}
+    cards = [_card(run, page) for run in sorted(runs)]
     for folder in folders:
-        cards += [card for place, card in _failures(folder, page) if place not in shown]
+        cards += [card for place, card in _failures(folder, page) if place not in runs]
     if not cards:
         raise UsageError(f"{folders[0]}: holds no results")
     title = f"{len(cards)} results in {', '.join(folder.resolve().name for folder in folders)}"
@@ -104,8 +103,8 @@ def _facts(record: dict[str, Any]) -> dict[str, Any]:
     """What a card says of a record. Raises one of RECORD_ERRORS where it is none."""
     command, figures = str(record["command"]), _table(record.get("figures"))
     taken = record.get("seconds")
-    parts_taken = taken if isinstance(taken, dict) else {"all": taken or 0.0}  # a lift has one
-    seconds = [float(v) for name, v in parts_taken.items() if name != "per_step"]
+    stages = taken if isinstance(taken, dict) else {"all": taken or 0.0}  # a lift has one
+    seconds = [float(value) for name, value in stages.items() if name != "per_step"]
     prompts, score = _table(record.get("prompts")), figures.get("score")
     parts = [command]
     if score is not None:

@@ -14,6 +14,7 @@ from PIL import Image
 
 from ..endings import Stopped
 from ..engine.figures import likeness
+from ..engine.training import LEAST_STEPS
 from ..errors import UsageError
 from ..guide.picture_region import seen_colors
 from ..guide.prompts import TEMPLATES, fill
@@ -99,6 +100,9 @@ def _record(plan: ImagePlan, draft: dict[str, Any], session: Session, edit: Any)
     (roi_score,) = likeness(session.guide, texts, [working])
     seconds = draft["seconds"]
     each, once = seconds["per_step"], seconds["preparation"] + seconds["result"]
+    steps = plan.settings.steps
+    if edit.minutes is not None:
+        steps = max(LEAST_STEPS, int((60 * edit.minutes - once) / each))
     return {
         "command": "preview",
         "input": shown_path(Path(edit.source)),
@@ -108,8 +112,8 @@ def _record(plan: ImagePlan, draft: dict[str, Any], session: Session, edit: Any)
         "region": draft["region"],
         "draft": {"steps": draft["steps_done"], **draft["figures"]},
         "cost": {
-            "steps": plan.settings.steps,
-            "seconds": round(once + plan.settings.steps * each, 1),
+            "steps": steps,
+            "seconds": round(once + steps * each, 1),
             "memory": need_of(plan),
             "disk": room_of(plan),
         },

@@ -26,7 +26,7 @@ from ..media.picture_writing import write_picture
 from ..media.pictures import read_picture
 from ..progress import Progress, Silent
 from ..report.tries import contact_sheet
-from ..runs.folder import RECORD, Outputs, can_be_resumed, claim_folder
+from ..runs.folder import RECORD, Outputs, can_be_resumed, claim_folder, is_whole
 from ..texts import require_text
 from .image import EditResult, run_edit_image, write_copy
 from .options import EditOptions, ImageOptions, VideoOptions
@@ -107,18 +107,11 @@ def _run(
     options: ImageOptions | VideoOptions, folder: Path, session: Session, overwrite: bool
 ) -> EditResult | VideoResult:
     """One try; one that was stopped goes on."""
-    resume = can_be_resumed(folder) and not _is_whole(folder) and not overwrite
+    resume = can_be_resumed(folder) and not is_whole(folder) and not overwrite
     options = dataclasses.replace(options, output=folder, resume=resume)
     if isinstance(options, ImageOptions):
         return run_edit_image(options, session)
     return run_edit_video(options, session)
-
-
-def _is_whole(folder: Path) -> bool:
-    try:
-        return read_record(folder / RECORD)["interrupted"] is False
-    except RECORD_ERRORS:
-        return False
 
 
 def _finished(plan: ImagePlan | VideoPlan, asked: dict[str, Any]) -> dict[str, Any] | None:

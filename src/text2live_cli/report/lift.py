@@ -44,8 +44,7 @@ def lift_report_html(
         f"{record['edited']['path']} over {record['input']['path']}",
         summary=summary,
         pictures=[picture(caption, rgba) for caption, rgba in shown],
-        tables=tables,
-        settings=list(record["request"].items()),
+        tables=[*tables, ("Settings", list(record["request"].items()))],
         command_line=record["command_line"],
     )
 

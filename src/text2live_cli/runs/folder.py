@@ -118,7 +118,7 @@ class RunFolder:
         standing = [name for name in standing if name not in self.outputs.spare]
         standing += [CHECKPOINT] * stopped
         if standing and not (overwrite or resume):
-            resumable = CHECKPOINT in standing and not _is_whole(self.folder)
+            resumable = CHECKPOINT in standing and not is_whole(self.folder)
             advice = "--resume to go on, --overwrite" if resumable else "--overwrite"
             raise UsageError(
                 f"{self.folder} holds a result already ({self._whose() or standing[0]}): add"
@@ -289,7 +289,7 @@ def require_takes(folder: Path, outputs: Outputs, inputs: Iterable[Path | str | 
         refuse_own_inputs([folder, *outputs.standing(folder)], inputs)
 
 
-def _is_whole(folder: Path) -> bool:
+def is_whole(folder: Path) -> bool:
     """Whether the run that stands there went to its end."""
     try:
         return read_record(folder / RECORD)["interrupted"] is False
