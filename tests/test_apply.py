@@ -61,9 +61,13 @@ def test_another_picture_is_edited_where_its_cup_is(edited: Path) -> None:
     alpha = np.array(Image.open(folder / "alpha.png"))
     assert (source[alpha == 0] == composite[alpha == 0]).all()
     assert 0 < (alpha > 0).mean() < 0.9
-    again = run("apply", "parent", "b.png")
-    assert again.exit_code == 2 and "-o b.golden-cup.2" in one_line(again)
-    passed(run("apply", "parent", "b.png", "--overwrite", "--box", "50%,10%,40%,80%"))
+    before = (folder / "run.json").read_bytes()
+    again = passed(run("apply", "parent", "b.png"))
+    assert "done already" in again.stderr and (folder / "run.json").read_bytes() == before
+    elsewhere = ("apply", "parent", "b.png", "--box", "50%,10%,40%,80%")
+    other = run(*elsewhere)
+    assert other.exit_code == 2 and "-o b.golden-cup.2" in one_line(other)
+    passed(run(*elsewhere, "--overwrite"))
 
 
 def test_several_pictures_and_one_that_fails(edited: Path) -> None:

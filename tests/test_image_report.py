@@ -37,6 +37,8 @@ def edited(tmp_path_factory: pytest.TempPathFactory) -> Path:
         {"job": "x", "state": "begun", "output": "x"},
         {"job": "x", "state": "failed", "output": "x", "prompt": HOSTILE, "error": "no cup there"},
         {"job": "good", "state": "failed", "output": "good", "error": "before it was good"},
+        {"job": "g2", "state": "failed", "output": "good", "error": "once", "at": "2020-01-01"},
+        {"job": "g3", "state": "failed", "output": "good", "error": "since", "at": "2100-01-01"},
     ]
     journal = "".join(json.dumps(row) + "\n" for row in rows) + '{"torn'
     (folder / "batch.jsonl").write_text(journal)
@@ -137,7 +139,7 @@ def test_the_gallery_shows_all_results_and_what_failed(edited: Path) -> None:
     assert json.loads(result.stdout)["counts"] == {
         "damaged": 1,
         "done": 1,
-        "failed": 1,
+        "failed": 2,
         "interrupted": 1,
     }
     page = (edited / "gallery.html").read_text("utf-8")
@@ -146,6 +148,7 @@ def test_the_gallery_shows_all_results_and_what_failed(edited: Path) -> None:
         *("good/report.html", "stopped/report.html", "damaged", "batch.jsonl")
     }
     assert "no cup there" in page and "<script>alert" not in page and "before it" not in page
+    assert "once" not in page and "since" in page
     passed(run("report", edited))  # over the former one
     shutil.rmtree(damaged)
 
@@ -163,14 +166,14 @@ def test_the_gallery_filters_and_sorts(edited: Path, browser: Browser) -> None:
         browser.run(f"{place}.value = {value!r}; {place}.dispatchEvent(new Event('input'))")
         return browser.run(names)
 
-    assert set(browser.run(names)) == {"good", "stopped", "x"}
+    assert set(browser.run(names)) == {"good", "stopped", "g3", "x"}
     assert chosen("find", "ICY") == ["stopped"]
-    assert browser.run("document.querySelector('.count').value") == "1 of 3"
-    assert chosen("find", "") and chosen("state", "failed") == ["x"]
-    assert set(chosen("state", "")) == {"good", "stopped", "x"}
-    assert chosen("sort", "name") == ["good", "stopped", "x"]
-    assert chosen("sort", "score")[-1] == "x"
-    assert chosen("input", "cup.png") and "x" not in browser.run(names)
+    assert browser.run("document.querySelector('.count').value") == "1 of 4"
+    assert chosen("find", "") and chosen("state", "failed") == ["g3", "x"]
+    assert set(chosen("state", "")) == {"good", "stopped", "g3", "x"}
+    assert chosen("sort", "name") == ["g3", "good", "stopped", "x"]
+    assert set(chosen("sort", "score")[-2:]) == {"g3", "x"}
+    assert chosen("input", "cup.png") and not {"g3", "x"} & {*browser.run(names)}
     browser.show_as(360, 700, "light")
     assert browser.run("document.documentElement.scrollWidth") <= 360
     assert browser.complaints == []

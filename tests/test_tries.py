@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
+import signal
+from collections.abc import Mapping
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -13,13 +16,16 @@ import torch
 from PIL import Image
 
 from tests.commands import StopAt, one_line, passed, run
+from text2live_cli import Text2LiveError, edit_image
+from text2live_cli.batch.side_by_side import fits
+from text2live_cli.batch.tries import Tries, try_edits
 from text2live_cli.engine.figures import Figures, likeness, outside_figures
 from text2live_cli.guide.clip import load_guide
 from text2live_cli.media.clip_writing import write_video
 from text2live_cli.media.clips import open_clip
 from text2live_cli.media.pictures import read_picture
 from text2live_cli.pipelines.options import ImageOptions
-from text2live_cli.pipelines.tries import Tries, try_edits
+from text2live_cli.pipelines.plans import plan_image
 from text2live_cli.progress import Silent
 from text2live_cli.video.figures import flicker
 
@@ -92,7 +98,20 @@ def test_flicker_is_what_does_not_follow_the_flow() -> None:
 def cup(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
     Image.open(EXAMPLES / "cup.png").resize((200, 200)).save("cup.png")
+    monkeypatch.setattr("text2live_cli.batch.side_by_side.processors", lambda: 1)  # one by one
     return tmp_path
+
+
+def options(progress: Silent, **others: Any) -> ImageOptions:
+    quick: dict[str, Any] = {"clip": "swatch", "steps": 4, "views": 1, "layout": "plain", **others}
+    return ImageOptions("cup.png", "golden cup", output="out", progress=progress, **quick)
+
+
+def assert_is_the_edit_that_its_seed_gives_alone(record: dict[str, Any]) -> None:
+    steps, job = record["settings"]["steps"], record["job"]
+    alone = options(Silent(), steps=steps, seed=record["seed"], threads=job["threads"])
+    edit_image(**vars(dataclasses.replace(alone, output="alone")))
+    assert Path("out/layer.png").read_bytes() == Path("alone/layer.png").read_bytes()
 
 
 def test_the_best_of_several_is_delivered_and_the_rest_is_small(cup: Path) -> None:
@@ -115,30 +134,67 @@ def test_the_best_of_several_is_delivered_and_the_rest_is_small(cup: Path) -> No
     assert "--overwrite" in one_line(run(*line[:-2], "--also-try", "silver cup"))
 
 
-def test_the_best_is_the_edit_that_its_seed_gives_alone(cup: Path) -> None:
-    passed(run("edit-image", "cup.png", "golden cup", *QUICK, "--tries", "2", "-o", "out"))
-    seed = json.loads((cup / "out/run.json").read_text("utf-8"))["seed"]
-    passed(run("edit-image", "cup.png", "golden cup", *QUICK, "--seed", seed, "-o", "alone"))
-    assert (cup / "out/layer.png").read_bytes() == (cup / "alone/layer.png").read_bytes()
-
-
 def test_interrupted_tries_go_on_where_they_were(cup: Path) -> None:
-    quick: dict[str, Any] = {"clip": "swatch", "steps": 4, "views": 1, "layout": "plain"}
-
-    def options(progress: Silent) -> ImageOptions:
-        return ImageOptions("cup.png", "golden cup", output="out", progress=progress, **quick)
-
     result = try_edits(options(StopAt("training", 2)), Tries(2))
     assert result.interrupted
     assert not (cup / "out/composite.png").exists()
     result = try_edits(options(Silent()), Tries(2))
     assert not result.interrupted
     assert len(result.record["tries"]["ranked"]) == 2
-    alone = passed(run("edit-image", "cup.png", "golden cup", "--clip", "swatch", "--steps", "4",
-                       "--views", "1", "--layout", "plain", "--seed", result.record["seed"],
-                       "-o", "alone"))  # fmt: skip
-    assert alone.exit_code == 0
-    assert (cup / "out/layer.png").read_bytes() == (cup / "alone/layer.png").read_bytes()
+    assert_is_the_edit_that_its_seed_gives_alone(result.record)
+
+
+class StopAtFirst(Silent):
+    """Presses Ctrl-C at the first step that is told; keeps the steps and the messages."""
+
+    def __init__(self) -> None:
+        self.steps = list[int]()
+        self.texts = list[str]()
+
+    def advance(self, done: int, values: Mapping[str, float] | None = None) -> None:
+        self.steps.append(done)
+        if len(self.steps) == 1:
+            signal.raise_signal(signal.SIGINT)
+
+    def message(self, text: str) -> None:
+        self.texts.append(text)
+
+
+@pytest.mark.slow
+def test_two_tries_at_once_are_stopped_and_go_on(
+    cup: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("text2live_cli.batch.side_by_side.processors", lambda: 2)
+    long = {"steps": 60}
+    looker = StopAtFirst()
+    stopped = try_edits(options(looker, **long), Tries(2))
+    assert stopped.interrupted and 0 < stopped.record["steps_done"] < 60
+    assert "2 tries, two at once" in looker.texts
+    result = try_edits(options(looker, **long), Tries(2))
+    assert not result.interrupted and looker.steps[-1] == 120
+    assert not (cup / "out/tries/.lock").exists()
+    assert_is_the_edit_that_its_seed_gives_alone(result.record)
+
+
+@pytest.mark.slow
+def test_a_try_of_two_that_fails_is_told(cup: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("text2live_cli.batch.side_by_side.processors", lambda: 2)
+    (cup / "torn.safetensors").write_bytes(b"\x08" + b"\0" * 40)
+    torn = {"clip": "ViT-B-32-quickgelu/openai", "clip_weights": "torn.safetensors"}
+    with pytest.raises(Text2LiveError, match=r"try [12]: torn\.safetensors"):
+        try_edits(options(Silent(), **torn), Tries(2))
+
+
+def test_where_two_run_side_by_side(cup: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fit(**others: Any) -> bool:
+        return fits(plan_image(options(Silent(), **others), "cpu", Silent()))
+
+    assert not fit()
+    monkeypatch.setattr("text2live_cli.batch.side_by_side.processors", lambda: 2)
+    assert fit() and fit(threads=1) and not fit(threads=2) and not fit(log_dir="log")
+    monkeypatch.setattr("text2live_cli.batch.side_by_side.available", lambda: 2**31)
+    assert not fit()
+    assert not fits(plan_image(options(Silent()), "cuda", Silent()))
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ import re
 import string
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
 
@@ -28,9 +28,10 @@ from ..pipelines.options import ImageOptions, VideoOptions
 from ..pipelines.requests import NO_MATTER, located
 from ..runs.atlas_folder import find_atlas
 from ..runs.folder import CHECKPOINT
-from ..texts import slug
+from ..texts import is_url, slug
 from .columns import COMMAND, EDITS, NAME, field_of, files_of, has, is_of_clips, value_of
 from .options import BatchOptions
+from .remote import fetched, mark_of, matches
 from .table import Row, read_lines, read_rows
 
 _CLIPS = {*KINDS, ".avi", ".m4v", ".mpg", ".mpeg", ".ts", ".wmv"}
@@ -67,15 +68,24 @@ class Job:
             return str(source)
         return None
 
+    def brought(self) -> Job:
+        """The same with paths of this machine for URLs."""
+        files = files_of(self.command, self.values)
+        paths = {name: str(fetched(file)) for name, file in files.items() if is_url(file)}
+        return replace(self, values={**self.values, **paths})
+
     def missing(self) -> list[str]:
         """Its files that are not there."""
         files = files_of(self.command, self.values).values()
-        return [file for file in files if located(file, (Path(),)) is None]
+        return [file for file in files if not _is_there(file)]
 
     def key(self) -> str:
         """The same for the same edit of the same files, as far as can be told without reading."""
-        marks = []
+        marks: list[list[Any]] = []
         for file in files_of(self.command, self.values).values():
+            if is_url(file):
+                marks.append([file, mark_of(file)])
+                continue
             path = Path(located(file, (Path(),)) or file)
             stat = path.stat() if path.exists() else None
             marks.append([file, stat and stat.st_size, stat and stat.st_mtime_ns])
@@ -133,7 +143,16 @@ def _product(options: BatchOptions) -> Iterator[Row]:
         yield Row(f"{path}, “{prompt}”", cells)
 
 
+def _is_there(file: str) -> bool:
+    return (mark_of(file) if is_url(file) else located(file, (Path(),))) is not None
+
+
 def _matches(pattern: str) -> list[str]:
+    if is_url(pattern):
+        urls = natsorted(matches(pattern))
+        if not urls:
+            raise UsageError(f"--images {pattern}: nothing is called so")
+        return urls
     paths = natsorted(glob.glob(pattern, recursive=True))  # noqa: PTH207 (absolute ones too)
     if not paths:
         raise UsageError(f"--images {pattern}: nothing is called so")

@@ -6,6 +6,7 @@ import contextlib
 import json
 import os
 from dataclasses import asdict, dataclass, fields
+from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any, get_type_hints
 
@@ -38,6 +39,8 @@ class Entry:
     score: float | None = None
     steps: int | None = None
     """That were run."""
+    at: str = ""
+    """When it came to be so, in ISO 8601."""
 
     @classmethod
     def of(cls, job: Job, state: str, **others: Any) -> Entry:
@@ -45,7 +48,8 @@ class Entry:
         values = job.values
         seed = values.get("seed", 0)
         asked = {"prompt": values["prompt"], "input": values["source"], "seed": seed}
-        return cls(job.name, state, job.key(), job.name, **asked, **others)
+        at = datetime.now(timezone.utc).isoformat(timespec="milliseconds")
+        return cls(job.name, state, job.key(), job.name, at=at, **asked, **others)
 
     def told(self) -> dict[str, Any]:
         """What there is to say of it."""

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 from ..config import Help, require_one_of, require_whole
 from ..errors import UsageError
-from ..texts import require_text
+from ..texts import is_url, require_text
 
 ENGINES = ("local", "ray")
 MAX_WORKERS = 256
@@ -39,6 +39,14 @@ class BatchOptions:
         Path | str | None, Help("A folder with a mask for each, of the same name but the ending.")
     ] = None
     out: Annotated[Path | str, Help("Folder of all results.", flag="-o/--out")] = "batch"
+    store: Annotated[
+        str | None,
+        Help(
+            "Results go there: a URL, such as s3://bucket/night, a folder for each (the extra"
+            " `remote`). --out keeps the journal, and what is not finished.",
+            metavar="URL",
+        ),
+    ] = None
     name: Annotated[
         str | None,
         Help(
@@ -89,6 +97,8 @@ class BatchOptions:
             raise UsageError("--prompts, --prompt, --masks-dir: are for --images")
         for text in self.prompt:
             require_text("--prompt", text)
+        if self.store is not None and not is_url(self.store):
+            raise UsageError(f"--store {self.store}: is no URL; a folder here is named by --out")
         require_one_of("--engine", self.engine, ENGINES)
         if self.address is not None and self.engine != "ray":
             raise UsageError("--address: is for --engine ray")

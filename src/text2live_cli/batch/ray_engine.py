@@ -11,6 +11,7 @@ import os
 import re
 import socket
 import sys
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -154,6 +155,8 @@ class _Tasks:
 
 def _run_task(order: dict[str, Any], number: int, folder: str, events: Any) -> dict[str, Any]:
     """On a machine of the cluster. The process lives on, and its encoder with it."""
+    if order["store"] and not Path(folder).is_dir():  # nothing is shared but by URLs
+        folder = tempfile.gettempdir()
     os.chdir(folder)  # the shared folder: paths are as they were given
 
     def tell(event: str, facts: dict[str, Any]) -> None:

@@ -20,6 +20,7 @@ from .jobs import Job, read_jobs
 from .journal import BEGUN, DONE, FAILED, INTERRUPTED, OPEN, Entry, Journal, shard_name
 from .local import Pool, default_workers
 from .options import BatchOptions
+from .remote import names_below
 from .watch import Watch
 from .work import Order
 
@@ -34,6 +35,8 @@ class BatchResult:
     entries: list[Entry]
     left_out: list[Job]
     """Those whose files are not there."""
+    place: str
+    """Where the results are: the folder, or a URL."""
     stopped_by: str | None
     """The signal, such as "SIGTERM", that ended it early."""
 
@@ -45,7 +48,7 @@ class BatchResult:
         """For `--json`."""
         return {
             "command": "batch",
-            "output": shown_path(self.folder),
+            "output": self.place,
             "counts": {state: self.count(state) for state in (DONE, FAILED, INTERRUPTED, OPEN)},
             "left_out": [job.name for job in self.left_out],
             "stopped_by": self.stopped_by,
@@ -103,9 +106,9 @@ def run_batch(options: BatchOptions, watch: Watch) -> BatchResult:
         folder.mkdir(parents=True, exist_ok=True)
     with _alone(folder, options.shard, watch) as lock:
         journal = Journal(folder, options.shard)
-        states = [_state(job, journal, options) for job in asked.jobs]
+        states = _states(asked.jobs, journal, options)
         orders = [
-            Order(job, str(options.out), options.overwrite, _has_begun(job, journal))
+            _order(job, journal.entry_of(job), options)
             for job, state in zip(asked.jobs, states, strict=True)
             if not state
         ]
@@ -114,14 +117,15 @@ def run_batch(options: BatchOptions, watch: Watch) -> BatchResult:
             if orders:
                 _engine(orders, options, lock, _Journaled(journal, watch), stop)
     entries = [journal.entry_of(job) or Entry.of(job, OPEN) for job in asked.jobs]
-    return BatchResult(folder, entries, asked.left_out, stop.name)
+    place = options.store or shown_path(folder)
+    return BatchResult(folder, entries, asked.left_out, place, stop.name)
 
 
 def planned(options: BatchOptions) -> list[tuple[Job, str]]:
     """All jobs, and what would become of each: "done", "failed" before, or "" to be run."""
     jobs = read_jobs(options).jobs
     journal = Journal(Path(options.out), options.shard)
-    return [(job, _state(job, journal, options)) for job in jobs]
+    return list(zip(jobs, _states(jobs, journal, options), strict=True))
 
 
 def _engine(
@@ -135,22 +139,33 @@ def _engine(
         Pool(orders, options.workers or default_workers(), lock, watch).run(stop)
 
 
-def _state(job: Job, journal: Journal, options: BatchOptions) -> str:
-    """DONE, or FAILED where that is not to be tried again; else nothing."""
-    entry = journal.entry_of(job)
-    if entry is None:
-        return ""
-    files = (RECORD, *MAIN_FILES[job.command])
-    whole = all((Path(options.out) / job.name / name).is_file() for name in files)
-    if entry.state == DONE and whole:
-        return DONE
+def _states(jobs: list[Job], journal: Journal, options: BatchOptions) -> list[str]:
+    """Of each DONE, or FAILED where that is not to be tried again; else nothing."""
+    kept = names_below(options.store) if options.store else None
     again = options.retry_failed or options.overwrite
-    return FAILED if entry.state == FAILED and not again else ""
+
+    def is_whole(job: Job) -> bool:
+        names = [f"{job.name}/{name}" for name in (RECORD, *MAIN_FILES[job.command])]
+        if kept is not None:
+            return kept.issuperset(names)
+        return all((Path(options.out) / name).is_file() for name in names)
+
+    def state(job: Job) -> str:
+        entry = journal.entry_of(job)
+        if entry is None:
+            return ""
+        if entry.state == DONE and is_whole(job):
+            return DONE
+        return FAILED if entry.state == FAILED and not again else ""
+
+    return [state(job) for job in jobs]
 
 
-def _has_begun(job: Job, journal: Journal) -> bool:
-    entry = journal.entry_of(job)
-    return entry is not None and entry.state in (BEGUN, INTERRUPTED)
+def _order(job: Job, entry: Entry | None, options: BatchOptions) -> Order:
+    """It goes on where it was begun; what is left of a result that was whole is replaced."""
+    former = OPEN if entry is None else entry.state
+    begun, lost = former in (BEGUN, INTERRUPTED), former == DONE
+    return Order(job, str(options.out), options.overwrite or lost, begun, options.store)
 
 
 @contextmanager

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
@@ -15,6 +16,7 @@ from ..runs.folder import can_be_resumed, is_whole
 from ..runs.keeping import as_known
 from .jobs import Job
 from .journal import DONE, FAILED, INTERRUPTED
+from .remote import bring, send
 
 
 @dataclass(frozen=True)
@@ -27,6 +29,8 @@ class Order:
     overwrite: bool = False
     begun: bool = False
     """Whether what stands in its folder is of the same job, so that it goes on."""
+    store: str | None = None
+    """URL below which the result is kept in the end, in place of `out`."""
 
     def in_json(self) -> dict[str, Any]:
         """For another process."""
@@ -102,11 +106,17 @@ class Bench:
 
     def _run(self, order: Order, progress: Progress) -> dict[str, Any]:
         folder = Path(order.out) / order.job.name
+        kept = f"{order.store}/{order.job.name}" if order.store else None
+        if kept and not folder.exists() and (order.begun or not order.overwrite):
+            bring(kept, folder)
         stopped = can_be_resumed(folder) and not is_whole(folder)
         resume = stopped and (order.begun or not order.overwrite)
         how = {"output": folder, "resume": resume, "overwrite": order.overwrite and not resume}
-        options = order.job.options(progress=progress, **how)
-        record = self._edit(options)
+        record = self._edit(order.job.brought().options(progress=progress, **how))
+        if kept:
+            send(folder, kept)
+            if not record["interrupted"]:
+                shutil.rmtree(folder)
         figures = record.get("figures") or {}
         return {
             "state": INTERRUPTED if record["interrupted"] else DONE,

@@ -126,4 +126,4 @@ def print_table(result: BatchResult, progress: ConsoleProgress) -> None:
         progress.console.print(table)
     counts = [f"{n} {state}" for state, n in result.record()["counts"].items() if n]
     counts += [f"{len(result.left_out)} left out: files not there"] * bool(result.left_out)
-    progress.message(f"{result.folder}: {', '.join(counts) or 'nothing to do'}")
+    progress.message(f"{result.place}: {', '.join(counts) or 'nothing to do'}")

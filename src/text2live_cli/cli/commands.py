@@ -191,7 +191,7 @@ def edit_video_command(make_options: Callable[[Progress], VideoOptions], flags: 
 def _edited(options: Any, flags: EditFlags, begin: float | None = None) -> Any:
     """The result of one edit, which began at `begin`, or of the best of several."""
     if flags.several:
-        from ..pipelines.tries import Tries, try_edits
+        from ..batch.tries import Tries, try_edits
 
         return try_edits(options, Tries(flags.tries, flags.also_try))
     if isinstance(options, ImageOptions):

@@ -78,7 +78,10 @@ class RunFlags(Flags):
 class EditFlags(RunFlags):
     """Of edits."""
 
-    tries: Annotated[int, Help("Edit with so many seeds; the best one is delivered.")] = 1
+    tries: Annotated[
+        int,
+        Help("Edit with so many seeds, pictures on a CPU two at once; the best one is delivered."),
+    ] = 1
     also_try: Annotated[
         Sequence[str], Help("Another wording of PROMPT to try; repeatable.", "--also-try", "TEXT")
     ] = ()

@@ -24,6 +24,7 @@ from ..runs.folder import CHECKPOINT, RECORD
 from ..runs.keeping import as_known
 from ..texts import shown_path
 from .apply_options import ApplyOptions
+from .done import MAIN_FILES, tell_done
 from .folders import image_folder
 from .image import deliver_image, prepare_image
 from .option_fields import taking
@@ -32,6 +33,7 @@ from .plans import ImagePlan, plan_image
 from .requests import command_line, recorded_options, request
 from .results import EditResult
 from .session import Session, Trained, claimed
+from .standing import same_request
 from .thread_choice import set_threads
 
 _PLACE = ("box", "points", "not_points", "mask")
@@ -101,7 +103,7 @@ def run_apply(options: ApplyOptions) -> ApplyResult:
     results, failures = [], {}
     for one in asked:
         try:
-            results.append(_apply(parent, one, options, session))
+            results.append(_done(parent, one, options) or _apply(parent, one, options, session))
         except Exception as error:
             failure = as_known(error)
             if len(asked) == 1 or failure.exit_code not in (1, 2):
@@ -157,6 +159,29 @@ def _is_source(parent: Parent, picture: Path) -> bool:
         return sha256_of(picture) == parent.record["input"]["sha256"]
     except OSError:
         return False
+
+
+def _done(parent: Parent, options: ImageOptions, asked: ApplyOptions) -> EditResult | None:
+    """The same generator's result on the same picture, if it is there already; it is told."""
+    folder, source = image_folder(options), Path(options.source)
+    try:
+        facts = read_record(folder / RECORD)
+        same = (
+            facts["command"] == "apply"
+            and facts["interrupted"] is False
+            and facts["parent"]["checkpoint"] == parent.checkpoint
+            and facts["input"]["sha256"] == sha256_of(source)
+            and same_request(facts["request"], request(asked))
+            and isinstance(facts["figures"]["verdict"], str)
+        )
+    except RECORD_ERRORS:
+        return None
+    is_whole = all((folder / name).is_file() for name in MAIN_FILES["edit-image"])
+    if options.overwrite or not same or not is_whole:
+        return None
+    if options.progress is not None:
+        options.progress.message(tell_done(folder))
+    return EditResult(folder, False, facts, source)
 
 
 def _apply(

@@ -6,6 +6,7 @@ import json
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -61,7 +62,7 @@ def run_gallery(options: GalleryOptions) -> GalleryResult:
     runs = {run.resolve() for folder in folders for run in _runs(folder)}
     cards = [_card(run, page) for run in sorted(runs)]
     for folder in folders:
-        cards += [card for place, card in _failures(folder, page) if place not in runs]
+        cards += _failures(folder, page)
     if not cards:
         raise UsageError(f"{folders[0]}: holds no results")
     title = f"{len(cards)} results in {', '.join(folder.resolve().name for folder in folders)}"
@@ -139,8 +140,8 @@ def _thumbnail(run: Path) -> Any:
     return None
 
 
-def _failures(folder: Path, page: Path) -> Iterator[tuple[Path, Card]]:
-    """Jobs of batches that failed, with the folders of their results."""
+def _failures(folder: Path, page: Path) -> Iterator[Card]:
+    """Jobs of batches that failed, and were not done since."""
     for path in sorted(folder.glob("batch*.jsonl")):
         last: dict[str, dict[str, Any]] = {}
         for line in _lines(path):
@@ -150,9 +151,17 @@ def _failures(folder: Path, page: Path) -> Iterator[tuple[Path, Card]]:
             except RECORD_ERRORS:
                 continue
         for name, row in last.items():
-            if row.get("state") == "failed":
-                place = (folder / str(row.get("output", name))).resolve()
-                yield place, _failed_card(name, row, _link(path, page))
+            if row.get("state") == "failed" and not _done_since(folder, name, row):
+                yield _failed_card(name, row, _link(path, page))
+
+
+def _done_since(folder: Path, name: str, row: dict[str, Any]) -> bool:
+    """Whether the folder of a failed job holds a result that is younger."""
+    record = folder / str(row.get("output", name)) / RECORD
+    try:
+        return record.stat().st_mtime > datetime.fromisoformat(row["at"]).timestamp()
+    except RECORD_ERRORS:
+        return record.is_file()
 
 
 def _failed_card(name: str, row: dict[str, Any], link: str) -> Card:

@@ -152,11 +152,13 @@ class EditOptions:
 
     def __post_init__(self) -> None:
         """Raise UsageError where a text cannot be used."""
+        for one in fields(self):
+            value = getattr(self, one.name)
+            if one.default == () and isinstance(value, str):  # one, where there may be several
+                value = (value,)
+            object.__setattr__(self, one.name, tuple(value) if isinstance(value, list) else value)
         check_texts(self.prompt, self.roi, self.screen, self.also, self.keep)
         object.__setattr__(self, "without", self._left_out())
-        for one in fields(self):
-            if isinstance(getattr(self, one.name), list):
-                object.__setattr__(self, one.name, tuple(getattr(self, one.name)))
 
     def overrides(self) -> dict[str, Any]:
         """What replaces the preset's values, as `config.resolve_settings` takes it."""
@@ -170,8 +172,7 @@ class EditOptions:
 
     def _left_out(self) -> tuple[str, ...]:
         """The ablations by name, in one order; the aliases `no_…` become such."""
-        given = [self.without] if isinstance(self.without, str) else self.without
-        names = {name.strip() for part in given for name in part.split(",")}
+        names = {name.strip() for part in self.without for name in part.split(",")}
         for name in sorted(names):
             require_one_of("--without", name, ABLATIONS)
         for name in ABLATIONS:

@@ -24,16 +24,17 @@ from ..media.files import write_json_atomic
 from ..media.outside import RECORD_ERRORS, read_record
 from ..media.picture_writing import write_picture
 from ..media.pictures import read_picture
+from ..pipelines.image import EditResult, run_edit_image, write_copy
+from ..pipelines.options import EditOptions, ImageOptions, VideoOptions
+from ..pipelines.plans import ImagePlan, VideoPlan, plan_image, plan_video
+from ..pipelines.requests import request
+from ..pipelines.session import Session
+from ..pipelines.video import VideoResult, run_edit_video
 from ..progress import Progress, Silent
 from ..report.tries import contact_sheet
 from ..runs.folder import RECORD, Outputs, can_be_resumed, claim_folder, is_whole
 from ..texts import require_text
-from .image import EditResult, run_edit_image, write_copy
-from .options import EditOptions, ImageOptions, VideoOptions
-from .plans import ImagePlan, VideoPlan, plan_image, plan_video
-from .requests import request
-from .session import Session
-from .video import VideoResult, run_edit_video
+from .side_by_side import fits, run_side_by_side
 
 FOLDER, SHEET, SMALL = "tries", "sheet.jpg", "composite.jpg"
 MAX_TRIES = 100
@@ -83,15 +84,9 @@ def try_edits(options: ImageOptions | VideoOptions, tries: Tries) -> EditResult 
         return _result(options, plan.folder, False, former)
     with claim_folder(plan.folder, plan.outputs, plan.inputs) as run:
         run.open(options.overwrite, False)
-    place = plan.folder / FOLDER
-    results: list[EditResult | VideoResult] = []
-    every = tries.of(options)
-    for number, one in enumerate(every, 1):
-        session.progress.message(f"try {number} of {len(every)}: “{one.prompt}”, seed {one.seed}")
-        result = _run(one, place / f"{number:02d}", session, options.overwrite)
-        if result.interrupted:
-            return result
-        results.append(result)
+    results = _all(tries.of(options), plan, session)
+    if results[-1].interrupted:
+        return results[-1]
     return _deliver(options, plan, results, asked, session.progress)
 
 
@@ -101,6 +96,26 @@ def _plan(options: ImageOptions | VideoOptions, session: Session) -> ImagePlan |
     if isinstance(options, ImageOptions):
         return plan_image(options, session.device.type, Silent())
     return plan_video(options, session.device.type, Silent())
+
+
+def _all(
+    every: Sequence[ImageOptions | VideoOptions], plan: ImagePlan | VideoPlan, session: Session
+) -> list[EditResult | VideoResult]:
+    """What came of all, or of those up to one that was interrupted."""
+    place, overwrite = plan.folder / FOLDER, every[0].overwrite
+    pictures = [one for one in every if isinstance(one, ImageOptions)]
+    if len(pictures) > 1 and fits(plan):
+        place.mkdir(parents=True, exist_ok=True)
+        steps = plan.settings.steps
+        records = run_side_by_side(pictures, place, overwrite, steps, session.progress)
+        return [EditResult(place / name, r["interrupted"], r) for name, r in records.items()]
+    results = list[EditResult | VideoResult]()
+    for number, one in enumerate(every, 1):
+        session.progress.message(f"try {number} of {len(every)}: “{one.prompt}”, seed {one.seed}")
+        results.append(_run(one, place / f"{number:02d}", session, overwrite))
+        if results[-1].interrupted:
+            break
+    return results
 
 
 def _run(
