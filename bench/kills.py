@@ -36,7 +36,7 @@ from text2live_cli.runs.folder import CHECKPOINT, RECORD
 SWATCH = ("--clip", "swatch", "--preset", "draft", "--views", "1")
 COMMANDS = {
     "edit-image": ("edit-image", "cup.png", "golden cup", *SWATCH, "--steps", "40"),
-    "fit-atlas": ("fit-atlas", "clip", "--masks", "masks", "--steps", "600"),
+    "fit-atlas": ("fit-atlas", "clip", "--masks", "masks", "--steps", "240"),
     "edit-video": (
         *("edit-video", "clip", "golden cat", *SWATCH, "--steps", "25"),
         *("--atlas-dir", "kept.atlas", "--any-atlas", "--layer-format", "none"),
