@@ -386,7 +386,7 @@ def wait_for(sign: Callable[[], bool]) -> None:
 def test_a_batch_that_was_ended_goes_on_in_the_middle_of_an_edit(
     number: signal.Signals, here: Path
 ) -> None:
-    how = ("--steps", 15, "--checkpoint-every", 0.1, "--jobs", 1)
+    how = ("--steps", 9, "--checkpoint-every", 0.1, "--jobs", 1)
     Path("cup2.png").unlink()
     first = started(*how)
     checkpoint = Path("batch/cup0.golden-cup.0/checkpoint.safetensors")
@@ -396,7 +396,7 @@ def test_a_batch_that_was_ended_goes_on_in_the_middle_of_an_edit(
     assert first.returncode == (143 if number == signal.SIGTERM else -9), told
     result = passed(product(*how, "--verbose"))
     assert "going on after step" in result.stderr
-    whole = edit_image("cup0.png", "golden cup", output="one", steps=15, threads=1, **SETTINGS)
+    whole = edit_image("cup0.png", "golden cup", output="one", steps=9, threads=1, **SETTINGS)
     resumed = Path("batch/cup0.golden-cup.0/layer.png")
     assert resumed.read_bytes() == whole.layer.read_bytes()
     assert lines_of("done") == [f"cup{n}.golden-cup.0" for n in range(2)]
@@ -407,9 +407,9 @@ def test_a_batch_that_was_ended_goes_on_in_the_middle_of_an_edit(
 def test_a_second_batch_waits_for_the_first(here: Path) -> None:
     for name in ("cup1.png", "cup2.png"):
         Path(name).unlink()
-    first = started("--steps", 10, "--jobs", 1)
+    first = started("--steps", 3, "--jobs", 1)
     wait_for(Path("batch/.batch.lock").exists)
-    second = passed(product("--steps", 10, "--jobs", 1))
+    second = passed(product("--steps", 3, "--jobs", 1))
     assert "another batch is at work there" in second.stderr
     assert "1 done already" in second.stderr
     first.communicate(timeout=60)

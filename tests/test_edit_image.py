@@ -268,8 +268,19 @@ def test_the_text_distance_is_what_is_minimised(cup: Path) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("preset", ["paper", "standard", "draft"])
 def test_every_preset_runs(cup: Path, preset: str) -> None:
+    Image.open(cup).resize((130, 100)).save(cup)
     result = run(
-        "edit-image", cup, "golden cup", "--clip", "swatch", "--preset", preset, *QUICK[4:]
+        "edit-image",
+        cup,
+        "golden cup",
+        "--clip",
+        "swatch",
+        "--preset",
+        preset,
+        "--views",
+        1,
+        "--steps",
+        1,
     )
     assert result.exit_code == 0, result.stderr
 
@@ -363,7 +374,7 @@ class Told(Silent):
 @pytest.mark.slow
 def test_a_draft_turns_the_cup_golden_and_only_the_cup(cup: Path) -> None:
     """docs/swatch.md has the spread over scenes."""
-    place = ("wooden table", 3, (240, 320))
+    place = ("wooden table", 3, (180, 240))
     red, masks = paint_scene([("cup", "red")], *place)
     golden, _ = paint_scene([("cup", "golden")], *place)
     inside = masks[0]
