@@ -1,6 +1,6 @@
 """Hundreds of bad invocations of all commands, from lists and a seed, and what must hold for each.
 
-    python -m tests.bad_invocations [--count 320] [--seed 0]
+    python -m tests.bad_invocations [--count 400] [--seed 0]
 
 makes them, each in a process of its own (forked, since importing torch takes seconds), and counts
 what came of them. A test runs forty. Not for Windows, which has no fork.
@@ -43,7 +43,7 @@ EXIT_CODES = {1, 2}
 """Of a command that is refused; 70 would be a fault, and 0 would be none."""
 MOST_SECONDS = 60
 MOST_BYTES = 4 * 2**30
-COUNT = 320
+COUNT = 400
 
 NUMBERS = ("-1", "0", "nan", "inf", "1e999", "x", "", "9" * 30, "9" * 5000, "1.5.2", "0x10", "½")
 WHOLE = ("--size", "--steps", "--views", "--save-every", "--seed")
@@ -106,6 +106,8 @@ def single() -> Iterator[tuple[str, ...]]:
     yield from of_fits()
     yield from of_layers()
     yield from of_lifts()
+    yield from of_looks()
+    yield from of_many()
     yield from of_weights()
 
 
@@ -160,6 +162,37 @@ def of_lifts() -> Iterator[tuple[str, ...]]:
     yield from (("lift", "cup.png"), (*pair, "--box", "x"), (*pair, "--point", "9999,9999"))
 
 
+def of_looks() -> Iterator[tuple[str, ...]]:
+    """region, preview, apply and export-maps."""
+    for command in (("region",), ("preview",)):
+        yield from ((*command, file, "golden cup", "--clip", "swatch") for file in FILES)
+        yield from ((*command, "cup.png", text, "--clip", "swatch") for text in WORDS[1:])
+        look = (*command, "cup.png", "golden cup", "--clip", "swatch")
+        yield from ((*look, "--box", box) for box in BOXES)
+        yield from ((*look, flag, "9%,101%") for flag in ("--point", "--not"))
+        yield (*look, "--not", "1,1")
+        yield from ((*look, "--mask", file) for file in FILES)
+    yield from (("apply", folder, "cup.png") for folder in ("folder", "missing", "cup.png", ""))
+    yield from (("apply", "folder"), ("apply", "folder", "cup.png", "--region", "best"))
+    yield from (("export-maps", name) for name in ("folder", "missing", "cup.png", *CLIPS))
+
+
+def of_many() -> Iterator[tuple[str, ...]]:
+    """batch and report."""
+    jobs = ("jobs.csv", "empty.csv", "text.csv", "missing.csv", "cup.png", "folder", "fifo.mp4")
+    yield from (("batch", file, "--clip", "swatch") for file in jobs)
+    product = ("batch", "--images", "cup.png", "--prompt", "golden cup", "--clip", "swatch")
+    yield from ((*product, "--jobs", number) for number in NUMBERS)
+    yield from ((*product, "--shard", part) for part in ("", "0/2", "3/2", "x", "1/0", "-1/2"))
+    yield from ((*product, "--name", name) for name in ("x", "../{stem}", "{", "{steps}"))
+    yield from ((*product, "--store", place) for place in ("", "folder", "no://where"))
+    yield from ((*product, "--out", place) for place in ("cup.png", "o" * 300))
+    yield (*product, "--engine", "slurm")
+    yield from (("batch", "--images", name, "--prompt", "x") for name in ("no*.png", "", "["))
+    yield from (("report", name) for name in ("folder", "missing", "cup.png", "fifo.png"))
+    yield ("report", "folder", "-o", "cup.png")
+
+
 def of_weights() -> Iterator[tuple[str, ...]]:
     """weights, and no command at all."""
     for command, name in itertools.product(("path", "verify", "fetch"), NAMES):
@@ -201,6 +234,9 @@ def paint_folder(folder: Path) -> Path:
         (folder / f"text{ending}").write_text("nothing of the kind")
         if ending != ".safetensors":
             os.mkfifo(folder / f"fifo{ending}")
+    (folder / "empty.csv").touch()
+    (folder / "text.csv").write_text("nothing of the kind")
+    (folder / "jobs.csv").write_text("source,prompt\nmissing.png,golden cup\n")
     (folder / "list.m3u8").write_text("#EXTM3U\n#EXTINF:1,\nfilm.mp4\n")
     return folder
 

@@ -168,6 +168,38 @@ def test_a_psd_holds_source_and_layers(deep: bool, here: Path) -> None:
     assert [layer.blend for layer in read] == ["normal", "multiply"]
 
 
+@pytest.mark.parametrize("deep", [False, True])
+def test_openexr_has_a_part_for_each_in_linear_light(deep: bool, here: Path) -> None:
+    exr = pytest.importorskip("OpenEXR", reason="the extra `exr` is not installed")
+    expected = pixels("a.png") / 255
+    if deep:
+        write_picture(here / "a.png", pixels("a.png").astype(np.uint16) * 257)
+    how = ("--opacity", 0.5, "--blend", "multiply", "--blend", "normal")
+    passed(run("composite", "a.png", "one.png", "two.png", *how, "-o", "out.exr"))
+    parts = exr.File("out.exr").parts
+    assert [part.header["name"] for part in parts] == ["source", "one", "two"]
+    assert [part.header.get("blendMode") for part in parts] == [None, "multiply", "normal"]
+    assert "linear" in parts[0].header["transferFunction"]
+    source = parts[0].channels["RGB"].pixels
+    assert source.dtype == np.float16
+    assert np.abs(coded(source) - expected).max() < 1e-3
+    one, rgba = parts[1].channels["RGBA"].pixels.astype(float), pixels("one.png") / 255
+    assert np.abs(one[..., 3] - 0.5 * rgba[..., 3]).max() < 1e-3
+    thick = rgba[..., 3] > 0.2
+    straight = one[..., :3] / np.maximum(one[..., 3:], 1e-6)
+    assert np.abs(coded(straight) - rgba[..., :3])[thick].max() < 3e-3
+    first = Path("out.exr").read_bytes()
+    passed(run("composite", "a.png", "one.png", "two.png", *how, "-o", "out.exr", "--overwrite"))
+    assert Path("out.exr").read_bytes() == first
+    assert "not read" in one_line(run("composite", "a.png", "out.exr", "-o", "b.png"))
+
+
+def coded(light: np.ndarray) -> np.ndarray:
+    """Linear → sRGB, by the standard's own figures."""
+    light = light.astype(np.float64)
+    return np.where(light <= 0.0031308, 12.92 * light, 1.055 * light ** (1 / 2.4) - 0.055)
+
+
 def test_an_edit_is_written_as_a_layered_file(here: Path) -> None:
     from swatch_training.painter import paint_scene
 

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from .guide.region import Region
     from .pipelines.apply import ApplyResult, apply_edit
     from .pipelines.composite import composite, composite_clip
+    from .pipelines.export_maps import MapsResult, export_maps
     from .pipelines.fit import AtlasResult, fit_atlas
     from .pipelines.gallery import gallery
     from .pipelines.image import EditResult, edit_image
@@ -34,6 +35,7 @@ __all__ = [
     "AtlasResult",
     "EditResult",
     "LiftResult",
+    "MapsResult",
     "PreviewResult",
     "Progress",
     "Region",
@@ -46,6 +48,7 @@ __all__ = [
     "composite_clip",
     "edit_image",
     "edit_video",
+    "export_maps",
     "find_region",
     "fit_atlas",
     "gallery",
@@ -58,6 +61,7 @@ _HOMES = {
     "AtlasResult": "pipelines.fit",
     "EditResult": "pipelines.image",
     "LiftResult": "pipelines.lift",
+    "MapsResult": "pipelines.export_maps",
     "PreviewResult": "pipelines.preview",
     "Progress": "progress",
     "Region": "guide.region",
@@ -70,6 +74,7 @@ _HOMES = {
     "composite_clip": "pipelines.composite",
     "edit_image": "pipelines.image",
     "edit_video": "pipelines.video",
+    "export_maps": "pipelines.export_maps",
     "find_region": "pipelines.region",
     "fit_atlas": "pipelines.fit",
     "gallery": "pipelines.gallery",

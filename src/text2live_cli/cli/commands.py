@@ -14,7 +14,6 @@ import typer
 
 from ..endings import Stopped
 from ..errors import PoorAtlasError
-from ..pipelines.lift_options import LiftOptions
 from ..pipelines.options import (
     CompositeOptions,
     FitOptions,
@@ -25,6 +24,7 @@ from ..pipelines.options import (
 from ..progress import Progress
 from ..texts import shown_path, visible
 from .console import ConsoleProgress, print_result
+from .handoff import export_maps_command, lift_command
 from .hints import RefusedByTyper, TakesAPattern, TakesASentence
 from .many import apply_command, batch_command, preview_command, report_command
 from .options import (
@@ -300,28 +300,8 @@ def composite_command(make_options: Callable[[Progress], CompositeOptions], flag
             progress.message(f"{path} written")
 
 
-@app.command("lift")
-@taking_options(LiftOptions, Flags)
-def lift_command(make_options: Callable[[Progress], LiftOptions], flags: Flags) -> None:
-    """Make an edit layer of BEFORE and anybody's edited version of it.
-
-    What was not edited stays BEFORE's, bit for bit. Moved, zoomed, toned and compressed is undone.
-
-    Example: text2live lift photo.jpg from-another-editor.png
-    """
-    with reporting(flags) as progress:
-        options = make_options(progress)
-        require_files(options.source, options.edited, options.output)
-        from ..pipelines.lift import run_lift
-
-        result = run_lift(options)
-        if flags.as_json:
-            print_json(result.record)
-        share = result.record["unchanged_share"]
-        progress.message(f"{result.composite}: {share:.0%} of the pixels are the source's")
-        progress.message(f"{result.layer}: the edit layer, RGBA; report.html beside it")
-
-
+app.command("lift")(lift_command)
+app.command("export-maps")(export_maps_command)
 app.command("preview", cls=TakesASentence)(preview_command)
 app.command("apply")(apply_command)
 app.command("batch", cls=TakesAPattern)(batch_command)

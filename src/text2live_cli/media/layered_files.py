@@ -1,7 +1,8 @@
-"""Layered files, for editors: Photoshop's PSD and OpenRaster (Krita, GIMP), written and read.
+"""Layered files: Photoshop's PSD and OpenRaster (Krita, GIMP), written and read; OpenEXR, written.
 
 The picture lies below, then the layers, the first lowest, each with its name, opacity and blend
-mode. PSD goes through psd-tools (the extra `psd`) and keeps 16 bits; OpenRaster is a ZIP of PNGs.
+mode. PSD goes through psd-tools (the extra `psd`) and keeps 16 bits; OpenRaster is a ZIP of PNGs;
+OpenEXR (the extra `exr`) has a part for each, in linear light.
 """
 
 from __future__ import annotations
@@ -22,13 +23,14 @@ from ..config import BLEND_MODES
 from ..errors import Text2LiveError, UsageError
 from .blending import NORMAL
 from .compositing import lay_over
+from .exr_files import linear_part, picture_facts, require_exr, write_exr
 from .files import write_bytes_atomic
 from .outside import open_regular
 from .picture_writing import encode_png
 from .pictures import Picture, decode_picture
 from .samples import to_uint, to_unit
 
-LAYERED_ENDINGS = (".ora", ".psd")
+LAYERED_ENDINGS = (".ora", ".psd", ".exr")
 SOURCE = "source"
 """Name of the picture below; of a file that is read, layers of that name are left out."""
 _OPERATORS = {mode: f"svg:{mode}" for mode in BLEND_MODES} | {NORMAL: "svg:src-over"}
@@ -49,9 +51,11 @@ class NamedLayer:
 def write_layered(path: Path, source: Picture, layers: Sequence[NamedLayer]) -> tuple[str, ...]:
     """Write a file by its ending, whole or not at all; layers are of the size of the source.
 
-    Returns what the user should be told. Raises UsageError without psd-tools, Text2LiveError where
-    it cannot be written.
+    Returns what the user should be told. Raises UsageError without the package that it needs,
+    Text2LiveError where it cannot be written.
     """
+    if path.suffix.lower() == ".exr":
+        return _write_exr(path, source, layers)
     if path.suffix.lower() == ".psd":
         write_bytes_atomic(path, _psd(source, layers))
         return ()
@@ -64,6 +68,8 @@ def require_layered(path: Path) -> None:
     """Raise UsageError, before the work, where files of that ending cannot be written here."""
     if path.suffix.lower() == ".psd":
         _psd_tools()
+    if path.suffix.lower() == ".exr":
+        require_exr()
 
 
 def read_layered(path: Path) -> list[NamedLayer]:
@@ -71,6 +77,8 @@ def read_layered(path: Path) -> list[NamedLayer]:
 
     Raises UsageError for what is no such file, is damaged, or too large.
     """
+    if path.suffix.lower() == ".exr":
+        raise UsageError(f"{path}: layers of OpenEXR are not read; save it as .ora, .psd or .png")
     try:
         reader = _read_psd if path.suffix.lower() == ".psd" else _read_openraster
         layers = [layer for layer in reader(path) if layer.name != SOURCE]
@@ -110,6 +118,19 @@ def _merged(source: Picture, layers: Sequence[NamedLayer]) -> NDArray[Any]:
     for layer in layers:
         color = lay_over(color, layer.rgba, layer.opacity, layer.blend)
     return color if source.alpha is None else np.dstack([color, source.alpha])
+
+
+def _write_exr(path: Path, source: Picture, layers: Sequence[NamedLayer]) -> tuple[str, ...]:
+    """A part for the picture and for each layer; the layers' opacity is in their samples."""
+    below = source.color if source.alpha is None else np.dstack([source.color, source.alpha])
+    parts, facts = {SOURCE: linear_part(below)}, {SOURCE: picture_facts()}
+    for number, layer in enumerate(layers, 1):
+        name = layer.name if layer.name and layer.name not in parts else f"{layer.name}.{number}"
+        parts[name] = linear_part(layer.rgba) * np.float16(layer.opacity)
+        facts[name] = picture_facts(blendMode=layer.blend)
+    write_exr(path, parts, facts)
+    profile = source.icc_profile is not None
+    return (f"{path.name}: the profile is not applied; colours are taken as sRGB",) * profile
 
 
 def _openraster(source: Picture, layers: Sequence[NamedLayer]) -> bytes:

@@ -30,7 +30,17 @@ _DELIVERY = "delivery.json"
 """In a folder of work: all of the result is there, and how it goes to its place."""
 _BEGUN = ".text2live.begun"
 """In a folder that held no result: a run writes into it, or was killed there."""
-_COMMANDS = ("edit-image", "edit-video", "fit-atlas", "lift", "apply")  # as records name them
+_COMMANDS = (
+    "edit-image",
+    "edit-video",
+    "fit-atlas",
+    "lift",
+    "apply",
+    "export-maps",
+)  # as records name them
+
+
+_SIDES = ("background", "foreground")  # `atlas.layers.LAYERS`, without torch
 
 
 @dataclass(frozen=True)
@@ -39,13 +49,13 @@ class Outputs:
 
     files: tuple[str, ...]
     numbered: tuple[str, ...] = ()
-    """Subfolders, in which the PNG files with numbers for names are the command's."""
+    """Subfolders, in which the PNG and EXR files with numbers for names are the command's."""
     spare: tuple[str, ...] = ()
     """Those of the files that may be there without being a result."""
 
     def paths(self, folder: Path) -> list[Path]:
         """Where they go; of the numbered ones, those that are there."""
-        inner = (path for name in self.numbered for path in sorted((folder / name).glob("*.png")))
+        inner = (path for name in self.numbered for path in sorted((folder / name).glob("*.*")))
         return [*(folder / name for name in self.files), *filter(_is_numbered, inner)]
 
     def standing(self, folder: Path) -> list[Path]:
@@ -80,6 +90,10 @@ FIT_ATLAS = Outputs(
         *("background.png", "opacity.mp4", "reconstruction.mp4", "report.html"),
     ),
     spare=("flow.safetensors",),
+)
+MAPS = Outputs(
+    (RECORD, "composite.nk", *(f"{side}.png" for side in _SIDES)),
+    tuple(f"{side}-{kind}" for side in _SIDES for kind in ("map", "back", "matte")),
 )
 LIFT = Outputs((RECORD, "layer.png", "composite.png", "alpha.png", "region.png", "report.html"))
 
@@ -334,4 +348,4 @@ def _link(source: Path, target: Path) -> None:
 
 
 def _is_numbered(path: Path) -> bool:
-    return path.suffix == ".png" and path.stem.isdigit()
+    return path.suffix in (".png", ".exr") and path.stem.isdigit()
