@@ -33,6 +33,7 @@ from PIL import ExifTags, Image, ImageCms
 from ..errors import Text2LiveError, UsageError
 from ..progress import Progress
 from . import heif_pictures, png_chunks
+from .exif import kept_exif
 from .file_kinds import kind_of
 from .samples import RefusedError, check_size, to_uint, to_unit
 from .tiff_pictures import _decode_plain_tiff, _Decoded, _frame_notes, _is_plain_tiff
@@ -99,6 +100,8 @@ class Picture:
     """Hex digest of the file's bytes."""
     notes: tuple[str, ...]
     """What the user should be told about how the file was read."""
+    exif: bytes | None = None
+    """What the camera told, as TIFF bytes, but for what no longer holds (`kept_exif`)."""
 
     def in_eight_bits(self) -> Picture:
         """The same picture, its samples uint8."""
@@ -191,6 +194,7 @@ def decode_picture(data: bytes, path: Path) -> Picture:
         format=decoded.format,
         sha256=hashlib.sha256(data).hexdigest(),
         notes=decoded.notes + profile_notes,
+        exif=decoded.exif,
     )
 
 
@@ -315,7 +319,15 @@ def _decode_with_pillow(image: Image.Image, data: bytes) -> _Decoded:
         orientation=_exif_orientation(image),
         icc_profile=icc_profile,
         notes=notes + _frame_notes(kind, getattr(image, "n_frames", 1)),
+        exif=_exif(image),
     )
+
+
+def _exif(image: Image.Image) -> bytes | None:
+    try:
+        return kept_exif(image)
+    except _DECODER_ERRORS:  # broken EXIF: the pixels may be sound
+        return None
 
 
 def _exif_orientation(image: Image.Image) -> int:

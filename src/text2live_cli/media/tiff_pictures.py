@@ -19,6 +19,7 @@ class _Decoded(NamedTuple):
     orientation: int
     icc_profile: bytes | None
     notes: tuple[str, ...]
+    exif: bytes | None = None
 
 
 def _is_plain_tiff(page: tifffile.TiffPage) -> bool:

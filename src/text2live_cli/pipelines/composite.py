@@ -125,7 +125,8 @@ def composite(
         color = picture.color
         for layer in stack:
             color = lay_over(color, layer.rgba, layer.opacity, layer.blend)
-        notes = write_picture(output, color, picture.alpha, picture.icc_profile)
+        profile, exif = picture.icc_profile, picture.exif
+        notes = write_picture(output, color, picture.alpha, profile, exif)
     for note in notes:
         progress.message(note)
     return output

@@ -153,7 +153,8 @@ def write_copy(plan: ImagePlan, result: EditResult) -> None:
         write_layered(plan.copy, plan.picture, [layer])
         return
     composite = read_picture(result.composite)
-    write_picture(plan.copy, composite.color, composite.alpha, composite.icc_profile)
+    profile, exif = composite.icc_profile, composite.exif
+    write_picture(plan.copy, composite.color, composite.alpha, profile, exif)
 
 
 def _inputs(plan: ImagePlan, mask: np.ndarray | None) -> dict[str, Any]:
@@ -189,7 +190,7 @@ def _write_result(folder: Path, trainer: Trainer, scene: Scene, progress: Progre
     green = np.broadcast_to(to_uint(np.array(GREEN_SCREEN), 255), color.shape)
     write_picture(folder / "layer.png", color, alpha, profile)
     composite = lay_over(picture.color, layer)
-    write_picture(folder / "composite.png", composite, picture.alpha, profile)
+    write_picture(folder / "composite.png", composite, picture.alpha, profile, picture.exif)
     size = scene.working.shape[3], scene.working.shape[2]
     seen = seen_colors(dataclasses.replace(picture, color=composite))
     small = cv2.resize(seen, size, interpolation=cv2.INTER_AREA)

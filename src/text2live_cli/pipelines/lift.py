@@ -220,7 +220,7 @@ def _write(
     small, given = source.in_eight_bits().color, edited.in_eight_bits().color
     light = _DIM + (1 - _DIM) * (layer[..., 3:] / np.float32(255))
     write_picture(folder / "layer.png", layer[..., :3], layer[..., 3], profile)
-    write_picture(folder / "composite.png", composite, source.alpha, profile)
+    write_picture(folder / "composite.png", composite, source.alpha, profile, source.exif)
     write_picture(folder / "alpha.png", layer[..., 3])
     write_picture(folder / "region.png", np.rint(small * light).astype(np.uint8))
     page = lift_report_html(small, given, layer, record)
