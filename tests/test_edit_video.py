@@ -7,6 +7,7 @@ import itertools
 import json
 import os
 import shutil
+from collections.abc import Iterator
 from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
@@ -47,6 +48,7 @@ from text2live_cli.pipelines.video import edit_video
 from text2live_cli.progress import Silent
 from text2live_cli.runs.folder import CHECKPOINT, RECORD
 from text2live_cli.video.frames import training_size
+from text2live_cli.video.result import write_videos
 from text2live_cli.video.scene import prepare_atlas_scene
 
 MEDIA = Path(__file__).resolve().parents[2] / "shared" / "media"
@@ -277,6 +279,36 @@ def test_the_layer_is_the_same_in_all_formats(painted: Painted, made: Results) -
         off = np.abs(alphas(made.fg / name).astype(int) - layer[..., 3])
         assert off.max() <= most
         assert off.mean() <= mean
+
+
+class Layered:
+    """An edit whose layer is what was painted, for the files alone."""
+
+    def __init__(self, painted: Painted) -> None:
+        soft = np.repeat(np.linspace(0, 255, SIZE[1])[None, :], SIZE[0], axis=0).astype(np.uint8)
+        self.rgba = [np.dstack([frame, soft]) for frame in painted.frames]
+
+    def composited(self, progress: Silent) -> Iterator[np.ndarray]:
+        return (frame[..., :3] for frame in self.rgba)
+
+    on_green = composited
+
+    def by_itself(self, progress: Silent) -> Iterator[np.ndarray]:
+        return iter(self.rgba)
+
+
+def test_a_matte_is_the_alpha_and_colours_may_be_multiplied_by_it(
+    painted: Painted, tmp_path: Path
+) -> None:
+    clip, layered = open_clip(painted.clip), Layered(painted)
+    write_videos(tmp_path, clip, layered, ("png", "matte"), Silent(), premultiplied=True)
+    alpha = layered.rgba[0][..., 3].astype(float)
+    matte = video_frames(tmp_path / "matte.mp4").astype(float)
+    assert len(matte) == COUNT and np.abs(matte - alpha[..., None]).mean() < 1.5
+    for frame, saved in zip(layered.rgba, load(tmp_path / "layer"), strict=True):
+        assert np.array_equal(saved[..., 3], frame[..., 3])
+        expected = frame[..., :3] * (alpha / 255)[..., None]
+        assert np.abs(saved[..., :3] - expected).max() <= 0.51
 
 
 def test_the_record_says_what_was_done(painted: Painted, here: Path) -> None:
@@ -993,6 +1025,11 @@ BAD = [
     (("text.mp4", "golden cup"), 1, "text.mp4"),
     (("clip", "   "), 2, "PROMPT is empty"),
     (("clip", "golden cup", "--atlas", "middle"), 2, "--atlas middle: must be fg or bg"),
+    (
+        ("clip", "golden cup", "--premultiplied", "--layer-format", "webm"),
+        2,
+        "--premultiplied: is of",
+    ),
     (("clip", "golden cup", "--layer-format", "avi"), 2, "--layer-format avi: must be one of mov"),
     (("clip", "golden cup", "--baseline", "all"), 2, "--baseline all"),
     (("clip", "golden cup", "--onto", "missing"), 2, "missing"),

@@ -16,7 +16,7 @@ from ..guide.swatch import reading
 from ..runs.clock import CheckpointClock
 from .options import EditOptions, ImageOptions, VideoOptions
 
-LAYER_FORMATS = ("mov", "webm", "png", "none")
+LAYER_FORMATS = ("mov", "webm", "png", "matte", "none")
 BASELINES = ("atlas", "frames")
 SIDES = {"fg": "foreground", "bg": "background"}
 """The layers by their short names; atlases count them (`atlas.layers.LAYERS`)."""
@@ -74,6 +74,8 @@ def check_choices(options: VideoOptions) -> None:
     for name in options.layer_formats:
         if name not in LAYER_FORMATS:
             raise UsageError(f"--layer-format {name}: must be one of {', '.join(LAYER_FORMATS)}")
+    if options.premultiplied and not {"mov", "png"} & {*options.layer_formats}:
+        raise UsageError("--premultiplied: is of --layer-format mov and png")
     baseline = options.baseline
     if baseline is not None and baseline not in BASELINES:
         raise UsageError(f"--baseline {baseline}: must be {', '.join(BASELINES)}")

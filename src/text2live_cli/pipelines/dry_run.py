@@ -60,9 +60,8 @@ def video_facts(plan: VideoPlan) -> dict[str, str]:
     atlas = "none (baseline frames)"
     if plan.atlas_folder is not None:
         atlas = f"{plan.atlas_folder}, {'ready' if _is_ready(plan) else 'fitted first'}"
-    layers = {"mov": "layer.mov", "webm": "layer.webm", "png": "layer/"}
-    unwanted = {"layer.mov", "layer.webm"}
-    files = [name for name in plan.outputs.files if name not in unwanted]
+    layers = {"mov": "layer.mov", "webm": "layer.webm", "png": "layer/", "matte": "matte.mp4"}
+    files = [name for name in plan.outputs.files if name not in layers.values()]
     files += [layers[name] for name in formats if name in layers]
     return {
         "input": f"{clip.path}, {clip.count} frames of {clip.width}×{clip.height}",

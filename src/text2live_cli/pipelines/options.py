@@ -266,8 +266,15 @@ class VideoOptions(EditOptions):
     ] = None
     layer_formats: Annotated[
         Sequence[str],
-        Help("Edit layer as mov (ProRes 4444, default), webm, png, or none.", "--layer-format"),
+        Help(
+            "Edit layer as mov (ProRes 4444, default), webm, png, matte (its alpha as a grey film),"
+            " or none; repeatable.",
+            "--layer-format",
+        ),
     ] = ("mov",)
+    premultiplied: Annotated[
+        bool, Help("Colours of the layer's mov and png multiplied by alpha; else straight.")
+    ] = False
     baseline: Annotated[str | None, Help("The paper's: atlas or frames.", panel=METHOD)] = None
 
     def __post_init__(self) -> None:

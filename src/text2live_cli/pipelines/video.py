@@ -32,7 +32,7 @@ from ..runs.checkpoint import Checkpoint
 from ..runs.folder import RunFolder
 from ..runs.inputs import describe_clip
 from ..runs.memory import clip_need, require_memory
-from ..runs.preflight import require_room, video_bytes
+from ..runs.preflight import film_bytes, require_room, video_bytes
 from ..texts import shown_path
 from ..video.baselines import FramesScene, prepare_frames_scene
 from ..video.figures import clip_figures
@@ -159,9 +159,14 @@ def deliver_video(
     begin, clip = time.monotonic(), plan.clip
     scene, atlas = trained.edit.scene.trained_on, trained.edit.scene.atlas
     notes = list(trained.edit.scene.notes)
+    most = film_bytes(clip.count * clip.height * clip.width, plan.options.layer_formats)
+    progress.message(f"{plan.folder}: films and layers take up to {most / 1e9:.2f} GB")
     with explain_out_of_memory(IN_DELIVERY):
         edit = scene.edit(trained.trainer, progress)
-        notes += write_videos(run.work, clip, edit, plan.options.layer_formats, progress)
+        notes += write_videos(
+            *(run.work, clip, edit, plan.options.layer_formats, progress),
+            premultiplied=plan.options.premultiplied,
+        )
     for note in atlas.changed() if atlas else ():
         progress.warning(note)
         notes.append(note)

@@ -77,7 +77,15 @@ EDIT_IMAGE = Outputs(
 )
 EDIT_VIDEO = Outputs(
     (
-        *(RECORD, CHECKPOINT, "composite.mp4", "screen.mp4", "layer.mov", "layer.webm"),
+        *(
+            RECORD,
+            CHECKPOINT,
+            "composite.mp4",
+            "screen.mp4",
+            "layer.mov",
+            "layer.webm",
+            "matte.mp4",
+        ),
         *("composite.gif", "composite.webp", "composite.apng"),
         *("atlas-layer.png", "region.png", "mask.png", "loss.png", "report.html"),
         *(HISTORY, LATEST),

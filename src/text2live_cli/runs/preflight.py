@@ -19,13 +19,18 @@ def picture_bytes(pixels: int, sample_bytes: int) -> int:
 
 
 def video_bytes(pixels: int, formats: Sequence[str]) -> int:
-    """Bytes of the films of a clip of `pixels` (of all frames), by formats of its layer.
+    """Bytes of the result of a clip of `pixels` (of all frames), by formats of its layer."""
+    return _SLACK + film_bytes(pixels, formats)
+
+
+def film_bytes(pixels: int, formats: Sequence[str]) -> int:
+    """Bytes of its films and layers alone, at the most.
 
     H.264 at this quality stays under half a byte a pixel, ProRes 4444 under two.
     """
-    of_layer = {"mov": 2.0, "webm": 0.5, "png": 4.0}
+    of_layer = {"mov": 2.0, "webm": 0.5, "png": 4.0, "matte": 0.5}
     each = 2 * 0.5 + sum(of_layer.get(name, 0.0) for name in formats)
-    return int(_SLACK + pixels * each)
+    return int(pixels * each)
 
 
 def fit_bytes(pixels: int) -> int:

@@ -101,10 +101,16 @@ class AtlasEdit:
 
 
 def write_videos(
-    folder: Path, clip: Clip, edit: Edit, layer_formats: Sequence[str], progress: Progress
+    folder: Path,
+    clip: Clip,
+    edit: Edit,
+    layer_formats: Sequence[str],
+    progress: Progress,
+    premultiplied: bool = False,
 ) -> tuple[str, ...]:
     """Write composite.mp4, screen.mp4 and the edit layer; with the clip's timing, colour and sound.
 
+    The colours of layer.mov and layer/ are `premultiplied`, or straight.
     Returns what the user should be told. Raises Text2LiveError where one cannot be written.
     """
     timing: dict[str, Any] = {"times": clip.times, "end": clip.end, "like": clip}
@@ -113,15 +119,29 @@ def write_videos(
     notes = write_video(composite, frames, clip.rate, audio_from=clip, **timing)
     write_video(screen, edit.on_green(progress), clip.rate, **timing)
     for name in layer_formats:
+        if name == "none":
+            continue
+        layer = edit.by_itself(progress)
+        if name == "matte":
+            mattes = (np.repeat(frame[..., 3:], 3, axis=2) for frame in layer)
+            notes += write_video(folder / "matte.mp4", mattes, clip.rate, **timing)
+            continue
+        if premultiplied and name in ("mov", "png"):
+            layer = map(_premultiplied, layer)
         if name == "png":
-            write_layer_frames(folder / "layer", edit.by_itself(progress))
-        elif name != "none":
-            layer = edit.by_itself(progress)
+            write_layer_frames(folder / "layer", layer)
+        else:
             notes += write_layer_video(folder / f"layer.{name}", layer, clip.rate, **timing)
     _write_like_source(folder, clip, edit, progress)
     for note in notes:
         progress.message(note)
     return notes
+
+
+def _premultiplied(frame: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """A straight RGBA frame (h, w, 4), its colours multiplied by its alpha."""
+    color = frame[..., :3].astype(np.uint16) * frame[..., 3:] + 127
+    return np.dstack([(color // 255).astype(np.uint8), frame[..., 3]])
 
 
 def write_copy(
