@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from fractions import Fraction
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -21,6 +22,7 @@ from text2live_cli.atlas.discretise import AtlasPicture, discretise
 from text2live_cli.atlas.grid import GridModel, Mapping, Texture
 from text2live_cli.atlas.layers import BACKGROUND, FOREGROUND, FRONT_FIRST, Maps, Side
 from text2live_cli.atlas.painting import carry
+from text2live_cli.atlas.reconcile import Carried, reconciled
 from text2live_cli.atlas.render import Layer, lay_over_frame
 from text2live_cli.atlas.store import PICTURES, AtlasFacts, write_atlas
 from text2live_cli.errors import Text2LiveError, UsageError
@@ -363,20 +365,71 @@ def test_a_frame_that_was_painted_over_is_taken_as_it_is(painted: Painted, tmp_p
         composite_clip(painted.clip, tmp_path / "no", frame_edits=[f"{number}:{other}"])
 
 
-def test_frame_edits_lie_over_layers_in_their_order(painted: Painted, tmp_path: Path) -> None:
+def test_a_frame_edit_lies_over_layers(painted: Painted, tmp_path: Path) -> None:
     box = box_of(painted, BACKGROUND)
     layer = save(tmp_path / "layer.png", square_layer(painted, BACKGROUND, box))
     last = COUNT - 1
     square = (expected(painted, BACKGROUND, box)[last] == RED).all(-1).astype(np.uint8)
     y, x = np.argwhere(cv2.erode(square, np.ones((7, 27), np.uint8)) > 0)[0]
-    for color, name in (((0, 255, 0, 255), "green"), ((0, 0, 255, 255), "blue")):
-        edit = np.zeros((HEIGHT, WIDTH, 4), np.uint8)
-        edit[y - 3 : y + 3, x - 3 : x + (3 if name == "green" else 0)] = color
-        save(tmp_path / f"{name}.png", edit)
-    edits = [f"{last}:{tmp_path / name}.png" for name in ("green", "blue")]
-    out = composite_clip(painted.clip, tmp_path / "out", bg_layer=layer, frame_edits=edits)
+    edit = np.zeros((HEIGHT, WIDTH, 4), np.uint8)
+    edit[y - 3 : y + 3, x - 3 : x + 3] = (0, 255, 0, 255)
+    green = f"{last}:{save(tmp_path / 'green.png', edit)}"
+    out = composite_clip(painted.clip, tmp_path / "out", bg_layer=layer, frame_edits=[green])
     frame = load_frames(out)[last]
-    assert [tuple(frame[y, x + d]) for d in (-10, -2, 2)] == [RED, (0, 0, 255), (0, 255, 0)]
+    assert [tuple(frame[y, x + d]) for d in (-10, 2)] == [RED, (0, 255, 0)]
+    with pytest.raises(UsageError, match=f"frame {last} is edited twice"):
+        composite_clip(painted.clip, tmp_path / "no", frame_edits=[green, green])
+
+
+def test_paint_on_two_frames_is_one_layer(painted: Painted, tmp_path: Path) -> None:
+    top, bottom, left, right = box_of(painted, FOREGROUND)
+    middle = (left + right) // 2
+    edits = []
+    for number, columns in ((0, slice(left, middle + 2)), (COUNT - 1, slice(middle - 2, right))):
+        moved = shift(FOREGROUND, 0) - shift(FOREGROUND, number)
+        edit = np.zeros((HEIGHT, WIDTH, 4), np.uint8)
+        edit[top:bottom, columns.start + moved : columns.stop + moved] = (*RED, 255)
+        edit[painted.masks[number] <= 0.5] = 0
+        edits.append(f"{number}:{save(tmp_path / f'{number}.png', edit)}")
+    told = Told()
+    out = composite_clip(painted.clip, tmp_path / "out", frame_edits=edits, progress=told)
+    frames = load_frames(out)
+    wanted = expected(painted, FOREGROUND, (top, bottom, left, right))
+    for t in range(COUNT):
+        inside = (wanted[t] == RED).all(-1).astype(np.uint8)
+        core = cv2.erode(inside, np.ones((5, 5), np.uint8)) > 0
+        assert core.any() and (np.abs(frames[t].astype(int) - RED) <= 3)[core].all()
+    assert any(re.fullmatch(r"the foreground: no edited frame shows \d+% of it", m)
+               for m in told.messages)  # fmt: skip
+
+
+def carried(columns: slice, color: float, size: float) -> Carried:
+    """Opaque grey paint on some columns of an atlas of 20×40, shown by its frame at a size."""
+    layer = torch.zeros(4, 20, 40)
+    layer[:3, :, columns], layer[3, :, columns] = color, 1.0
+    return Carried(Layer(layer, 5.0, 7.0, 1.0), torch.full((20, 40), size))
+
+
+def test_the_frame_that_shows_a_place_largest_has_its_way() -> None:
+    both = reconciled([carried(slice(0, 30), 0.2, 1.0), carried(slice(10, 40), 0.8, 3.0)])
+    assert (both.left, both.top, both.scale) == (5.0, 7.0, 1.0)
+    row = both.premultiplied[:, 10]
+    assert torch.allclose(row[0, :9], torch.tensor(0.2)) and torch.allclose(row[3], torch.ones(40))
+    assert torch.allclose(row[0, 18:], torch.tensor(0.8), atol=0.01)
+    seam = row[0, 9:18]
+    assert (seam.diff() >= -1e-6).all() and 0.2 < seam[4] < 0.81
+    one = carried(slice(0, 30), 0.2, 1.0)
+    assert reconciled([one]) is one.layer
+
+
+def test_layers_of_other_scales_and_places_are_reconciled() -> None:
+    fine = torch.zeros(4, 20, 20)
+    fine[:] = torch.tensor([0.9, 0.9, 0.9, 1.0])[:, None, None]
+    far = Carried(Layer(fine, 100.0, 7.0, 2.0), torch.ones(20, 20))
+    both = reconciled([carried(slice(0, 40), 0.2, 1.0), far])
+    assert both.scale == 2.0 and both.premultiplied.shape == (4, 40, 210)
+    assert torch.allclose(both.premultiplied[:3, 10, 192:208], torch.tensor(0.9))
+    assert not both.premultiplied[:, :, 90:180].any()
 
 
 def test_opacity_scales_every_layer(painted: Painted, tmp_path: Path) -> None:

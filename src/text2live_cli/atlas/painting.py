@@ -6,6 +6,7 @@ import dataclasses
 import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import cv2
 import numpy as np
@@ -23,6 +24,7 @@ from ..media.samples import to_unit
 from ..progress import Progress
 from .discretise import AtlasPicture, discretise
 from .layers import FRONT_FIRST, LAYERS, Maps, Side
+from .reconcile import Carried, reconciled
 from .render import Layer
 from .store import PICTURES, Atlas
 
@@ -173,44 +175,101 @@ Lift = Callable[[NDArray[np.uint8], NDArray[np.uint8]], NDArray[np.uint8]]
 """Of a frame (h, w, 3) and its edited version, the edit layer (h, w, 4)."""
 
 
-def read_frame_edit(
-    text: str, clip: Clip, atlas: Atlas, lift: Lift, progress: Progress
+def read_frame_edits(
+    texts: Sequence[str],
+    clip: Clip,
+    atlas: Atlas,
+    folder: Path,
+    lift: Lift,
+    progress: Progress,
 ) -> dict[Side, Layer]:
-    """The atlas layers that show in frame N what "N:PICTURE" painted there, none where that is
-    nothing.
+    """The atlas layers that show in frames N what each "N:PICTURE" painted there, reconciled.
 
-    Of a picture without alpha, a painted-over frame, `lift` makes a layer. Raises UsageError for a
-    frame that was not fitted, and for a layer of another size, and whatever `lift` raises.
+    None where nothing was painted. Of a picture without alpha, a painted-over frame, `lift` makes
+    a layer. What no edited frame shows of a painted layer is told, against its picture in the
+    `folder` of the atlas. Raises UsageError for a frame that was not fitted or is named twice, and
+    for a layer of another size, and whatever `lift` raises.
     """
-    match = _FRAME_EDIT.fullmatch(text)
-    if match is None:
-        raise UsageError(f"--frame-edit {text}: write FRAME:PICTURE, as in 12:edit.png")
-    number, path = int(match[1]), Path(match[2])
-    if number >= clip.count or not atlas.covers(number):
-        raise UsageError(
-            f"--frame-edit {text}: frame {number} was not fitted; choose one of"
-            f" {atlas.frames[0]} to {atlas.frames[-1]}"
-        )
-    edit = _read(path, progress)
-    if edit.alpha is None:
-        frame = np.ascontiguousarray(next(clip.frames(number))[..., :3])
-        layer = lift(frame, edit.color)
-        edit = dataclasses.replace(edit, color=layer[..., :3], alpha=layer[..., 3])
-    color, alpha = edit.color, edit.alpha
-    assert alpha is not None
-    if (edit.width, edit.height) != (clip.width, clip.height):
-        raise UsageError(
-            f"--frame-edit {text}: the picture is {edit.width}×{edit.height}, the clip"
-            f" {clip.width}×{clip.height}; paint on a layer of the clip's size"
-        )
-    if not alpha.any():
-        progress.warning(f"{path}: nothing is painted; it changes nothing")
-        return {}
-    progress.message(f"{path}: {(alpha > 0).mean():.1%} of frame {number} is painted")
-    rgba = torch.from_numpy(to_unit(np.dstack([color, alpha])))
-    maps = atlas.locate(number, (clip.height, clip.width))
+    edits = [_FrameEdit.read(text, clip, atlas, lift, progress) for text in texts]
+    numbers = [edit.number for edit in edits]
+    twice = next((number for number in numbers if numbers.count(number) > 1), None)
+    if twice is not None:
+        raise UsageError(f"--frame-edit {twice}: frame {twice} is edited twice; merge the two")
     reach = max(1, round(_EDGE * clip.height / atlas.facts.size[0]))
-    return carry(rgba, maps, reach, tuple(atlas.facts.corners))
+    sides, found = tuple(atlas.facts.corners), dict[Side, list[Carried]]()
+    for edit in edits:
+        if edit.rgba is not None:
+            maps = atlas.locate(edit.number, (clip.height, clip.width))
+            for side, carried in _carried(edit.rgba, maps, reach, sides).items():
+                found.setdefault(side, []).append(carried)
+    if len(edits) > 1:
+        _tell_unseen(numbers, tuple(found), clip, atlas, folder, progress)
+    return {side: reconciled(parts) for side, parts in found.items()}
+
+
+class _FrameEdit(NamedTuple):
+    """One "N:PICTURE"."""
+
+    number: int
+    rgba: Tensor | None
+    """(h, w, 4) in [0, 1], straight; None: nothing is painted."""
+
+    @classmethod
+    def read(
+        cls, text: str, clip: Clip, atlas: Atlas, lift: Lift, progress: Progress
+    ) -> _FrameEdit:
+        match = _FRAME_EDIT.fullmatch(text)
+        if match is None:
+            raise UsageError(f"--frame-edit {text}: write FRAME:PICTURE, as in 12:edit.png")
+        number, path = int(match[1]), Path(match[2])
+        if number >= clip.count or not atlas.covers(number):
+            raise UsageError(
+                f"--frame-edit {text}: frame {number} was not fitted; choose one of"
+                f" {atlas.frames[0]} to {atlas.frames[-1]}"
+            )
+        edit = _read(path, progress)
+        if edit.alpha is None:
+            frame = np.ascontiguousarray(next(clip.frames(number))[..., :3])
+            layer = lift(frame, edit.color)
+            edit = dataclasses.replace(edit, color=layer[..., :3], alpha=layer[..., 3])
+        color, alpha = edit.color, edit.alpha
+        assert alpha is not None
+        if (edit.width, edit.height) != (clip.width, clip.height):
+            raise UsageError(
+                f"--frame-edit {text}: the picture is {edit.width}×{edit.height}, the clip"
+                f" {clip.width}×{clip.height}; paint on a layer of the clip's size"
+            )
+        if not alpha.any():
+            progress.warning(f"{path}: nothing is painted; it changes nothing")
+            return cls(number, None)
+        progress.message(f"{path}: {(alpha > 0).mean():.1%} of frame {number} is painted")
+        return cls(number, torch.from_numpy(to_unit(np.dstack([color, alpha]))))
+
+
+def _tell_unseen(
+    numbers: Sequence[int],
+    sides: Sequence[Side],
+    clip: Clip,
+    atlas: Atlas,
+    folder: Path,
+    progress: Progress,
+) -> None:
+    """How much of the painted layers' atlases none of the edited frames shows."""
+    located = [atlas.locate(number, (clip.height, clip.width)) for number in numbers]
+    for side in sides:
+        used = read_picture(folder / PICTURES[side])
+        if used.alpha is None:
+            continue
+        shown = np.zeros((used.height, used.width), np.uint8)
+        for maps in located:
+            uv = maps.uv[side][maps.share[side] > 0.5].cpu()
+            x, y = (uv - torch.tensor(atlas.facts.corners[side])).floor().long().T.numpy()
+            inside = (x >= 0) & (y >= 0) & (x < shown.shape[1]) & (y < shown.shape[0])
+            shown[y[inside], x[inside]] = 1
+        kernel = np.ones((_HOLE + 1, _HOLE + 1), np.uint8)
+        closed = cv2.morphologyEx(shown, cv2.MORPH_CLOSE, kernel) > 0
+        unseen = float(np.mean(~closed[used.alpha > 0])) if used.alpha.any() else 0.0
+        progress.message(f"the {LAYERS[side]}: no edited frame shows {unseen:.0%} of it")
 
 
 def carry(
@@ -222,15 +281,19 @@ def carry(
     layer, or the layers, on which it goes on clearly within `reach` pixels. Among `sides`, those on
     which nothing is painted are left out.
     """
+    return {side: one.layer for side, one in _carried(rgba, maps, reach, sides).items()}
+
+
+def _carried(rgba: Tensor, maps: Maps, reach: int, sides: Sequence[Side]) -> dict[Side, Carried]:
     paint = rgba[..., 3] > 0
     takes = {side: _belongs(paint, maps.share[side], reach) for side in sides}
     rest = paint & ~torch.stack(list(takes.values())).any(0)
-    layers: dict[Side, Layer] = {}
+    layers: dict[Side, Carried] = {}
     for side in sides:
         uv, share = maps.uv[side], maps.share[side]
         take = (takes[side] | (rest & (share >= 0.5))) & uv.isfinite().all(-1)
         if take.any():
-            layers[side] = splat(rgba, take, share, uv)
+            layers[side] = _splatted(rgba, take, share, uv)
     return layers
 
 
@@ -250,6 +313,10 @@ def splat(rgba: Tensor, take: Tensor, share: Tensor, uv: Tensor) -> Layer:
     They lie beside the unpainted ones around them. Each counts by its `share` (h, w) in the layer,
     at its place `uv` (h, w, 2). Holes between splats are filled, and only those.
     """
+    return _splatted(rgba, take, share, uv).layer
+
+
+def _splatted(rgba: Tensor, take: Tensor, share: Tensor, uv: Tensor) -> Carried:
     low = uv[take].amin(0).floor() - 1
     extent = uv[take].amax(0).ceil() + 1 - low
     scale = _fineness(uv, take)
@@ -260,7 +327,9 @@ def splat(rgba: Tensor, take: Tensor, share: Tensor, uv: Tensor) -> Layer:
     alpha = (rgba[..., -1] * take)[near][:, None]
     values = torch.cat([rgba[near][:, :-1] * alpha, alpha, torch.ones_like(alpha)], dim=1)
     sums = _scatter(values * share[near][:, None], at[near], (height, width))
-    return Layer(_filled(sums), float(low[0]), float(low[1]), scale)
+    layer = Layer(_filled(sums), float(low[0]), float(low[1]), scale)
+    size = F.avg_pool2d(sums[None, -1:], 5, stride=1, padding=2)[0, 0] * scale**2
+    return Carried(layer, size)
 
 
 def _fineness(uv: Tensor, take: Tensor) -> float:

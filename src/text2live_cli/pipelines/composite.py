@@ -14,7 +14,7 @@ from PIL import Image, ImageColor
 
 from ..atlas.footage import composited, stacked, tell_uncovered
 from ..atlas.layers import BACKGROUND, FOREGROUND
-from ..atlas.painting import painted_layer, read_frame_edit
+from ..atlas.painting import painted_layer, read_frame_edits
 from ..atlas.store import read_atlas
 from ..errors import Text2LiveError, UsageError
 from ..media.animation_writing import ANIMATION_ENDINGS, write_animation
@@ -217,7 +217,8 @@ class ClipComposite:
     it: either RGBA layers or painted-over copies."""
     frame_edits: Sequence[str] = ()
     """Each "N:PICTURE": an RGBA layer of the clip's size, painted on frame N (from 0), or that
-    frame itself, painted over. They lie above, in their order."""
+    frame itself, painted over. They lie above; where several have paint, the frame that shows the
+    place largest has its way."""
     results: Sequence[Path | str] = ()
     """Folders of `edit_video`; their layers lie lowest."""
     opacity: str | float = 1.0
@@ -292,8 +293,9 @@ def _through_atlas(
     results = [Path(result) for result in options.results]
     stack = list(stacked(result_layers(results, clip, atlas.digest)))
     stack.append({side: layer for side, layer in paint.items() if layer is not None})
-    edits = options.frame_edits
-    stack += [read_frame_edit(text, clip, atlas, lift_frame, progress) for text in edits]
+    if options.frame_edits:
+        edits = options.frame_edits
+        stack.append(read_frame_edits(edits, clip, atlas, folder, lift_frame, progress))
     return composited(clip, atlas, [part for part in stack if part], progress, alpha, fade)
 
 

@@ -77,15 +77,8 @@ EDIT_IMAGE = Outputs(
 )
 EDIT_VIDEO = Outputs(
     (
-        *(
-            RECORD,
-            CHECKPOINT,
-            "composite.mp4",
-            "screen.mp4",
-            "layer.mov",
-            "layer.webm",
-            "matte.mp4",
-        ),
+        *(RECORD, CHECKPOINT, "composite.mp4", "screen.mp4"),
+        *("layer.mov", "layer.webm", "matte.mp4"),
         *("composite.gif", "composite.webp", "composite.apng"),
         *("atlas-layer.png", "region.png", "mask.png", "loss.png", "report.html"),
         *(HISTORY, LATEST),
