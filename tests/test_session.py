@@ -16,8 +16,14 @@ from tests.commands import one_line, passed, run
 from text2live_cli import UsageError, edit_image, edit_video, find_region, fit_atlas
 from text2live_cli.config import LossWeights
 from text2live_cli.media.picture_writing import write_picture
+from text2live_cli.pipelines import image as image_module
 from text2live_cli.pipelines import session as session_module
-from text2live_cli.pipelines.image import deliver_image, prepare_image
+from text2live_cli.pipelines.image import (
+    EditResult,
+    deliver_image,
+    prepare_image,
+    run_edit_image,
+)
 from text2live_cli.pipelines.options import ImageOptions, VideoOptions
 from text2live_cli.pipelines.plans import plan_image
 from text2live_cli.pipelines.requests import command_line, request
@@ -60,6 +66,42 @@ def test_two_edits_in_one_session_load_the_encoder_once(
     assert len(loads) == 1
     alone = edit_image(cup, "blue cup", output="alone", **QUICK)
     assert layers[1] == alone.layer.read_bytes() != layers[0]
+
+
+def test_the_region_is_looked_for_once_while_picture_and_place_stay(
+    cup: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looks = []
+    find = image_module.with_region
+
+    def counted(*given: object) -> object:
+        looks.append(given)
+        return find(*given)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(image_module, "with_region", counted)
+    copy = Path("sub/copy.png")
+    copy.parent.mkdir()
+    copy.write_bytes(cup.read_bytes())
+    session = Session("swatch", device="cpu")
+
+    def edited(name: str, source: Path = cup, **others: object) -> EditResult:
+        options = ImageOptions(source, "golden cup", output=name, **{**QUICK, **others})
+        return run_edit_image(options, session)
+
+    edited("one")
+    second = edited("two", copy, seed=3)
+    assert len(looks) == 1 and second.record["input"]["path"] == "sub/copy.png"
+    alone = edit_image(cup, "golden cup", output="alone", seed=3, **QUICK)
+    assert second.layer.read_bytes() == alone.layer.read_bytes()
+    assert (Path("two/region.png")).read_bytes() == Path("one/region.png").read_bytes()
+    looks.clear()
+    for name, others in (
+        ("a", {"region": "paper"}),
+        ("b", {"size": 200}),
+        ("c", {"keep": "table"}),
+    ):
+        edited(name, **others)
+    assert len(looks) == 3
 
 
 def test_a_session_refuses_an_edit_with_another_encoder(cup: Path) -> None:

@@ -92,7 +92,12 @@ def prepare_image(
     mask = read_mask(Path(path), size, progress) if path is not None else None
     inputs = _inputs(plan, mask)
     settings = session.with_layout(plan.settings, checkpoint)
-    scene, region = with_region(scene, guide, prompts, settings, plan.hints, mask, progress)
+    same = picture.sha256, plan.working, plan.hints, inputs["mask"], settings.region
+    scene, region = session.remembered(
+        (*same, prompts.roi, tuple(prompts.keep)),
+        lambda: with_region(scene, guide, prompts, settings, plan.hints, mask, progress),
+    )
+    scene = dataclasses.replace(scene, picture=picture)  # the same, maybe from another place
     dataset = InternalDataset(scene.example, settings.dataset, settings.internal_dataset)
     trainer = make_trainer(guide, prompts, dataset, settings, session.device, session.precision)
     return Prepared(

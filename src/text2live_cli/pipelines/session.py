@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Hashable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
@@ -78,6 +78,7 @@ class Plan(Protocol):
 
 AnyPlan = TypeVar("AnyPlan", bound=Plan)
 Scene = TypeVar("Scene")
+Value = TypeVar("Value")
 
 
 @dataclass
@@ -149,6 +150,7 @@ class Session:
         self.clip_weights = None if clip_weights is None else Path(clip_weights)
         self.progress: Progress = progress or Silent()
         self._device, self._precision = device or "auto", precision or "auto"
+        self._former: tuple[Hashable, Any] | None = None
 
     @classmethod
     def of(cls, options: EditOptions) -> Session:
@@ -180,6 +182,17 @@ class Session:
         had.
         """
         return load_guide(self.clip, self.clip_weights, self.progress).to(self.device)
+
+    def remembered(self, key: Hashable, make: Callable[[], Value]) -> Value:
+        """What `make` gives; that of the last call, if its `key` was the same.
+
+        So that a second seed, or another wording, on one picture does not look for its region anew.
+        """
+        if self._former is None or self._former[0] != key:
+            self._former = None  # it goes before the next one comes
+            self._former = key, make()
+        value: Value = self._former[1]
+        return value
 
     def require(self, options: EditOptions) -> None:
         """Raise UsageError where an edit asks for what this session has not."""
