@@ -39,6 +39,7 @@ _ENLARGEMENTS = tuple(Image.Resampling[k] for k in ("NEAREST", "BILINEAR", "BICU
 
 _SURE = 0.8  # of a frame's pixel is one layer: what is painted there is meant for that layer
 _EDGE = 3  # working pixels from there, within which a soft edge is taken for the same stroke
+_AROUND = 0.06  # of the frame's height: so near its own paint, a frame speaks against another's
 _FINENESS = 2  # layer pixels to a source pixel, so that no two of these are mixed
 _MAX_CARRIED = 16_000_000  # pixels of a carried layer; beyond, it is made coarser
 _HOLE = 4  # layer pixels around a splat that are filled where another is across
@@ -200,7 +201,8 @@ def read_frame_edits(
     for edit in edits:
         if edit.rgba is not None:
             maps = atlas.locate(edit.number, (clip.height, clip.width))
-            for side, carried in _carried(edit.rgba, maps, reach, sides).items():
+            around = round(_AROUND * clip.height) if len(edits) > 1 else 0
+            for side, carried in _carried(edit.rgba, maps, reach, sides, around).items():
                 found.setdefault(side, []).append(carried)
     if len(edits) > 1:
         _tell_unseen(numbers, tuple(found), clip, atlas, folder, progress)
@@ -284,7 +286,10 @@ def carry(
     return {side: one.layer for side, one in _carried(rgba, maps, reach, sides).items()}
 
 
-def _carried(rgba: Tensor, maps: Maps, reach: int, sides: Sequence[Side]) -> dict[Side, Carried]:
+def _carried(
+    rgba: Tensor, maps: Maps, reach: int, sides: Sequence[Side], around: int = 0
+) -> dict[Side, Carried]:
+    """As `carry`; up to so many pixels `around` its paint the frame says that there is none."""
     paint = rgba[..., 3] > 0
     takes = {side: _belongs(paint, maps.share[side], reach) for side in sides}
     rest = paint & ~torch.stack(list(takes.values())).any(0)
@@ -293,17 +298,22 @@ def _carried(rgba: Tensor, maps: Maps, reach: int, sides: Sequence[Side]) -> dic
         uv, share = maps.uv[side], maps.share[side]
         take = (takes[side] | (rest & (share >= 0.5))) & uv.isfinite().all(-1)
         if take.any():
-            layers[side] = _splatted(rgba, take, share, uv)
+            seen = (share > _SURE) & uv.isfinite().all(-1)
+            layers[side] = _splatted(rgba, take, share, uv, take | (_grown(take, around) & seen))
     return layers
 
 
 def _belongs(paint: Tensor, share: Tensor, reach: int) -> Tensor:
     """Which painted pixels (h, w) are meant for the layer whose `share` of them this is."""
     sure = paint & (share > _SURE)
+    return sure | (_grown(sure, reach) & paint & (share > 0))
+
+
+def _grown(mask: Tensor, reach: int) -> Tensor:
+    """What lies within `reach` pixels of a mask (h, w)."""
     side = 2 * reach + 1
     kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (side, side))
-    near = torch.from_numpy(cv2.dilate(sure.numpy().astype(np.uint8), kernel)) > 0
-    return sure | (near & paint & (share > 0))
+    return torch.from_numpy(cv2.dilate(mask.numpy().astype(np.uint8), kernel)) > 0
 
 
 def splat(rgba: Tensor, take: Tensor, share: Tensor, uv: Tensor) -> Layer:
@@ -313,12 +323,13 @@ def splat(rgba: Tensor, take: Tensor, share: Tensor, uv: Tensor) -> Layer:
     They lie beside the unpainted ones around them. Each counts by its `share` (h, w) in the layer,
     at its place `uv` (h, w, 2). Holes between splats are filled, and only those.
     """
-    return _splatted(rgba, take, share, uv).layer
+    return _splatted(rgba, take, share, uv, take).layer
 
 
-def _splatted(rgba: Tensor, take: Tensor, share: Tensor, uv: Tensor) -> Carried:
-    low = uv[take].amin(0).floor() - 1
-    extent = uv[take].amax(0).ceil() + 1 - low
+def _splatted(rgba: Tensor, take: Tensor, share: Tensor, uv: Tensor, says: Tensor) -> Carried:
+    """As `splat`, with how large the pixels are that `says` (h, w) names."""
+    low = uv[says].amin(0).floor() - 1
+    extent = uv[says].amax(0).ceil() + 1 - low
     scale = _fineness(uv, take)
     scale = min(scale, float((_MAX_CARRIED / extent.prod()).sqrt()))
     width, height = (int(n) for n in (extent * scale).ceil().clamp(min=2))
@@ -328,8 +339,8 @@ def _splatted(rgba: Tensor, take: Tensor, share: Tensor, uv: Tensor) -> Carried:
     values = torch.cat([rgba[near][:, :-1] * alpha, alpha, torch.ones_like(alpha)], dim=1)
     sums = _scatter(values * share[near][:, None], at[near], (height, width))
     layer = Layer(_filled(sums), float(low[0]), float(low[1]), scale)
-    size = F.avg_pool2d(sums[None, -1:], 5, stride=1, padding=2)[0, 0] * scale**2
-    return Carried(layer, size)
+    size = _scatter((share * says)[near][:, None], at[near], (height, width))[None]
+    return Carried(layer, F.avg_pool2d(size, 5, stride=1, padding=2)[0, 0] * scale**2)
 
 
 def _fineness(uv: Tensor, take: Tensor) -> float:

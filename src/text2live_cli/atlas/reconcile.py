@@ -14,7 +14,9 @@ from .coordinates import sample
 from .render import Layer
 
 _DECIDED = 4  # power by which the frame that shows a place larger is preferred: soft where alike
-_SEAM = 8.0  # layer pixels from the edge of what a frame has painted, over which it fades in
+_SEAM = 8.0  # layer pixels from the edge of what a frame says, over which it fades in
+_ALIKE = 161  # layer pixels over which sizes are averaged: few seams, not one for every wrinkle
+_LEAST = 1e-6
 _MOST = 16_000_000  # pixels of a layer; beyond, it is made coarser
 
 
@@ -23,14 +25,16 @@ class Carried(NamedTuple):
 
     layer: Layer
     size: Tensor
-    """How large the frame shows each of its pixels, (H, W), frame pixels to an atlas pixel."""
+    """How large the frame shows each of its pixels, (H, W), frame pixels to an atlas pixel; 0 where
+    the frame says nothing: away from its paint."""
 
 
 def reconciled(carried: Sequence[Carried]) -> Layer:
     """One layer of all, of the finest scale.
 
-    Where several have paint, their colours are mixed by weight: how large each frame shows the
-    place, to a power that decides where they differ, fading in from the edge of its paint.
+    Where several frames say something, paint or none, they are mixed by weight: how large each
+    shows the place, to a power that decides where they differ, fading in from the edge of what it
+    says something of.
     """
     if len(carried) == 1:
         return carried[0].layer
@@ -60,9 +64,11 @@ def _end(layer: Layer) -> tuple[float, float]:
 
 def _weight(one: Carried, uv: Tensor) -> Tensor:
     """How much a frame says at uv (H, W, 2): (H, W, 1)."""
-    layer = one.layer
-    painted = (layer.premultiplied[3] > 0).numpy().astype(np.uint8)
-    depth = cv2.distanceTransform(np.pad(painted, 1), cv2.DIST_L2, 3)[1:-1, 1:-1]
-    fades = torch.from_numpy((depth / _SEAM).clip(0, 1))
+    layer, says = one.layer, (one.size > 0).numpy().astype(np.float32)
+    outside = np.pad(says, 1).astype(np.uint8)
+    depth = cv2.distanceTransform(outside, cv2.DIST_L2, 3)[1:-1, 1:-1]
+    share = cv2.blur(says, (_ALIKE, _ALIKE))
+    size = cv2.blur(one.size.numpy(), (_ALIKE, _ALIKE)) / np.maximum(share, _LEAST)
+    weight = torch.from_numpy(size * says * (depth / _SEAM).clip(0, 1))
     origin = torch.tensor([layer.left, layer.top])
-    return sample((one.size.clamp(min=0) * fades)[None], (uv - origin) * layer.scale) ** _DECIDED
+    return sample(weight[None], (uv - origin) * layer.scale) ** _DECIDED
