@@ -35,7 +35,8 @@ FILES = {
     "composite.gif, composite.webp, composite.apng": "the same, where the source was one",
     "composite/": "the same as frames, where the source was a folder of frames",
     "layer.png": "the edit by itself: RGBA, straight alpha, for any editor",
-    "layer.mov, layer.webm, layer/": "of a clip: ProRes 4444, VP9, PNGs (`--layer-format`)",
+    "layer.mov, layer.webm, layer/, matte.mp4": "of a clip: ProRes 4444, VP9, PNGs, its alpha alone"
+    " (`--layer-format`)",
     "alpha.png": "its opacity",
     "screen.png, screen.mp4": "the layer over green",
     "atlas-layer.png": "the edit on the unwrapped picture of a clip",

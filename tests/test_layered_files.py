@@ -214,6 +214,22 @@ def test_an_edit_is_written_as_a_layered_file(here: Path) -> None:
     assert (pixels("b.png") == pixels(result.composite)).all()
 
 
+def test_the_region_is_a_layer_mask_that_is_off(here: Path) -> None:
+    psd_tools = pytest.importorskip("psd_tools", reason="the extra `psd` is not installed")
+    Path("edit").mkdir()
+    shutil.copy("one.png", "edit/layer.png")
+    region = np.zeros(SIZE, np.uint8)
+    region[4:30, 6:40] = 200
+    write_picture(here / "edit/mask.png", region)
+    passed(run("composite", "a.png", "edit", "-o", "out.psd"))
+    _, layer = psd_tools.PSDImage.open("out.psd")
+    assert layer.mask.disabled and layer.mask.size == SIZE[::-1]
+    assert np.array_equal(np.array(layer.mask.topil()), region)
+    passed(run("composite", "a.png", "out.psd", "-o", "b.png"))
+    passed(run("composite", "a.png", "one.png", "-o", "c.png"))
+    assert np.array_equal(pixels("b.png"), pixels("c.png"))
+
+
 def test_layers_of_others_lie_where_they_put_them() -> None:
     one = NamedLayer("a", np.full((2, 2, 4), (255, 0, 0, 255), np.uint8), 0.5)
     two = NamedLayer("b", np.full((2, 2, 4), (0, 0, 255, 128), np.uint8))

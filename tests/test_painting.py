@@ -27,6 +27,7 @@ from text2live_cli.atlas.store import PICTURES, AtlasFacts, write_atlas
 from text2live_cli.errors import Text2LiveError, UsageError
 from text2live_cli.media.clip_writing import write_layer_video, write_video
 from text2live_cli.media.clips import open_clip
+from text2live_cli.media.compositing import lay_over
 from text2live_cli.media.picture_writing import write_picture
 from text2live_cli.pipelines.composite import composite_clip
 
@@ -437,6 +438,28 @@ def test_opacity_scales_every_layer(painted: Painted, tmp_path: Path) -> None:
     assert np.abs(load_frames(out) - wanted).max() <= 0.5
     none = composite_clip(painted.clip, tmp_path / "none", bg_layer=layer, opacity=0)
     assert np.array_equal(load_frames(none), painted.frames)
+
+
+@pytest.mark.parametrize("mode", ["multiply", "screen", "luminosity"])
+def test_blend_modes_through_an_atlas(mode: str, painted: Painted, tmp_path: Path) -> None:
+    box = box_of(painted, BACKGROUND)
+    rgba = square_layer(painted, BACKGROUND, box)
+    rgba[..., 3] //= 2
+    layer = save(tmp_path / "layer.png", rgba)
+    out = composite_clip(painted.clip, tmp_path / "out", bg_layer=layer, blend=[mode])
+    inside, seen = (expected(painted, BACKGROUND, box) == RED).all(-1), 0
+    for source, frame, square in zip(painted.frames, load_frames(out), inside, strict=True):
+        over = np.zeros((HEIGHT, WIDTH, 4), np.uint8)
+        over[square] = (*RED, 127)
+        wanted = lay_over(source, over, 1.0, mode)
+        core = cv2.erode(square.astype(np.uint8), np.ones((3, 3), np.uint8)) > 0
+        away = cv2.dilate(square.astype(np.uint8), np.ones((3, 3), np.uint8)) == 0
+        assert (np.abs(frame.astype(int) - wanted)[core] <= 1).all()
+        assert np.array_equal(frame[away], source[away])
+        seen += core.sum()
+    assert seen > 500
+    with pytest.raises(UsageError, match="one mode for all"):
+        composite_clip(painted.clip, tmp_path / "no", bg_layer=layer, blend=[mode, "normal"])
 
 
 def test_frames_that_were_not_fitted_are_copied(painted: Painted, tmp_path: Path) -> None:

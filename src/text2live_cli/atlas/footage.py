@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from ..engine.edit_layer import GREEN_SCREEN
 from ..errors import UsageError
+from ..media.blending import NORMAL
 from ..media.clips import Clip
 from ..media.samples import to_uint
 from ..progress import Progress
@@ -40,10 +41,11 @@ def composited(
     progress: Progress,
     alpha: bool = False,
     opacity: Callable[[int], float] = lambda frame: 1.0,
+    mode: str = NORMAL,
 ) -> Iterator[NDArray[np.uint8]]:
     """The clip's frames (h, w, 3), RGB, under the layers; with `alpha` (h, w, 4), the clip's own.
 
-    `opacity` is a factor on every alpha, by frame.
+    `opacity` is a factor on every alpha, by frame; `mode` how colours meet what is below.
     Raises Text2LiveError where the clip cannot be read to its end.
     """
     progress.stage("compositing", clip.count, "frame")
@@ -53,7 +55,7 @@ def composited(
         if stack and atlas.covers(number):
             maps = atlas.locate(number, (clip.height, clip.width))
             for layers in stack:
-                frame = lay_over_frame(frame, maps, layers, opacity(number))
+                frame = lay_over_frame(frame, maps, layers, opacity(number), mode)
         yield np.dstack([frame, pixels[..., 3]]) if alpha else frame
         progress.advance(number + 1)
 

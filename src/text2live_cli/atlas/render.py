@@ -11,9 +11,12 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ..device import vector
+from ..media.blending import NORMAL, blend
 from .coordinates import sample
 from .discretise import AtlasPicture
 from .layers import LAYERS, AtlasModel, Maps, Side
+
+_NOTHING = 1e-6  # alpha under which a colour is none
 
 
 class Layer(NamedTuple):
@@ -70,9 +73,15 @@ def textures_of(model: AtlasModel) -> list[Tensor]:
 
 
 def lay_over_frame(
-    frame: NDArray[np.uint8], maps: Maps, layers: dict[Side, Layer], opacity: float = 1.0
+    frame: NDArray[np.uint8],
+    maps: Maps,
+    layers: dict[Side, Layer],
+    opacity: float = 1.0,
+    mode: str = NORMAL,
 ) -> NDArray[np.uint8]:
     """Composite layers of the atlases over a frame (h, w, 3); `maps` are of its size.
+
+    Their colours meet the frame's by a blend `mode`.
 
     All is computed where maps and layers are.
     out = Σ_l s_l·(α_l·C_l + (1−α_l)·c) over the layers l and their shares s_l: Kasten et al.'s
@@ -89,11 +98,22 @@ def lay_over_frame(
     below = torch.from_numpy(frame[part]).to(device).float()
     change = torch.zeros_like(below)
     for side, layer in layers.items():
-        rgba = layer.at(maps.uv[side][part]) * (maps.share[side][part][..., None] * opacity)
+        rgba = layer.at(maps.uv[side][part])
+        if mode != NORMAL:
+            rgba = _blended(rgba, below / 255, mode)
+        rgba = rgba * (maps.share[side][part][..., None] * opacity)
         change += 255 * rgba[..., :3] - rgba[..., 3:] * below
     result = frame.copy()
     result[part] = (below + change).clamp(0, 255).round().to(torch.uint8).cpu().numpy()
     return result
+
+
+def _blended(rgba: Tensor, below: Tensor, mode: str) -> Tensor:
+    """A premultiplied layer (h, w, 4) with the colours that it comes to over `below` (h, w, 3)."""
+    alpha = rgba[..., 3:]
+    color = (rgba[..., :3] / alpha.clamp(min=_NOTHING)).cpu().double().numpy()
+    met = torch.from_numpy(blend(mode, below.cpu().double().numpy(), color)).to(rgba)
+    return torch.cat([met * alpha, alpha], dim=-1)
 
 
 def _union(spans: Sequence[slice]) -> slice:

@@ -6,6 +6,7 @@ import shlex
 import sys
 import time
 from collections.abc import Callable
+from contextvars import ContextVar
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
@@ -40,6 +41,10 @@ from .pipes import piped, require_files
 from .reporting import print_error, print_json, print_plan, reporting
 from .terminal_picture import show_pictures
 from .weights import weights_app
+
+_BEGIN: ContextVar[float | None] = ContextVar("begin", default=None)
+"""When the process began, by `time.monotonic`: what it loads counts for `--minutes`. None where it
+is not the command's own."""
 
 app = typer.Typer(
     name="text2live",
@@ -189,7 +194,8 @@ def edit_video_command(make_options: Callable[[Progress], VideoOptions], flags: 
 
 
 def _edited(options: Any, flags: EditFlags, begin: float | None = None) -> Any:
-    """The result of one edit, which began at `begin`, or of the best of several."""
+    """The result of one edit, which began at `begin`, or with the process, or of several."""
+    begin = _BEGIN.get() if begin is None else begin
     if flags.several:
         from ..batch.tries import Tries, try_edits
 
@@ -197,7 +203,7 @@ def _edited(options: Any, flags: EditFlags, begin: float | None = None) -> Any:
     if isinstance(options, ImageOptions):
         from ..pipelines.image import run_edit_image
 
-        return run_edit_image(options)
+        return run_edit_image(options, begin=begin)
     from ..pipelines.video import run_edit_video
 
     return run_edit_video(options, begin=begin)
@@ -205,7 +211,7 @@ def _edited(options: Any, flags: EditFlags, begin: float | None = None) -> Any:
 
 def _edited_clip(options: VideoOptions, flags: EditFlags) -> Any:
     """The edit, also on a poor atlas where the user agrees; the time for the answer is free."""
-    begin = time.monotonic()
+    begin = _BEGIN.get() or time.monotonic()
     try:
         return _edited(options, flags, begin)
     except PoorAtlasError as error:
@@ -331,6 +337,7 @@ def doctor(as_json: Json = False, debug: Debug = False) -> None:
 
 def main() -> None:
     """The console script."""
+    _BEGIN.set(time.monotonic())
     if hasattr(sys.stdout, "reconfigure"):
         sys.stdout.reconfigure(errors="replace")
     if "--json" not in sys.argv:

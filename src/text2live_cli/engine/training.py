@@ -114,7 +114,7 @@ class Trainer:
     def fit_to(
         self, minutes: float, left: Callable[[], float], progress: Progress, stopped: Stop
     ) -> None:
-        """Fix the number of steps by the median pace of ten, which are then taken back.
+        """Fix the number of steps by the mean pace of ten, which are then taken back.
 
         Fewer are timed where they would take much of the `minutes`. `left`, asked after them, says
         how many seconds the training has. The run is thereby the one that `--steps` of that number
@@ -131,7 +131,8 @@ class Trainer:
             stopped.end()
             if done > 1 and sum(times) > _PACE_SHARE * 60 * minutes:
                 break
-        pace, seconds = statistics.median(times), left()
+        pace = statistics.fmean(times[1:] or times)  # the first one makes its kernels
+        seconds = left()
         steps = min(MAX_STEPS, int(seconds / pace))
         if steps < LEAST_STEPS:
             more = minutes + (LEAST_STEPS * pace - seconds) / 60

@@ -46,6 +46,9 @@ class NamedLayer:
     rgba: NDArray[np.uint8]
     opacity: float = 1.0
     blend: str = NORMAL
+    region: NDArray[np.uint8] | None = None
+    """(h, w): where the edit is. In a PSD a layer mask that is switched off: the alpha of the layer
+    is all that the composite takes."""
 
 
 def write_layered(path: Path, source: Picture, layers: Sequence[NamedLayer]) -> tuple[str, ...]:
@@ -238,12 +241,15 @@ def _psd(source: Picture, layers: Sequence[NamedLayer]) -> bytes:
     document.create_pixel_layer_from_array(below, name=SOURCE)
     for layer in layers:
         rgba = layer.rgba if depth == 8 else layer.rgba.astype(np.uint16) * 257
-        document.create_pixel_layer_from_array(
+        pixels = document.create_pixel_layer_from_array(
             rgba,
             name=layer.name,
             opacity=round(layer.opacity * 255),
             blend_mode=BlendMode[layer.blend.replace("-", "_").upper()],
         )
+        if layer.region is not None and hasattr(pixels, "create_mask"):
+            mask = pixels.create_mask(Image.fromarray(layer.region), top=0, left=0)
+            mask.flags.mask_disabled = True
     if source.icc_profile is not None:
         key = Resource.ICC_PROFILE
         document.image_resources[key] = ImageResource(key=key, data=source.icc_profile)

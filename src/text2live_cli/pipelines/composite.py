@@ -43,7 +43,7 @@ from .fading import Fade
 from .lift import lift_frame
 from .option_fields import taking
 from .options import CompositeOptions
-from .overlays import is_for_a_clip, layer_modes, overlaid, read_layer, read_overlay
+from .overlays import is_for_a_clip, layer_modes, overlaid, read_layer, read_overlay, region_of
 
 _ASPECT_TOLERANCE = 0.01
 
@@ -157,7 +157,8 @@ def _named_layers(
         file, whole = _layer_file(path), path.resolve()
         name = whole.name if path.is_dir() else whole.stem
         rgba = _at_size(read_layer(file), file, source, progress)
-        yield NamedLayer(name, rgba, opacity, mode)
+        region = region_of(path, rgba) if path.is_dir() else None
+        yield NamedLayer(name, rgba, opacity, mode, region)
         return
     for layer in read_layered(path):
         rgba = _at_size(layer.rgba, path, source, progress)
@@ -224,7 +225,7 @@ class ClipComposite:
     opacity: str | float = 1.0
     """0 to 1, a factor on every alpha; or by frame, "0:0,24:1", linear between."""
     blend: Sequence[str] = ()
-    """A mode for each of the overlays, or one for all; not through an atlas."""
+    """A mode for each of the overlays, or one for all; through an atlas one for all."""
     overwrite: bool = False
     fps: float | None = None
     codec: str | None = None
@@ -259,8 +260,6 @@ def run_composite_clip(options: ClipComposite) -> Path:
         overlays = [read_overlay(Path(layer), clip, progress) for layer in options.overlays]
         modes = layer_modes(options.blend, len(overlays))
         frames = overlaid(clip, list(zip(overlays, modes, strict=True)), fade, alpha, progress)
-    elif options.blend:
-        raise UsageError("--blend: not through an atlas; lay layer.mov over the clip with it")
     else:
         frames = _through_atlas(options, clip, folder, fade, alpha, progress)
     destination.write(frames, clip, progress)
@@ -288,6 +287,9 @@ def _through_atlas(
     for note in clip.notes + tell_uncovered(clip, atlas):
         if not (alpha and note == transparency_note(clip.path)):
             progress.message(note)
+    if len(options.blend) > 1:
+        raise UsageError("--blend: through an atlas, one mode for all layers")
+    (mode,) = layer_modes(options.blend, 1)
     files = {FOREGROUND: options.fg_layer, BACKGROUND: options.bg_layer}
     paint = {s: painted_layer(Path(p), s, atlas, folder, progress) for s, p in files.items() if p}
     results = [Path(result) for result in options.results]
@@ -296,7 +298,8 @@ def _through_atlas(
     if options.frame_edits:
         edits = options.frame_edits
         stack.append(read_frame_edits(edits, clip, atlas, folder, lift_frame, progress))
-    return composited(clip, atlas, [part for part in stack if part], progress, alpha, fade)
+    parts = [part for part in stack if part]
+    return composited(clip, atlas, parts, progress, alpha, fade, mode)
 
 
 class _Destination(NamedTuple):

@@ -38,7 +38,7 @@ from .done import finished, tell_done
 from .image_scene import Scene, prepare_scene, preview, render_layer, with_region, write_sight
 from .option_fields import taking
 from .options import ImageOptions
-from .overlays import read_layer
+from .overlays import read_layer, region_of
 from .plans import ImagePlan, plan_image
 from .results import EditResult
 from .session import Prepared, Session, Trained, claimed, resolve_prompts, what_was_asked
@@ -48,16 +48,19 @@ _TRIED_PIXELS = 2_000_000  # of the source, by which the delivery is timed
 
 
 @explain_out_of_memory()
-def run_edit_image(options: ImageOptions, session: Session | None = None) -> EditResult:
+def run_edit_image(
+    options: ImageOptions, session: Session | None = None, begin: float | None = None
+) -> EditResult:
     """Edit the picture `source` so that it fits `prompt`; results go to a folder of their own.
 
     The options are the fields of `ImageOptions`, which says what each means. Ctrl-C, SIGTERM and
     SIGHUP end the run after the step at hand; its result is written, and `resume=True` goes on.
-    A `session` brings what former edits have loaded.
+    A `session` brings what former edits have loaded; `begin`, by `time.monotonic`, is when the time
+    of `--minutes` began to run; default: now.
 
     Raises UsageError for what cannot be asked for, Text2LiveError for what goes wrong.
     """
-    begin = time.monotonic()
+    begin = time.monotonic() if begin is None else begin
     session = session or Session.of(options)
     plan = plan_image(options, session.device.type, session.progress)
     with claimed(plan) as run:
@@ -154,8 +157,10 @@ def write_copy(plan: ImagePlan, result: EditResult) -> None:
     if plan.copy is None:
         return
     if plan.copy.suffix.lower() in LAYERED_ENDINGS:
-        layer = NamedLayer(result.record["prompts"]["target"], read_layer(result.layer))
-        write_layered(plan.copy, plan.picture, [layer])
+        layer = read_layer(result.layer)
+        region = region_of(result.folder, layer)
+        named = NamedLayer(result.record["prompts"]["target"], layer, region=region)
+        write_layered(plan.copy, plan.picture, [named])
         return
     composite = read_picture(result.composite)
     profile, exif = composite.icc_profile, composite.exif

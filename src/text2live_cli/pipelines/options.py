@@ -368,7 +368,9 @@ class CompositeOptions:
     ] = 1.0
     blend: Annotated[
         Sequence[str],
-        Help(f"{', '.join(BLEND_MODES)}: of all layers, or of each. Not through an atlas."),
+        Help(
+            f"{', '.join(BLEND_MODES)}: of all layers, or of each (through an atlas one for all)."
+        ),
     ] = ()
     background: Annotated[
         str | None, Help("Of a picture: this colour in place of its transparency (white, #ff8800).")

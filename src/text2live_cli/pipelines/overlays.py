@@ -110,6 +110,15 @@ def read_layer(path: Path) -> NDArray[np.uint8]:
     return np.dstack([picture.color, picture.alpha])
 
 
+def region_of(result: Path, layer: NDArray[np.uint8]) -> NDArray[np.uint8] | None:
+    """The region (h, w) of an edit in its folder, where it has one of the size of its `layer`."""
+    path = result / "mask.png"
+    if not path.is_file():
+        return None
+    region = read_picture(path).in_eight_bits().color[..., 0]
+    return np.ascontiguousarray(region) if region.shape == layer.shape[:2] else None
+
+
 def _no_layer(path: Path) -> UsageError:
     return UsageError(f"{path}: has no alpha, so it is no layer; give a layer.png or layer.mov")
 
