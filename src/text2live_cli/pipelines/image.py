@@ -44,6 +44,7 @@ from .results import EditResult
 from .session import Prepared, Session, Trained, claimed, resolve_prompts, what_was_asked
 
 REPORT = "report.html"
+_KEPT_PIXELS = 8_000_000  # of a source whose region is kept for the next edit: some 16 bytes each
 _TRIED_PIXELS = 2_000_000  # of the source, by which the delivery is timed
 
 
@@ -95,11 +96,12 @@ def prepare_image(
     mask = read_mask(Path(path), size, progress) if path is not None else None
     inputs = _inputs(plan, mask)
     settings = session.with_layout(plan.settings, checkpoint)
-    same = picture.sha256, plan.working, plan.hints, inputs["mask"], settings.region
-    scene, region = session.remembered(
-        (*same, prompts.roi, tuple(prompts.keep)),
-        lambda: with_region(scene, guide, prompts, settings, plan.hints, mask, progress),
-    )
+    find = partial(with_region, scene, guide, prompts, settings, plan.hints, mask, progress)
+    if plan.pixels > _KEPT_PIXELS:
+        scene, region = find()
+    else:
+        same = picture.sha256, plan.working, plan.hints, inputs["mask"], settings.region
+        scene, region = session.remembered((*same, prompts.roi, tuple(prompts.keep)), find)
     scene = dataclasses.replace(scene, picture=picture)  # the same, maybe from another place
     dataset = InternalDataset(scene.example, settings.dataset, settings.internal_dataset)
     trainer = make_trainer(guide, prompts, dataset, settings, session.device, session.precision)
