@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from tests.browser import HOSTILE, Browser, Outline, assert_self_contained, open
 from tests.commands import StopAt, one_line, passed, run
 from text2live_cli import edit_image, gallery, lift
 from text2live_cli.media.picture_writing import write_picture
+from text2live_cli.media.pictures import opened
 from text2live_cli.report.image import VIEW_SIDE, view
 
 QUICK: dict[str, Any] = {"clip": "swatch", "preset": "draft", "views": 1, "layout": "plain"}
@@ -52,6 +54,14 @@ def browser() -> Iterator[Browser]:
 
 
 # A picture
+
+
+def test_a_large_picture_of_a_result_is_opened_without_a_word(tmp_path: Path) -> None:
+    Image.new("1", (10_000, 9_000)).save(tmp_path / "large.png")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        with opened(tmp_path / "large.png") as image:
+            assert image.size == (10_000, 9_000)
 
 
 def test_the_page_holds_before_after_layer_previews_curves_and_the_command(edited: Path) -> None:

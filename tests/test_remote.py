@@ -13,6 +13,7 @@ import pytest
 
 from tests.commands import one_line, passed, run
 from tests.test_batch import QUICK, here, states  # noqa: F401
+from text2live_cli import Text2LiveError
 from text2live_cli.batch import remote
 from text2live_cli.batch.jobs import Job
 from text2live_cli.batch.ray_engine import _run_task
@@ -111,6 +112,18 @@ def test_a_result_takes_the_place_of_the_former(here: Path) -> None:  # noqa: F8
         assert remote.names_below(url) == {"run.json", f"only{number}.png", "inner/x.png"}
     remote.bring(url, here / "back")
     assert (here / "back/inner/x.png").read_text() == "inner/x.png" * 2
+
+
+@pytest.mark.parametrize("name", ["../stolen", "a/../../b", "..\\b"])
+def test_a_store_writes_nothing_outside(
+    here: Path,  # noqa: F811
+    name: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(remote, "names_below", lambda url: {name, "run.json"})
+    with pytest.raises(Text2LiveError, match="is no file of a result"):
+        remote.bring(here.as_uri(), here / "inner" / "result")
+    assert not (here / "inner").exists()
 
 
 def test_what_cannot_be_had_is_told_before_any_work(here: Path, site: str, store: str) -> None:  # noqa: F811

@@ -52,15 +52,18 @@ def names_below(url: str) -> set[str]:
 def fetched(url: str) -> Path:
     """The file, here; fetched once. Raises Text2LiveError where it cannot be had."""
     mark = hashlib.sha256(f"{url} {mark_of(url)}".encode()).hexdigest()[:32]
-    path = cache_folder() / _FOLDER / mark / PurePosixPath(url.partition("?")[0]).name
+    name = PurePosixPath(url.partition("?")[0]).name
+    path = cache_folder() / _FOLDER / mark / (name if name.strip(".") else "input")
     if not path.exists():
         _get(url, path)
     return path
 
 
 def bring(url: str, folder: Path) -> None:
-    """All files below a URL, if there are any."""
+    """All files below a URL, if there are any; raises Text2LiveError for a name that leaves it."""
     for name in sorted(names_below(url)):
+        if ".." in PurePosixPath(name).parts or "\\" in name:
+            raise Text2LiveError(f"{url}/{name}: is no file of a result")
         _get(f"{url}/{name}", folder / name)
 
 

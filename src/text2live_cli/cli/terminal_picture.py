@@ -27,9 +27,11 @@ def show_pictures(paths: list[Path], progress: ConsoleProgress) -> None:
 def _side_by_side(paths: list[Path]) -> Any:
     from PIL import Image, ImageOps
 
+    from ..media.pictures import opened
+
     pictures = []
     for path in paths:
-        with Image.open(path) as image:
+        with opened(path) as image:
             upright = ImageOps.exif_transpose(image).convert("RGB")
             width = max(1, round(_HEIGHT * upright.width / upright.height))
             pictures.append(upright.resize((width, _HEIGHT)))

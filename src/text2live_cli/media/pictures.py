@@ -141,6 +141,18 @@ def read_picture(path: Path) -> Picture:
     return picture
 
 
+@contextlib.contextmanager
+def opened(path: Path) -> Iterator[Image.Image]:
+    """A picture of a result, for Pillow to make a small copy of: it warns of large ones else.
+
+    Raises what Pillow raises.
+    """
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+        with Image.open(path) as image:
+            yield image
+
+
 def read_mask(path: Path, size: tuple[int, int], progress: Progress | None = None) -> np.ndarray:
     """Read a mask for a picture of `size` (height, width): (H, W) float32 in [0, 1].
 

@@ -19,6 +19,7 @@ from ..errors import UsageError
 from ..guide.picture_region import seen_colors
 from ..guide.prompts import TEMPLATES, fill
 from ..media.picture_writing import write_picture
+from ..media.pictures import opened
 from ..progress import Silent
 from ..runs.folder import check_output
 from ..runs.preflight import require_file_place
@@ -132,7 +133,7 @@ def _sheet(plan: ImagePlan, result: EditResult) -> NDArray[np.uint8]:
     pictures = [Image.fromarray(seen_colors(plan.picture))]
     for name in ("region.png", "composite.png"):
         if (result.folder / name).is_file():
-            with Image.open(result.folder / name) as image:
+            with opened(result.folder / name) as image:
                 pictures.append(image.convert("RGB"))
     height = min(_HEIGHT, pictures[0].height)
     width = max(1, round(height * pictures[0].width / pictures[0].height))

@@ -71,8 +71,10 @@ class VideoResult:
 
 
 def _opened(path: Path) -> Image:
-    from PIL import Image, ImageOps
+    from PIL import ImageOps
 
-    with Image.open(path) as image:
+    from ..media.pictures import opened
+
+    with opened(path) as image:
         upright = ImageOps.exif_transpose(image)
         return upright if upright.mode == "RGBA" else upright.convert("RGB")

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
 
+from ..media.pictures import opened
 from .page import Shown, html_page, photo
 
 THUMBNAIL = 256
@@ -53,7 +53,7 @@ def gallery_html(title: str, cards: Sequence[Card]) -> str:
 
 def thumbnail(path: Path) -> Shown:
     """A small copy of a picture. Raises what Pillow raises for one that cannot be read."""
-    with Image.open(path) as image:
+    with opened(path) as image:
         image.draft("RGB", (THUMBNAIL, THUMBNAIL))
         image.thumbnail((THUMBNAIL, THUMBNAIL), reducing_gap=2.0)
         return photo("", np.array(image.convert("RGB")))

@@ -11,8 +11,8 @@ from typing import Any, NamedTuple
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
+from ..media.pictures import opened
 from .page import Shown, html_page, photo
 
 VIEW_SIDE = 1200
@@ -136,7 +136,7 @@ def _previews(folder: Path) -> list[Shown]:
 
 
 def _read(caption: str, path: Path, side: int = VIEW_SIDE) -> Shown:
-    with Image.open(path) as image:
+    with opened(path) as image:
         image.thumbnail((side, side))
         return photo(caption, np.array(image.convert("RGB")))
 
