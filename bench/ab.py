@@ -1,21 +1,25 @@
-"""Do two settings differ? The same pictures and seeds edited both ways, compared pair by pair.
+"""Do settings differ? The same pictures and seeds edited each way, compared pair by pair.
 
-    python bench/ab.py --b steps=80 [--a steps=120] [--scenes 12] [--photos] [--seeds 1]
+    python bench/ab.py --b steps=80 [--b steps=80,views=4] [--a steps=120] [--scenes 12] [--photos]
+    python bench/ab.py --b src=../candidate/src
 
 Painted scenes (`guidance.py`, other ones than it reports on), and with --photos the lines of
 `photos.py` to choose settings by, with their boxes and points, are edited by A (the defaults,
-unless --a says otherwise) and by B, in turn, with the embedded encoder. For each figure: A's
-median, the median of the differences, better being up, and its 95 % interval by bootstrap. "keep"
-says what a default needs: no figure of quality whose interval lies wholly below −2 % of A's median,
-and 8 % less time. Seconds are of the processor, of one thread.
+unless --a says otherwise) and by every B, in turn, with the embedded encoder: by the command, in a
+process of its own, from this checkout or the sources `src` of another. For each figure: A's median,
+the median of the differences, better being up, and its 95 % interval by bootstrap. "keep" says what
+a default needs: no figure of quality whose interval lies wholly below −2 % of A's median, and 8 %
+less time. Seconds are of the processor, of the whole command, on one thread.
 """
 
 from __future__ import annotations
 
 import argparse
 import os
+import resource
+import subprocess
+import sys
 import tempfile
-import time
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
@@ -30,7 +34,6 @@ from outline import read_outline
 from photo_lines import CHOOSE, LINES, Line
 from photos import MEDIA, closeup, extract_pictures, parse_override
 
-from text2live_cli import edit_image
 from text2live_cli.media.picture_writing import write_picture
 from text2live_cli.media.pictures import read_picture
 
@@ -46,6 +49,9 @@ BETTER = {
 }
 """Every figure, and whether more of it is better."""
 _TIME = "CPU seconds"
+SOURCES = Path(__file__).parents[1] / "src"
+FLAGS = {"points": "point", "not_points": "not"}
+"""Options whose flag is not their name."""
 _SEED = 5_000  # of the scenes: none that another bench reports on
 _DRAWS = 2_000
 Figures = dict[str, float]
@@ -60,8 +66,13 @@ class Task:
     seed: int
 
 
+def parse_way(text: str) -> dict[str, Any]:
+    """ "steps=80,views=4" → those two settings."""
+    return dict(parse_override(part) for part in text.split(",") if part)
+
+
 def run(task: Task, ways: Sequence[dict[str, Any]], pictures: Path) -> list[Figures]:
-    """The task edited all ways, one after the other, each by a session of its own."""
+    """The task edited all ways, one after the other."""
     ways = [{**way, "seed": task.seed} for way in ways]
     if isinstance(task.subject, Edit):
         return [_paint(task.subject, way, pictures) for way in ways]
@@ -72,14 +83,35 @@ def _edited(
     picture: Path, prompt: str, way: dict[str, Any]
 ) -> tuple[np.ndarray, np.ndarray, float]:
     """The composite, the alpha, and the seconds."""
+    wanted = {"clip": "swatch", "preset": "draft", "threads": 1, **way}
+    sources = str(wanted.pop("src", SOURCES))
+    before = _child_seconds()
     with tempfile.TemporaryDirectory() as folder:
-        begin = time.process_time()
-        wanted = {"clip": "swatch", "preset": "draft", "output": Path(folder, "out"), **way}
-        result = edit_image(picture, prompt, **wanted)
-        seconds = time.process_time() - begin
-        alpha = read_picture(result.layer).alpha
-        assert alpha is not None
-        return read_picture(result.composite).color, alpha, seconds
+        command = [sys.executable, "-m", "text2live_cli", "edit-image", str(picture), prompt]
+        command += [word for name, value in wanted.items() for word in _flags(name, value)]
+        subprocess.run(
+            [*command, "--output", folder + "/out"],
+            check=True,
+            capture_output=True,
+            env={**os.environ, "PYTHONPATH": sources, "OMP_NUM_THREADS": "1"},
+        )
+        layer = read_picture(Path(folder, "out/layer.png"))
+        assert layer.alpha is not None
+        made = read_picture(Path(folder, "out/composite.png")).color
+    return made, layer.alpha, _child_seconds() - before
+
+
+def _flags(name: str, value: object) -> list[str]:
+    """An option as words of the command line; of several values, each with its flag."""
+    values = value if isinstance(value, tuple) else () if value is None else (value,)
+    flag = "--" + FLAGS.get(name, name).replace("_", "-")
+    return [word for one in values for word in (flag, str(one))]
+
+
+def _child_seconds() -> float:
+    """Of the processor, in processes that this one has waited for."""
+    usage = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return usage.ru_utime + usage.ru_stime
 
 
 def _paint(edit: Edit, way: dict[str, Any], pictures: Path) -> Figures:
@@ -127,12 +159,13 @@ def interval(differences: np.ndarray) -> tuple[float, float]:
 
 def report(pairs: Sequence[tuple[Figures, Figures]]) -> None:
     """One row for each figure, and the verdict."""
-    print(f"{len(pairs)} pairs\n")
-    print("| figure | A | B − A, up is better | 95 % |")
+    print("\n| figure | A | B − A, up is better | 95 % |")
     print("| --- | ---: | ---: | ---: |")
     keep = True
     for name, sign in BETTER.items():
         both = [(a[name], b[name]) for a, b in pairs if name in a]
+        if not both:
+            continue
         before, after = np.array(both).T
         differences = sign * (after - before)
         (low, high), median = interval(differences), float(np.median(before))
@@ -142,30 +175,32 @@ def report(pairs: Sequence[tuple[Figures, Figures]]) -> None:
             print(f"\n{_TIME}: {np.median(after / before):.2f} of A (median of the pairs)")
         else:
             keep &= high >= -HARM * abs(median)
-    print("keep" if keep else "do not keep")
+    print("keep" if keep else "do not keep", flush=True)
 
 
 def main() -> None:
     """Run what the command line asks for."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    for name in ("a", "b"):
-        parser.add_argument(f"--{name}", type=parse_override, action="append", default=[])
+    parser.add_argument("--a", type=parse_way, default={}, help="NAME=VALUE,…")
+    parser.add_argument("--b", type=parse_way, action="append", required=True, help="the same")
     parser.add_argument("--scenes", type=int, default=12, help="painted ones")
     parser.add_argument("--photos", action="store_true", help="the lines to choose by as well")
     parser.add_argument("--seeds", type=int, default=1)
     parser.add_argument("--media", type=Path, default=MEDIA)
     parser.add_argument("--jobs", type=int, default=2)
     asked = parser.parse_args()
-    os.environ["OMP_NUM_THREADS"] = "1"
     lines = [line for line in LINES if line.half == CHOOSE and line.known] if asked.photos else []
     subjects: list[Edit | Line] = [*fresh_edits(asked.scenes, _SEED), *lines]
     tasks = [Task(subject, seed) for subject in subjects for seed in range(asked.seeds)]
     with tempfile.TemporaryDirectory() as folder:
         extract_pictures(asked.media, Path(folder), [line.picture for line in lines])
-        work = partial(run, ways=(dict(asked.a), dict(asked.b)), pictures=Path(folder))
+        work = partial(run, ways=(asked.a, *asked.b), pictures=Path(folder))
         with ProcessPoolExecutor(asked.jobs, get_context("spawn")) as pool:
-            pairs = [(a, b) for a, b in pool.map(work, tasks)]
-    report(pairs)
+            results = list(pool.map(work, tasks))
+    print(f"{len(tasks)} edits; A: {asked.a or 'as it is'}")
+    for place, way in enumerate(asked.b, 1):
+        print(f"\nB: {way}")
+        report([(figures[0], figures[place]) for figures in results])
 
 
 if __name__ == "__main__":

@@ -206,12 +206,26 @@ def test_an_edit_is_written_as_a_layered_file(here: Path) -> None:
     rgb, _ = paint_scene([("cup", "red")], "wooden table", 3, (96, 128))
     write_picture(Path("cup.png"), rgb)
     how: dict[str, Any] = {"clip": "swatch", "preset": "draft", "views": 1, "layout": "plain"}
+    how["layer_formats"] = ("ora",)
     result = edit_image("cup.png", "golden cup", output="cup.ora", steps=1, **how)
     assert result.folder == Path("cup")
     (layer,) = read_layered(Path("cup.ora"))
     assert layer.name == "golden cup" and (layer.rgba == pixels(result.layer)).all()
+    assert Path("cup/layer.ora").read_bytes() == Path("cup.ora").read_bytes()
     composite("cup.png", ["cup.ora"], "b.png")
     assert (pixels("b.png") == pixels(result.composite)).all()
+
+
+def test_layered_files_beside_the_result(here: Path) -> None:
+    one = ("composite", "a.png", "one.png", "-o", "c.png")
+    passed(run(*one, "--layer-format", "ora", "--layer-format", "exr"))
+    (layer,) = read_layered(Path("c.ora"))
+    assert (layer.rgba == pixels("one.png")).all() and Path("c.exr").stat().st_size > 0
+    refused = run(*one, "--overwrite", "--layer-format", "xcf")
+    assert refused.exit_code == 2 and "--layer-format xcf" in one_line(refused)
+    Path("c.png").unlink()
+    taken = run(*one, "--layer-format", "ora")
+    assert taken.exit_code == 2 and "c.ora" in one_line(taken) and not Path("c.png").exists()
 
 
 def test_the_region_is_a_layer_mask_that_is_off(here: Path) -> None:

@@ -59,6 +59,9 @@ def require_whole(flag: str, value: object, low: int, high: int) -> None:
 BLEND_MODES = ("normal", "multiply", "screen", "overlay", "soft-light", "color", "luminosity")
 """How a layer's colour may meet the picture below (`media.blending`)."""
 
+LAYERED_FORMATS = ("psd", "ora", "exr")
+"""Files that hold the source and its layers apart (`media.layered_files`)."""
+
 
 def require_one_of(flag: str, value: str, allowed: tuple[str, ...]) -> None:
     """Raise UsageError, naming the flag and the nearest value, where `value` is not allowed."""

@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from ..config import BLEND_MODES
+from ..config import BLEND_MODES, LAYERED_FORMATS, require_one_of
 from ..errors import Text2LiveError, UsageError
 from .blending import NORMAL
 from .compositing import lay_over
@@ -30,7 +30,7 @@ from .picture_writing import encode_png
 from .pictures import Picture, decode_picture
 from .samples import to_uint, to_unit
 
-LAYERED_ENDINGS = (".ora", ".psd", ".exr")
+LAYERED_ENDINGS = tuple(f".{name}" for name in LAYERED_FORMATS)
 SOURCE = "source"
 """Name of the picture below; of a file that is read, layers of that name are left out."""
 _OPERATORS = {mode: f"svg:{mode}" for mode in BLEND_MODES} | {NORMAL: "svg:src-over"}
@@ -73,6 +73,19 @@ def require_layered(path: Path) -> None:
         _psd_tools()
     if path.suffix.lower() == ".exr":
         require_exr()
+
+
+def layered_beside(picture: Path, formats: Sequence[str]) -> list[Path]:
+    """The layered files of these formats that go beside a picture, under its name.
+
+    Raises UsageError for what is no such format, or cannot be written here.
+    """
+    for name in formats:
+        require_one_of("--layer-format", name, LAYERED_FORMATS)
+    paths = [picture.with_suffix(f".{name}") for name in dict.fromkeys(formats)]
+    for path in paths:
+        require_layered(path)
+    return paths
 
 
 def read_layered(path: Path) -> list[NamedLayer]:

@@ -15,7 +15,7 @@ import numpy as np
 from PIL import features
 
 from ..errors import Text2LiveError, UsageError
-from .exif import marked
+from .exif import marked, tiff_with_exif
 from .files import write_bytes_atomic
 from .samples import to_uint, to_unit
 
@@ -35,7 +35,7 @@ def write_picture(
     `color` is (H, W, 3) RGB or (H, W) grey, `alpha` (H, W) straight and only with RGB; all uint8
     or all uint16. PNG and TIFF keep every bit; the others round 16 bits to 8 (WebP is lossless
     after that), and JPEG drops an alpha that is opaque everywhere and refuses any other. `exif`
-    is as of `Picture`; TIFF does not get it.
+    is as of `Picture`.
     Returns what the user should be told. Raises `UsageError` for an ending or an alpha that
     cannot be written and `Text2LiveError` where the file cannot.
     """
@@ -57,8 +57,6 @@ def write_picture(
     if samples.dtype == np.uint16 and not kind.is_deep:
         samples = to_uint(to_unit(samples), 255)
         notes = (f"{path.name}: 16 bits are rounded to the 8 that {kind.name} can hold",)
-    if exif is not None and kind is _TIFF:
-        notes += (f"{path.name}: what the camera told (EXIF) is not written into TIFF",)
     write_bytes_atomic(path, kind.encode(np.ascontiguousarray(samples), icc_profile, exif))
     return notes
 
@@ -88,18 +86,20 @@ def _chunk(kind: bytes, body: bytes) -> bytes:
 
 
 def _encode_tiff(samples: np.ndarray, icc_profile: bytes | None, exif: bytes | None) -> bytes:
-    return imageio.imwrite(
+    tiff: bytes = imageio.imwrite(
         "<bytes>",
         samples,
         extension=".tiff",
         plugin="tifffile",
         photometric="minisblack" if samples.ndim == 2 else "rgb",
         extrasamples=["unassalpha"] if samples.shape[2:] == (4,) else None,
+        software=False,
         compression="zlib",
         predictor=True,
         iccprofile=icc_profile,
         metadata=None,
     )
+    return tiff if exif is None else tiff_with_exif(tiff, exif)
 
 
 def _by_pillow(extension: str, **how: Any) -> _Encoder:

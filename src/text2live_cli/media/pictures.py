@@ -33,7 +33,7 @@ from PIL import ExifTags, Image, ImageCms
 from ..errors import Text2LiveError, UsageError
 from ..progress import Progress
 from . import heif_pictures, png_chunks
-from .exif import kept_exif
+from .exif import exif_of_tiff, kept_exif
 from .file_kinds import kind_of
 from .samples import RefusedError, check_size, to_uint, to_unit
 from .tiff_pictures import _decode_plain_tiff, _Decoded, _frame_notes, _is_plain_tiff
@@ -279,7 +279,8 @@ def _decode(data: bytes) -> _Decoded:
             if _is_raw(page):
                 raise RefusedError("is a camera's RAW file; develop it to TIFF or JPEG")
             if _is_plain_tiff(page):
-                return _decode_plain_tiff(page, len(tiff.pages), len(data))
+                decoded = _decode_plain_tiff(page, len(tiff.pages), len(data))
+                return decoded._replace(exif=_exif(data))
     if heif_pictures.can_read(data):
         heif = heif_pictures.decode(data, check_size)
         notes = _frame_notes(heif.format, heif.pictures)
@@ -331,13 +332,14 @@ def _decode_with_pillow(image: Image.Image, data: bytes) -> _Decoded:
         orientation=_exif_orientation(image),
         icc_profile=icc_profile,
         notes=notes + _frame_notes(kind, getattr(image, "n_frames", 1)),
-        exif=_exif(image),
+        exif=_exif(data, None if kind == "TIFF" else image),
     )
 
 
-def _exif(image: Image.Image) -> bytes | None:
+def _exif(data: bytes, image: Image.Image | None = None) -> bytes | None:
+    """Of an opened picture; without one, of the bytes of a TIFF."""
     try:
-        return kept_exif(image)
+        return exif_of_tiff(data) if image is None else kept_exif(image.getexif())
     except _DECODER_ERRORS:  # broken EXIF: the pixels may be sound
         return None
 

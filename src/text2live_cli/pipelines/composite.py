@@ -28,6 +28,7 @@ from ..media.compositing import lay_over
 from ..media.layered_files import (
     LAYERED_ENDINGS,
     NamedLayer,
+    layered_beside,
     read_layered,
     require_layered,
     write_layered,
@@ -67,15 +68,20 @@ def run_composite(options: CompositeOptions) -> Path:
             opacity=options.opacity,
             blend=options.blend,
             background=options.background,
+            layer_formats=options.layer_formats,
             overwrite=options.overwrite,
             progress=options.progress,
         )
     strange = next((path for path in layers if path not in edits), None)
     if through_atlas and strange is not None:
         raise UsageError(f"{strange}: no result of edit-video, as a clip takes")
-    if options.background is not None:
-        raise UsageError("--background: is for pictures")
-    apart = ("source", "output", "layers", "background")
+    for flag, value in (
+        ("--background", options.background),
+        ("--layer-format", options.layer_formats),
+    ):
+        if value:
+            raise UsageError(f"{flag}: is for pictures")
+    apart = ("source", "output", "layers", "background", "layer_formats")
     shared: dict[str, Any] = {
         f.name: getattr(options, f.name) for f in fields(options) if f.name not in apart
     }
@@ -91,6 +97,7 @@ def composite(
     opacity: str | float = 1.0,
     blend: Sequence[str] = (),
     background: str | None = None,
+    layer_formats: Sequence[str] = (),
     overwrite: bool = False,
     progress: Progress | None = None,
 ) -> Path:
@@ -99,7 +106,8 @@ def composite(
     A layer is an RGBA picture, a layered file (.ora, .psd), or a result folder of `edit_image`. The
     source may be a larger or re-graded version of the one that the layers were made on: they are
     resized to it. `blend` has a mode for each layer, or one for all; `background` is a colour in
-    place of transparency. An `output` that ends in .ora or .psd keeps the layers apart.
+    place of transparency. An `output` that ends in .ora or .psd keeps the layers apart, as do the
+    files beside it that `layer_formats` names.
     Raises UsageError and Text2LiveError.
     """
     progress = progress or Silent()
@@ -110,8 +118,10 @@ def composite(
     modes = layer_modes(blend, len(layers))
     is_layered = output.suffix.lower() in LAYERED_ENDINGS
     require_layered(output) if is_layered else writable_kind(output)
-    require_file_place("-o", output)
-    check_output(output, [source, *map(_layer_file, map(Path, layers))], overwrite)
+    beside = [path for path in layered_beside(output, layer_formats) if path != output]
+    for path in (output, *beside):
+        require_file_place("-o", path)
+        check_output(path, [source, *map(_layer_file, map(Path, layers))], overwrite)
     picture = _flattened(read_picture(source), background)
     _tell(picture, progress)
     stack = [
@@ -127,6 +137,8 @@ def composite(
             color = lay_over(color, layer.rgba, layer.opacity, layer.blend)
         profile, exif = picture.icc_profile, picture.exif
         notes = write_picture(output, color, picture.alpha, profile, exif)
+    for path in beside:
+        notes += write_layered(path, picture, stack)
     for note in notes:
         progress.message(note)
     return output

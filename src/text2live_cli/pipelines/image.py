@@ -22,23 +22,23 @@ from ..engine.training import Trainer, make_trainer
 from ..guide.picture_region import describe_region, seen_colors
 from ..media.compositing import lay_over
 from ..media.files import write_text_atomic
-from ..media.layered_files import LAYERED_ENDINGS, NamedLayer, write_layered
+from ..media.layered_files import LAYERED_ENDINGS, layered_beside, write_layered
 from ..media.picture_writing import write_picture
-from ..media.pictures import read_mask, read_picture
+from ..media.pictures import Picture, read_mask, read_picture
 from ..media.samples import to_uint
 from ..progress import Progress, Silent
 from ..report.charts import write_loss_chart
 from ..report.image import Views, image_report_html, view
 from ..runs import record
 from ..runs.checkpoint import Checkpoint
-from ..runs.folder import RunFolder
+from ..runs.folder import LAYER_PICTURE, RunFolder
 from ..runs.inputs import describe_picture
 from ..runs.memory import require_memory, training_need
 from .done import finished, tell_done
 from .image_scene import Scene, prepare_scene, preview, render_layer, with_region, write_sight
 from .option_fields import taking
 from .options import ImageOptions
-from .overlays import read_layer, region_of
+from .overlays import named_layer
 from .plans import ImagePlan, plan_image
 from .results import EditResult
 from .session import Prepared, Session, Trained, claimed, resolve_prompts, what_was_asked
@@ -132,6 +132,9 @@ def deliver_image(
     progress.stage("writing the result")
     with explain_out_of_memory(IN_DELIVERY):
         written = _write_result(run.work, trained.trainer, trained.edit.scene, progress)
+        formats = plan.options.layer_formats
+        for path in layered_beside(run.work / LAYER_PICTURE, formats):
+            _write_layered(path, plan.picture, run.work, trained.edit.prompts.target)
         figures = _measure(trained, written)
     seconds = {**trained.seconds, "result": time.monotonic() - begin}
     source = describe_picture(plan.picture)
@@ -159,14 +162,17 @@ def write_copy(plan: ImagePlan, result: EditResult) -> None:
     if plan.copy is None:
         return
     if plan.copy.suffix.lower() in LAYERED_ENDINGS:
-        layer = read_layer(result.layer)
-        region = region_of(result.folder, layer)
-        named = NamedLayer(result.record["prompts"]["target"], layer, region=region)
-        write_layered(plan.copy, plan.picture, [named])
+        prompt = result.record["prompts"]["target"]
+        _write_layered(plan.copy, plan.picture, result.folder, prompt)
         return
     composite = read_picture(result.composite)
     profile, exif = composite.icc_profile, composite.exif
     write_picture(plan.copy, composite.color, composite.alpha, profile, exif)
+
+
+def _write_layered(path: Path, picture: Picture, result: Path, name: str) -> None:
+    """The picture and the layer of a result, by that name, in one file."""
+    write_layered(path, picture, [named_layer(result, name)])
 
 
 def _inputs(plan: ImagePlan, mask: np.ndarray | None) -> dict[str, Any]:

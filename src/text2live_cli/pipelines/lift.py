@@ -17,12 +17,13 @@ from ..lifting.lift import Lifted, LiftSettings, cut_layer, find_edit
 from ..lifting.lift import lift as lift_layer
 from ..media.compositing import lay_over
 from ..media.files import write_json_atomic
+from ..media.layered_files import NamedLayer, layered_beside, write_layered
 from ..media.picture_writing import write_picture
 from ..media.pictures import Picture, read_mask, read_picture
 from ..media.samples import to_unit
 from ..progress import Progress, Silent
 from ..report.lift import lift_report_html
-from ..runs.folder import LIFT, RECORD, claim_folder
+from ..runs.folder import LAYER_PICTURE, LIFT, RECORD, claim_folder
 from ..runs.inputs import describe_picture
 from ..runs.keeping import keeping
 from ..runs.preflight import picture_bytes, require_room
@@ -59,6 +60,7 @@ def run_lift(options: LiftOptions) -> LiftResult:
     hints = parse_hints(size, options.box, options.points, options.not_points)
     limit = _limit(options, hints, size, progress)
     folder = Path(options.output or f"{Path(options.source).stem}.lift")
+    layered_beside(folder / LAYER_PICTURE, options.layer_formats)
     require_room(folder, picture_bytes(size[0] * size[1], source.color.dtype.itemsize))
     inputs = [options.source, options.edited, options.mask]
     with claim_folder(folder, LIFT, inputs) as run, keeping(run):
@@ -67,6 +69,8 @@ def run_lift(options: LiftOptions) -> LiftResult:
         run.begin(progress)
         record = _record(options, source, edited, lifted, folder)
         _write(run.work, source, edited, lifted, record)
+        for path in layered_beside(run.work / LAYER_PICTURE, options.layer_formats):
+            write_layered(path, source, [NamedLayer(Path(options.edited).stem, lifted.layer)])
         record["seconds"] = round(time.monotonic() - begin, 2)
         write_json_atomic(run.work / RECORD, record)
         return LiftResult(run.deliver(True, progress), record)
@@ -219,7 +223,7 @@ def _write(
     composite = lay_over(source.color, layer)
     small, given = source.in_eight_bits().color, edited.in_eight_bits().color
     light = _DIM + (1 - _DIM) * (layer[..., 3:] / np.float32(255))
-    write_picture(folder / "layer.png", layer[..., :3], layer[..., 3], profile)
+    write_picture(folder / LAYER_PICTURE, layer[..., :3], layer[..., 3], profile)
     write_picture(folder / "composite.png", composite, source.alpha, profile, source.exif)
     write_picture(folder / "alpha.png", layer[..., 3])
     write_picture(folder / "region.png", np.rint(small * light).astype(np.uint8))

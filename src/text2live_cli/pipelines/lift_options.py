@@ -44,6 +44,10 @@ class LiftOptions:
     keep_colour: Annotated[
         bool, Help("Inside the layer, do not undo what changed all colours alike.")
     ] = False
+    layer_formats: Annotated[
+        Sequence[str],
+        Help("Both in one file as well: psd, ora or exr; repeatable.", "--layer-format"),
+    ] = ()
     overwrite: Annotated[bool, Help("Replace an existing result.")] = False
     progress: Progress | None = None
 

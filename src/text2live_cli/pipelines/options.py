@@ -56,6 +56,10 @@ BOX = Help("A box around what is edited, in pixels or per cent.", metavar="X,Y,W
 POINT = Help("A place on it, in pixels or per cent (40%,25%); repeatable.", "--point", "X,Y")
 NOT = Help("A place beside it, not to be edited; repeatable.", "--not", "X,Y")
 MASK = Help("A picture of the same shape: white may be edited, grey partly.")
+LAYERED = Help(
+    "Source and layer in one file as well: psd (Photoshop), ora (Krita, GIMP) or exr; repeatable.",
+    "--layer-format",
+)
 
 
 @dataclass(frozen=True)
@@ -195,6 +199,7 @@ class ImageOptions(EditOptions):
     points: Annotated[Sequence[str], POINT] = ()
     not_points: Annotated[Sequence[str], NOT] = ()
     mask: Annotated[GivenPicture | None, MASK] = None
+    layer_formats: Annotated[Sequence[str], LAYERED] = ()
 
     def __post_init__(self) -> None:
         """Raise UsageError where a text cannot be used, or what is given is no picture."""
@@ -375,6 +380,7 @@ class CompositeOptions:
     background: Annotated[
         str | None, Help("Of a picture: this colour in place of its transparency (white, #ff8800).")
     ] = None
+    layer_formats: Annotated[Sequence[str], LAYERED] = ()
     fps: Annotated[float | None, _FPS] = None
     codec: Annotated[str | None, _CODEC] = None
     crf: Annotated[int | None, _CRF] = None

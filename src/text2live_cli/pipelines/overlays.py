@@ -15,9 +15,10 @@ from ..media.blending import NORMAL
 from ..media.clip_kinds import KINDS
 from ..media.clips import Clip, open_clip
 from ..media.compositing import lay_over
-from ..media.layered_files import LAYERED_ENDINGS, read_layered, stacked_layer
+from ..media.layered_files import LAYERED_ENDINGS, NamedLayer, read_layered, stacked_layer
 from ..media.pictures import read_picture
 from ..progress import Progress
+from ..runs.folder import LAYER_PICTURE
 from .fading import Fade
 
 _STILLS = (".png", ".webp", ".tif", ".tiff", *LAYERED_ENDINGS)
@@ -117,6 +118,12 @@ def region_of(result: Path, layer: NDArray[np.uint8]) -> NDArray[np.uint8] | Non
         return None
     region = read_picture(path).in_eight_bits().color[..., 0]
     return np.ascontiguousarray(region) if region.shape == layer.shape[:2] else None
+
+
+def named_layer(result: Path, name: str) -> NamedLayer:
+    """The layer of a result, with its region where it has one."""
+    rgba = read_layer(result / LAYER_PICTURE)
+    return NamedLayer(name, rgba, region=region_of(result, rgba))
 
 
 def _no_layer(path: Path) -> UsageError:

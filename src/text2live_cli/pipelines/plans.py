@@ -32,7 +32,7 @@ from ..media.clip_reading import rate_of
 from ..media.clip_writing import require_encoders, require_writable
 from ..media.clips import Clip, open_clip
 from ..media.files import sha256_of
-from ..media.layered_files import LAYERED_ENDINGS, require_layered
+from ..media.layered_files import LAYERED_ENDINGS, layered_beside, require_layered
 from ..media.pictures import Picture, read_mask, read_picture
 from ..progress import Progress
 from ..runs.atlas_folder import default_folder, find_atlas
@@ -42,6 +42,7 @@ from ..runs.folder import (
     EDIT_IMAGE,
     EDIT_VIDEO,
     FIT_ATLAS,
+    LAYER_PICTURE,
     RECORD,
     Outputs,
     can_be_resumed,
@@ -197,6 +198,7 @@ def plan_image(options: ImageOptions, device: str, progress: Progress) -> ImageP
         if copy.suffix.lower() in LAYERED_ENDINGS:
             require_layered(copy)
         check_output(copy, [source, options.mask], options.overwrite or options.resume or same)
+    layered_beside(folder / LAYER_PICTURE, options.layer_formats)
     inputs = [source, options.mask, options.clip_weights]
     require_vacant(folder, EDIT_IMAGE, inputs, options, same)
     picture = read_picture(source)

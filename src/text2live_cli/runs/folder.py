@@ -15,6 +15,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from ..config import LAYERED_FORMATS
 from ..errors import UsageError
 from ..media.files import sweep, write_bytes_atomic, write_json_atomic
 from ..media.outside import RECORD_ERRORS, read_record, refuse_own_inputs
@@ -25,6 +26,7 @@ CHECKPOINT = "checkpoint.safetensors"
 RECORD = "run.json"
 PREVIEWS, LAYER, COMPOSITE = "previews", "layer", "composite"
 LATEST = f"{PREVIEWS}/latest.png"
+LAYER_PICTURE = "layer.png"
 HISTORY = "history.csv"
 _DELIVERY = "delivery.json"
 """In a folder of work: all of the result is there, and how it goes to its place."""
@@ -40,6 +42,7 @@ _COMMANDS = (
 )  # as records name them
 
 
+_LAYERED = tuple(f"layer.{name}" for name in LAYERED_FORMATS)
 _SIDES = ("background", "foreground")  # `atlas.layers.LAYERS`, without torch
 
 
@@ -70,7 +73,8 @@ class Outputs:
 
 EDIT_IMAGE = Outputs(
     (
-        *(RECORD, CHECKPOINT, "layer.png", "composite.png", "alpha.png", "screen.png"),
+        *(RECORD, CHECKPOINT, LAYER_PICTURE, "composite.png", "alpha.png", "screen.png"),
+        *_LAYERED,
         *("relevancy.png", "region.png", "mask.png", "loss.png", "report.html", HISTORY, LATEST),
     ),
     (PREVIEWS,),
@@ -96,7 +100,12 @@ MAPS = Outputs(
     (RECORD, "composite.nk", *(f"{side}.png" for side in _SIDES)),
     tuple(f"{side}-{kind}" for side in _SIDES for kind in ("map", "back", "matte")),
 )
-LIFT = Outputs((RECORD, "layer.png", "composite.png", "alpha.png", "region.png", "report.html"))
+LIFT = Outputs(
+    (
+        *(RECORD, LAYER_PICTURE, "composite.png", "alpha.png", "region.png", "report.html"),
+        *_LAYERED,
+    )
+)
 
 
 @dataclass
