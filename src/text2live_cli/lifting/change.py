@@ -7,7 +7,18 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 
-from .filters import Image, Map, Mask, blurred, closed, grown, lab, pieces, without_small
+from .filters import (
+    Image,
+    Map,
+    Mask,
+    blurred,
+    closed,
+    grown,
+    lab,
+    length,
+    pieces,
+    without_small,
+)
 
 _BLURS = (0.0, 0.5, 0.8, 1.2, 1.7, 2.4)  # pixels: how much less sharp the other picture may be
 _SCALES = (0.0, 0.8, 4.0)  # pixels: single ones, fine changes, and faint ones of some size
@@ -45,9 +56,9 @@ def find_change(
     slope = _slope(ours)
     scores, floor = [], _TONED_FLOOR if toned else _FLOOR
     for scale in _SCALES:
-        length = np.linalg.norm(blurred(difference, scale), axis=-1)
-        scores.append(length / _tolerance(length, blurred(slope, scale), valid, floor))
-        noise = float(np.median(length[valid])) if scale == 0 else noise
+        far = length(blurred(difference, scale))
+        scores.append(far / _tolerance(far, blurred(slope, scale), valid, floor))
+        noise = float(np.median(far[valid])) if scale == 0 else noise
     score = np.maximum(scores[1], scores[2])
     few = max(16, round(least * score.size))
     mask = _holding(score > _REST, score > _SEED) & valid

@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from .filters import Bytes, Image, Map, Mask, blurred, enlarged, gray, narrowed, shrunk
+from .filters import Bytes, Image, Map, Mask, blurred, enlarged, gray, length, narrowed, shrunk
 
 Matrix = NDArray[np.float64]
 """(2, 3): from pixels of the source to pixels of the other."""
@@ -122,14 +122,14 @@ def _unbent(source: Image, rough: Registration, scale: float) -> Registration:
     dis: Any = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
     flow = dis.calc(small, near, None)
     back = dis.calc(near, small, None)
-    length = np.linalg.norm(flow, axis=-1)
-    returns = np.linalg.norm(flow + _sampled(back, flow), axis=-1) < 0.5
+    far = length(flow)
+    returns = length(flow + _sampled(back, flow)) < 0.5
     soft = blurred(small.astype(np.float32), 2)
     textured = np.abs(soft - blurred(soft, 3))
-    sure = valid & returns & (length < 8) & (textured > np.median(textured))
+    sure = valid & returns & (far < 8) & (textured > np.median(textured))
     if sure.mean() < 0.02:
         return rough
-    bend = float(np.median(length[sure])) / scale
+    bend = float(np.median(far[sure])) / scale
     if bend < _BENT:
         return rough
     spread = _SPREAD * max(small.shape)

@@ -47,21 +47,26 @@ def solve_layer(source: Image, other: Image, alpha: Map) -> NDArray[np.uint8]:
     α is raised where no colour in [0, 1] could do it with that little.
     """
     layer = np.zeros((*alpha.shape, 4), np.uint8)
-    for top in range(0, len(alpha), _ROWS):
-        rows = slice(top, top + _ROWS)
-        if alpha[rows].any():
-            layer[rows] = _solved_rows(source[rows], other[rows], alpha[rows])
+    rows, columns = bounds(alpha > 0)
+    for top in range(rows.start, rows.stop, _ROWS):
+        here = slice(top, min(top + _ROWS, rows.stop)), columns
+        layer[here] = _solved(source[here], other[here], alpha[here])
     return layer
 
 
-def _solved_rows(source: Image, other: Image, alpha: Map) -> NDArray[np.uint8]:
+def _solved(source: Image, other: Image, alpha: Map) -> NDArray[np.uint8]:
     rise = other - source
     room = np.where(rise > 0, 1 - source, source)
-    needed = (np.abs(rise) / np.maximum(room, 1e-4)).max(-1).clip(0, 1)
-    needed[np.abs(rise).max(-1) < _LEAST] = 0
+    needed = _largest(np.abs(rise) / np.maximum(room, 1e-4)).clip(0, 1)
+    needed[_largest(np.abs(rise)) < _LEAST] = 0
     alpha = np.where(alpha > 0, np.maximum(alpha, needed), 0).astype(np.float32)
     alpha = np.ceil(alpha * 255 - 1e-3) / 255
     share = np.maximum(alpha, 1 / 255)[..., None]
     color = (source + rise / share).clip(0, 1)
     color[alpha == 0] = 0
     return np.rint(255 * np.dstack([color, alpha])).astype(np.uint8)
+
+
+def _largest(values: Image) -> Map:
+    """Of the three channels; so, several times faster than a reduction over the last axis."""
+    return np.maximum(np.maximum(values[..., 0], values[..., 1]), values[..., 2])

@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from .filters import Image, Mask, blurred, gray, shrunk
+from .filters import Image, Mask, blurred, gray, length, shrunk
 
 _TABLE, _ROWS = 2**14, 256  # steps of a curve as a table; rows at a time, to spare memory
 _SAMPLES = 60_000
@@ -79,7 +79,7 @@ def _left(ours: NDArray[np.float64], theirs: NDArray[np.float64]) -> float:
     """What the best affine map leaves of what agrees, mean, and a little for each that does not."""
     start = _agreement(ours - theirs, np.ones(len(ours)))
     matrix, _ = _fit_matrix(ours, theirs, start)
-    rest = np.linalg.norm(ours - np.c_[theirs, np.ones(len(theirs))] @ matrix.T, axis=1)
+    rest = length(ours - np.c_[theirs, np.ones(len(theirs))] @ matrix.T)
     return float(np.minimum(rest, _LOST).mean())
 
 
@@ -122,10 +122,10 @@ def _fit_curves(
 
 def _agreement(residuals: NDArray[np.float64], weights: NDArray[np.float64]) -> NDArray[np.float64]:
     """Tukey's biweight of the residuals' length, by the spread of the nearer half."""
-    length = np.linalg.norm(residuals, axis=1)
-    sure = length[weights > 0.05] if (weights > 0.05).any() else length
+    far = length(residuals)
+    sure = far[weights > 0.05] if (weights > 0.05).any() else far
     spread = max(float(np.median(sure)) * 1.2, 1 / 255)
-    return np.square(np.maximum(1 - np.square(length / (_CUT * spread)), 0))
+    return np.square(np.maximum(1 - np.square(far / (_CUT * spread)), 0))
 
 
 def sharpening(source: Image, other: Image, valid: Mask) -> float:

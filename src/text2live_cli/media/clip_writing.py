@@ -18,7 +18,6 @@ from pathlib import Path
 from typing import Any
 
 import av
-import imagecodecs
 import numpy as np
 
 from ..errors import Text2LiveError
@@ -36,6 +35,7 @@ from .clip_streams import CarriedStreams
 from .clip_video_track import peeked
 from .clips import Clip
 from .files import atomic_path, temporary_beside
+from .picture_writing import png_bytes
 
 
 def write_video(
@@ -130,7 +130,7 @@ def write_layer_frames(folder: Path, frames: Iterable[np.ndarray]) -> None:
     with _pictures_at_once(folder) as temporary:
         _, frames = peeked(frames)
         for index, frame in enumerate(frames):
-            data = imagecodecs.png_encode(np.ascontiguousarray(frame))
+            data = png_bytes(np.ascontiguousarray(frame))
             with (temporary / f"{index:05d}.png").open("wb") as file:
                 file.write(data)
                 os.fsync(file.fileno())

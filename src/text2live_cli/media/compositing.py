@@ -17,15 +17,22 @@ def lay_over(
     Where alpha is 0 the source's values come out untouched, where it is 255 the layer's colour, or
     what the blend `mode` makes of the two.
     """
-    result = np.empty_like(source)
+    result = source.copy()
     most = np.iinfo(source.dtype).max
     step = max(1, _PIXELS // source.shape[1])
     for top in range(0, len(source), step):
         rows = slice(top, top + step)
-        below = source[rows].astype(np.float64)
-        color = layer[rows, :, :3].astype(np.float64) * (most // 255)
+        place = rows, _covered(layer[rows, :, 3])
+        below = source[place].astype(np.float64)
+        color = layer[place][..., :3].astype(np.float64) * (most // 255)
         if mode != NORMAL:
             color = blend(mode, below / most, color / most) * most
-        share = layer[rows, :, 3:].astype(np.float64) / 255 * opacity
-        result[rows] = np.rint(below + share * (color - below)).astype(source.dtype)
+        share = layer[place][..., 3:].astype(np.float64) / 255 * opacity
+        result[place] = np.rint(below + share * (color - below)).astype(source.dtype)
     return result
+
+
+def _covered(alpha: np.ndarray) -> slice:
+    """The columns of (h, w) from the first that is covered to the last."""
+    columns = np.flatnonzero(alpha.any(axis=0))
+    return slice(columns[0], columns[-1] + 1) if len(columns) else slice(0)

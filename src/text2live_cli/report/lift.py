@@ -9,7 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..media.compositing import lay_over
-from .page import html_page, picture
+from .image import view
+from .page import html_page, photo
 
 
 def lift_report_html(
@@ -22,11 +23,14 @@ def lift_report_html(
 
     `record` is what stands in run.json.
     """
+    size = f"{source.shape[1]}×{source.shape[0]} pixels"
+    given = f"{edited.shape[1]}×{edited.shape[0]} pixels"
+    source, edited, layer = view(source), view(edited), view(layer)
     shown = (
-        ("Before", _opaque(source)),
-        ("After, as it was given", _opaque(edited)),
-        ("Edit layer", layer),
-        ("Composite", _opaque(lay_over(source, layer))),
+        ("Before", source, size),
+        ("After, as it was given", edited, given),
+        ("Edit layer", layer, size),
+        ("Composite", lay_over(source, layer), size),
     )
     summary = (
         f"{record['edited_share']:.1%} of the picture was edited;"
@@ -43,11 +47,7 @@ def lift_report_html(
         "text2live lift",
         f"{record['edited']['path']} over {record['input']['path']}",
         summary=summary,
-        pictures=[picture(caption, rgba) for caption, rgba in shown],
+        pictures=[photo(name, pixels)._replace(size=told) for name, pixels, told in shown],
         tables=[*tables, ("Settings", list(record["request"].items()))],
         command_line=record["command_line"],
     )
-
-
-def _opaque(color: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    return np.dstack([color, np.full(color.shape[:2], 255, np.uint8)])

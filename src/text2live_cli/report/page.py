@@ -18,10 +18,10 @@ from importlib.resources import files
 from io import BytesIO
 from typing import TYPE_CHECKING, NamedTuple
 
-import imageio.v3 as imageio
 import numpy as np
 from PIL import Image
 
+from ..media.picture_writing import png_bytes
 from ..texts import is_unfit
 
 if TYPE_CHECKING:
@@ -87,8 +87,8 @@ def picture(caption: str, rgba: np.ndarray) -> Shown:
     size = f"{width}×{height} pixels"
     if image.shape[1] < width:
         size += f", shown at {image.shape[1]}×{image.shape[0]}"
-    data = imageio.imwrite("<bytes>", image, extension=".png", plugin="pillow")
-    return Shown(caption, _data_uri("image/png", data), image.shape[1], image.shape[0], size)
+    data = _data_uri("image/png", png_bytes(image))
+    return Shown(caption, data, image.shape[1], image.shape[0], size)
 
 
 def photo(caption: str, pixels: np.ndarray) -> Shown:
