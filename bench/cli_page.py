@@ -35,7 +35,7 @@ FILES = {
     "composite.gif, composite.webp, composite.apng": "the same, where the source was one",
     "composite/": "the same as frames, where the source was a folder of frames",
     "layer.png": "the edit by itself: RGBA, straight alpha, for any editor",
-    "layer.psd, layer.ora, layer.exr": "source and layer in one file, where --layer-format asks for it",
+    "layer.psd, layer.ora, layer.exr": "source and layer in one file (`--layer-format`)",
     "layer.mov, layer.webm, layer/, matte.mp4": "of a clip: ProRes 4444, VP9, PNGs, its alpha alone"
     " (`--layer-format`)",
     "alpha.png": "its opacity",

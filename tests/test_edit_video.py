@@ -15,7 +15,6 @@ from types import SimpleNamespace
 from typing import Any, NamedTuple
 
 import av
-import imagecodecs
 import numpy as np
 import pytest
 import torch
@@ -33,6 +32,7 @@ from text2live_cli import UsageError
 from text2live_cli.atlas import ATLAS
 from text2live_cli.atlas.discretise import discretise
 from text2live_cli.atlas.fit.settings import GridSettings
+from text2live_cli.atlas.footage import EditedFrame
 from text2live_cli.atlas.grid import GridModel, Texture
 from text2live_cli.atlas.grid import Mapping as GridMapping
 from text2live_cli.atlas.layers import FOREGROUND, FRONT_FIRST
@@ -288,13 +288,8 @@ class Layered:
         soft = np.repeat(np.linspace(0, 255, SIZE[1])[None, :], SIZE[0], axis=0).astype(np.uint8)
         self.rgba = [np.dstack([frame, soft]) for frame in painted.frames]
 
-    def composited(self, progress: Silent) -> Iterator[np.ndarray]:
-        return (frame[..., :3] for frame in self.rgba)
-
-    on_green = composited
-
-    def by_itself(self, progress: Silent) -> Iterator[np.ndarray]:
-        return iter(self.rgba)
+    def frames(self) -> Iterator[EditedFrame]:
+        return (EditedFrame(rgba[..., :3], rgba[..., :3], rgba) for rgba in self.rgba)
 
 
 def test_a_matte_is_the_alpha_and_colours_may_be_multiplied_by_it(
@@ -747,7 +742,7 @@ def fill_up(monkeypatch: pytest.MonkeyPatch, ending: str, after: int = 0) -> Non
     ("ending", "after", "named"),
     [
         (".mp4", 0, "composite.mp4"),
-        (".mp4", 1, "screen.mp4"),
+        (".mp4", 1, ".mp4"),  # one of the two, which are written side by side
         (".mov", 0, "layer.mov"),
         (".png", 4, "atlas-layer.png"),  # after the region, its mask, a preview and the chart
         (".html", 0, "report.html"),
@@ -778,15 +773,15 @@ def test_a_disk_that_fills_up_loses_neither_the_training_nor_a_file(
 def test_a_disk_that_fills_up_within_the_frames_of_the_layer(
     painted: Painted, here: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    encode, written = imagecodecs.png_encode, iter(range(4))
+    encode, written = clip_writing.png_bytes, iter(range(4))
 
-    def full(*arguments: Any, **options: Any) -> bytes:
+    def full(frame: np.ndarray) -> bytes:
         if next(written, None) is None:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-        return encode(*arguments, **options)
+        return encode(frame)
 
     with monkeypatch.context() as during:
-        during.setattr(clip_writing.imagecodecs, "png_encode", full)
+        during.setattr(clip_writing, "png_bytes", full)
         refused(edit(painted.clip, "-o", "out", "--layer-format", "png"), 1, "No space left")
     made = {CHECKPOINT, "region.png", "mask.png", "previews", "composite.mp4", "screen.mp4"}
     assert names("out") == made

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -14,7 +15,7 @@ from ..media.blending import NORMAL
 from ..media.clips import Clip
 from ..media.samples import to_uint
 from ..progress import Progress
-from .layers import Side
+from .layers import Maps, Side
 from .render import Layer, lay_over_frame
 from .store import Atlas
 
@@ -49,7 +50,7 @@ def composited(
     Raises Text2LiveError where the clip cannot be read to its end.
     """
     progress.stage("compositing", clip.count, "frame")
-    stack = [{side: layer.on(atlas.device) for side, layer in part.items()} for part in stack]
+    stack = _on_device(stack, atlas)
     for number, pixels in enumerate(clip.frames(alpha=alpha)):
         frame = pixels[..., :3]
         if stack and atlas.covers(number):
@@ -60,40 +61,51 @@ def composited(
         progress.advance(number + 1)
 
 
-def on_green(
-    clip: Clip, atlas: Atlas, side: Side, layer: Layer, progress: Progress
-) -> Iterator[NDArray[np.uint8]]:
-    """One layer in every frame, over plain green: (h, w, 3)."""
-    progress.stage("layer over green", clip.count, "frame")
-    green = np.empty((clip.height, clip.width, 3), np.uint8)
+class EditedFrame(NamedTuple):
+    """A frame, and an edit layer in it by itself."""
+
+    composite: NDArray[np.uint8]
+    """(h, w, 3): the frame under the edit, and what that lies on."""
+    screen: NDArray[np.uint8]
+    """(h, w, 3): the layer over plain green."""
+    layer: NDArray[np.uint8]
+    """(h, w, 4), straight: its alpha times its share."""
+
+
+def edited(
+    clip: Clip, atlas: Atlas, below: Sequence[tuple[Side, Layer]], side: Side, layer: Layer
+) -> Iterator[EditedFrame]:
+    """Every frame of a clip under a layer of `side`, over those `below`; located once.
+
+    Raises Text2LiveError where the clip cannot be read to its end.
+    """
+    stack = _on_device(stacked([*below, (side, layer)]), atlas)
+    layer = layer.on(atlas.device)
+    size = clip.height, clip.width
+    green = np.empty((*size, 3), np.uint8)
     green[:] = to_uint(np.array(GREEN_SCREEN), 255)
-    layer = layer.on(atlas.device)
-    for number in range(clip.count):
-        frame = green
-        if atlas.covers(number):
-            maps = atlas.locate(number, (clip.height, clip.width))
-            frame = lay_over_frame(green, maps, {side: layer})
-        yield frame
-        progress.advance(number + 1)
+    nothing = np.zeros((*size, 4), np.uint8)
+    for number, frame in enumerate(clip.frames()):
+        if not atlas.covers(number):
+            yield EditedFrame(frame, green, nothing)
+            continue
+        maps = atlas.locate(number, size)
+        for layers in stack:
+            frame = lay_over_frame(frame, maps, layers)
+        screen = lay_over_frame(green, maps, {side: layer})
+        yield EditedFrame(frame, screen, _by_itself(maps, side, layer))
 
 
-def by_itself(
-    clip: Clip, atlas: Atlas, side: Side, layer: Layer, progress: Progress
-) -> Iterator[NDArray[np.uint8]]:
-    """One layer in every frame as straight RGBA (h, w, 4): its alpha times its share."""
-    progress.stage("edit layer", clip.count, "frame")
-    nothing = np.zeros((clip.height, clip.width, 4), np.uint8)
-    layer = layer.on(atlas.device)
-    for number in range(clip.count):
-        frame = nothing
-        if atlas.covers(number):
-            maps = atlas.locate(number, (clip.height, clip.width))
-            rgba = layer.at(maps.uv[side])
-            color = rgba[..., :3] / rgba[..., 3:].clamp(min=1e-6)
-            alpha = rgba[..., 3] * maps.share[side]
-            frame = to_uint(torch.cat([color, alpha[..., None]], dim=-1).cpu().numpy(), 255)
-        yield frame
-        progress.advance(number + 1)
+def _by_itself(maps: Maps, side: Side, layer: Layer) -> NDArray[np.uint8]:
+    """A layer in a frame as straight RGBA (h, w, 4): its alpha times its share."""
+    rgba = layer.at(maps.uv[side])
+    color = rgba[..., :3] / rgba[..., 3:].clamp(min=1e-6)
+    alpha = rgba[..., 3] * maps.share[side]
+    return to_uint(torch.cat([color, alpha[..., None]], dim=-1).cpu().numpy(), 255)
+
+
+def _on_device(stack: Stack, atlas: Atlas) -> Stack:
+    return [{side: layer.on(atlas.device) for side, layer in part.items()} for part in stack]
 
 
 def stacked(layers: Sequence[tuple[Side, Layer]]) -> Stack:

@@ -67,10 +67,17 @@ def form_loss(source: Tensor, composite: Tensor) -> Tensor:
     composite's, by least squares; squared, and averaged by how much detail there is. What an edit
     adds costs nothing. Not in the paper; see docs/region.md.
     """
-    side = 2 * round(_FORM_WINDOW * min(source.shape[2:]) / 2) + 1
-    before, after = (luminance(x) - _window_mean(luminance(x), side) for x in (source, composite))
-    energy = _window_mean(before**2, side)
-    gain = _window_mean(before * after, side) / (energy + _FORM_NOISE)
+    height, width = source.shape[2:]
+    side = 2 * round(_FORM_WINDOW * min(height, width) / 2) + 1
+    down, across = _averaging(height, side, source), _averaging(width, side, source).T
+
+    def mean(x: Tensor) -> Tensor:
+        """Over the part of a square window that lies in the picture, (B, 1, H, W)."""
+        return down @ x @ across
+
+    before, after = (x - mean(x) for x in (luminance(source), luminance(composite)))
+    energy = mean(before**2)
+    gain = mean(before * after) / (energy + _FORM_NOISE)
     full = energy / (energy + _FORM_NOISE)
     return (energy * (full - gain).clamp_min(0) ** 2).sum() / energy.sum().clamp_min(1e-12)
 
@@ -99,12 +106,14 @@ def keep_loss(alpha: Tensor, relevancy: Tensor) -> Tensor:
     return torch.where(relevancy > KEEP_THRESHOLD, gap**2, 0).mean()
 
 
-def _window_mean(x: Tensor, side: int) -> Tensor:
-    """Mean of the part of a square window that lies in (B, 1, H, W): axis by axis, for speed."""
-    for tall, wide in ((side, 1), (1, side)):
-        padding = tall // 2, wide // 2
-        x = F.avg_pool2d(x, (tall, wide), stride=1, padding=padding, count_include_pad=False)
-    return x
+def _averaging(count: int, side: int, like: Tensor) -> Tensor:
+    """(count, count): the mean of the neighbours up to side // 2 away, as a matrix.
+
+    Four times as fast on a CPU as pooling by a window.
+    """
+    place = torch.arange(count, device=like.device)
+    near = ((place[:, None] - place[None]).abs() <= side // 2).to(like.dtype)
+    return near / near.sum(1, keepdim=True)
 
 
 def _at_size_of(alpha: Tensor, relevancy: Tensor) -> Tensor:

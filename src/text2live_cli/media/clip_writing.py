@@ -130,7 +130,7 @@ def write_layer_frames(folder: Path, frames: Iterable[np.ndarray]) -> None:
     with _pictures_at_once(folder) as temporary:
         _, frames = peeked(frames)
         for index, frame in enumerate(frames):
-            data = png_bytes(np.ascontiguousarray(frame))
+            data = png_bytes(frame)
             with (temporary / f"{index:05d}.png").open("wb") as file:
                 file.write(data)
                 os.fsync(file.fileno())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -9,6 +10,7 @@ import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
 
+from ..atlas.footage import EditedFrame
 from ..config import DatasetSettings, EditSettings
 from ..engine.delivery import render_at, snap_alpha
 from ..engine.edit_layer import GREEN_SCREEN
@@ -22,7 +24,6 @@ from ..media.samples import to_uint
 from ..progress import Progress
 from .footage import read_frames
 from .frames import training_size
-from .result import Frames
 
 
 class FramesDataset:
@@ -110,23 +111,13 @@ class FramesEdit:
     size: tuple[int, int]
     """Height and width that were trained on."""
 
-    def composited(self, progress: Progress) -> Frames:
-        """The clip under the edit, (h, w, 3)."""
-        for frame, layer in zip(self.clip.frames(), self.by_itself(progress), strict=True):
-            yield lay_over(frame, layer)
-
-    def on_green(self, progress: Progress) -> Frames:
-        """The edit layer over plain green, (h, w, 3)."""
+    def frames(self) -> Iterator[EditedFrame]:
+        """Every frame under the generator's layer of it, and that layer by itself."""
         green = to_uint(np.array(GREEN_SCREEN), 255)
-        for layer in self.by_itself(progress):
-            yield lay_over(np.broadcast_to(green, layer[..., :3].shape), layer)
-
-    def by_itself(self, progress: Progress) -> Frames:
-        """The generator's layer of every frame, straight RGBA (h, w, 4)."""
-        progress.stage("editing frames", self.clip.count, "frame")
-        for number, frame in enumerate(self.clip.frames()):
-            yield self.layer_of(frame)
-            progress.advance(number + 1)
+        for frame in self.clip.frames():
+            layer = self.layer_of(frame)
+            plain = np.broadcast_to(green, frame.shape)
+            yield EditedFrame(lay_over(frame, layer), lay_over(plain, layer), layer)
 
     def layer_of(self, frame: NDArray[np.uint8]) -> NDArray[np.uint8]:
         """The generator's layer of one frame (h, w, 3), straight RGBA (h, w, 4)."""

@@ -6,6 +6,7 @@ import math
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
@@ -15,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..atlas.discretise import AtlasPicture
-from ..atlas.footage import by_itself, composited, on_green, stacked
+from ..atlas.footage import EditedFrame, edited
 from ..atlas.layers import LAYERS, Side
 from ..atlas.render import Layer
 from ..atlas.store import Atlas
@@ -34,6 +35,7 @@ from ..media.files import write_text_atomic
 from ..media.outside import RECORD_ERRORS, plain_text, read_record
 from ..media.picture_writing import write_picture
 from ..media.pictures import read_picture
+from ..media.shared_frames import share_out
 from ..progress import Progress, Silent
 from ..report.page import in_words
 from ..report.video import VideoReport, video_report_html
@@ -51,14 +53,8 @@ Frames = Iterator[NDArray[np.uint8]]
 class Edit(Protocol):
     """A trained edit, in every frame of the clip; each call streams the frames anew."""
 
-    def composited(self, progress: Progress) -> Frames:
-        """The clip under the edit, (h, w, 3)."""
-
-    def on_green(self, progress: Progress) -> Frames:
-        """The edit layer over plain green, (h, w, 3)."""
-
-    def by_itself(self, progress: Progress) -> Frames:
-        """The edit layer, straight RGBA (h, w, 4)."""
+    def frames(self) -> Iterator[EditedFrame]:
+        """Every frame under the edit, and the layer by itself."""
 
 
 @dataclass(frozen=True)
@@ -86,18 +82,9 @@ class AtlasEdit:
         """The edit layer, ready to be sampled."""
         return Layer.of(self.picture, self.scale)
 
-    def composited(self, progress: Progress) -> Frames:
-        """The clip under the edit and those below, (h, w, 3)."""
-        layers = stacked([*self.below, (self.side, self.layer)])
-        return composited(self.clip, self.atlas, layers, progress)
-
-    def on_green(self, progress: Progress) -> Frames:
-        """The edit layer over plain green, (h, w, 3)."""
-        return on_green(self.clip, self.atlas, self.side, self.layer, progress)
-
-    def by_itself(self, progress: Progress) -> Frames:
-        """The edit layer in every frame, straight RGBA (h, w, 4)."""
-        return by_itself(self.clip, self.atlas, self.side, self.layer, progress)
+    def frames(self) -> Iterator[EditedFrame]:
+        """Every frame under the edit and those below, and the layer by itself."""
+        return edited(self.clip, self.atlas, self.below, self.side, self.layer)
 
 
 def write_videos(
@@ -113,29 +100,94 @@ def write_videos(
     The colours of layer.mov and layer/ are `premultiplied`, or straight.
     Returns what the user should be told. Raises Text2LiveError where one cannot be written.
     """
-    timing: dict[str, Any] = {"times": clip.times, "end": clip.end, "like": clip}
-    composite, screen = folder / "composite.mp4", folder / "screen.mp4"
-    frames = edit.composited(progress)
-    notes = write_video(composite, frames, clip.rate, audio_from=clip, **timing)
-    write_video(screen, edit.on_green(progress), clip.rate, **timing)
+    films = _Films(folder, clip)
+    films.add(lambda frame: frame.composite, films.video("composite.mp4", audio_from=clip))
+    films.add(lambda frame: frame.screen, films.video("screen.mp4"))
     for name in layer_formats:
-        if name == "none":
-            continue
-        layer = edit.by_itself(progress)
         if name == "matte":
-            mattes = (np.repeat(frame[..., 3:], 3, axis=2) for frame in layer)
-            notes += write_video(folder / "matte.mp4", mattes, clip.rate, **timing)
-            continue
-        if premultiplied and name in ("mov", "png"):
-            layer = map(_premultiplied, layer)
-        if name == "png":
-            write_layer_frames(folder / "layer", layer)
-        else:
-            notes += write_layer_video(folder / f"layer.{name}", layer, clip.rate, **timing)
-    _write_like_source(folder, clip, edit, progress)
+            films.add(lambda frame: np.repeat(frame.layer[..., 3:], 3, 2), films.video("matte.mp4"))
+        elif name != "none":
+            multiplied = premultiplied and name in ("mov", "png")
+            films.add(_multiplied_layer if multiplied else lambda f: f.layer, films.layer(name))
+    films.add_like_source()
+    notes = films.write(edit, progress)
     for note in notes:
         progress.message(note)
     return notes
+
+
+Taker = Callable[[Iterator[EditedFrame]], tuple[str, ...]]
+
+
+class _Films:
+    """The films of a clip's edit, which are written side by side from one pass over its frames."""
+
+    def __init__(self, folder: Path, clip: Clip) -> None:
+        self.folder, self.clip = folder, clip
+        self._takers: list[Taker] = []
+
+    def add(
+        self,
+        part: Callable[[EditedFrame], NDArray[np.uint8]],
+        write: Callable[[Frames], tuple[str, ...]],
+    ) -> None:
+        """One more, of that part of every frame; `write` returns what the user should be told."""
+        self._takers.append(lambda frames: write(map(part, frames)))
+
+    def add_like_source(self) -> None:
+        """The composite as what the source is, where that is no film: frames, or an animation."""
+        ending, clip = self.clip.path.suffix.lower(), self.clip
+
+        def as_animation(frames: Frames) -> tuple[str, ...]:
+            write_animation(self.folder / f"{COMPOSITE}{ending}", frames, clip.times, clip.end)
+            return ()
+
+        if clip.pictures:
+            self.add(lambda frame: frame.composite, self.pictures(COMPOSITE))
+        elif ending in ANIMATION_ENDINGS:
+            self.add(lambda frame: frame.composite, as_animation)
+
+    def video(self, name: str, **how: Any) -> Callable[[Frames], tuple[str, ...]]:
+        """With the clip's timing and colours."""
+        return lambda frames: write_video(
+            self.folder / name, frames, self.clip.rate, **_timing(self.clip), **how
+        )
+
+    def layer(self, form: str) -> Callable[[Frames], tuple[str, ...]]:
+        """The edit layer as a film with alpha, or as pictures."""
+        if form == "png":
+            return self.pictures("layer")
+        path = self.folder / f"layer.{form}"
+        return lambda frames: write_layer_video(path, frames, self.clip.rate, **_timing(self.clip))
+
+    def pictures(self, name: str) -> Callable[[Frames], tuple[str, ...]]:
+        """A folder of them."""
+
+        def write(frames: Frames) -> tuple[str, ...]:
+            write_layer_frames(self.folder / name, frames)
+            return ()
+
+        return write
+
+    def write(self, edit: Edit, progress: Progress) -> tuple[str, ...]:
+        """All of them; what the user should be told."""
+        frames = _told(edit.frames(), self.clip.count, progress)
+        return tuple(note for notes in share_out(frames, self._takers) for note in notes)
+
+
+def _told(frames: Iterator[EditedFrame], count: int, progress: Progress) -> Iterator[EditedFrame]:
+    progress.stage("writing the films", count, "frame")
+    for number, frame in enumerate(frames, 1):
+        yield frame
+        progress.advance(number)
+
+
+def _timing(clip: Clip) -> dict[str, Any]:
+    return {"times": clip.times, "end": clip.end, "like": clip}
+
+
+def _multiplied_layer(frame: EditedFrame) -> NDArray[np.uint8]:
+    return _premultiplied(frame.layer)
 
 
 def _premultiplied(frame: NDArray[np.uint8]) -> NDArray[np.uint8]:
@@ -151,22 +203,11 @@ def write_copy(
 
     Returns what the user should be told. Raises Text2LiveError where it cannot be written.
     """
-    frames = edit.composited(progress)
+    frames = (frame.composite for frame in _told(edit.frames(), clip.count, progress))
     if path.suffix.lower() in ANIMATION_ENDINGS:
         write_animation(path, frames, clip.times, clip.end)
         return ()
-    timing: dict[str, Any] = {"times": clip.times, "end": clip.end, "like": clip}
-    return write_video(path, frames, clip.rate, audio_from=clip, kind=kind, **timing)
-
-
-def _write_like_source(folder: Path, clip: Clip, edit: Edit, progress: Progress) -> None:
-    """The composite as what the source is, where that is no film: frames, or an animation."""
-    ending = clip.path.suffix.lower()
-    if clip.pictures:
-        write_layer_frames(folder / COMPOSITE, edit.composited(progress))
-    elif ending in ANIMATION_ENDINGS:
-        frames = edit.composited(progress)
-        write_animation(folder / f"{COMPOSITE}{ending}", frames, clip.times, clip.end)
+    return write_video(path, frames, clip.rate, audio_from=clip, kind=kind, **_timing(clip))
 
 
 @dataclass(frozen=True)
@@ -176,14 +217,8 @@ class _Beginning:
     edit: Edit
     count: int
 
-    def composited(self, progress: Progress) -> Frames:
-        return islice(self.edit.composited(progress), self.count)
-
-    def on_green(self, progress: Progress) -> Frames:
-        return islice(self.edit.on_green(progress), self.count)
-
-    def by_itself(self, progress: Progress) -> Frames:
-        return islice(self.edit.by_itself(progress), self.count)
+    def frames(self) -> Iterator[EditedFrame]:
+        return islice(self.edit.frames(), self.count)
 
 
 def delivery_seconds(
@@ -199,8 +234,7 @@ def delivery_seconds(
     begin = time.monotonic()
     with tempfile.TemporaryDirectory() as folder:
         write_videos(Path(folder), part, _Beginning(edit, count), layer_formats, Silent())
-    for _ in range(_REPORT_FILMS):
-        webm_bytes(_small(part, part), part.rate)
+    _small_films([part] * _REPORT_FILMS, part)
     return _ATLAS_PICTURES * once + (time.monotonic() - begin) * clip.count / count
 
 
@@ -226,14 +260,15 @@ def write_report(
     videos cannot be read or the page cannot be written.
     """
     composite, screen = (open_clip(folder / name) for name in ("composite.mp4", "screen.mp4"))
+    original, changed, green = _small_films([clip, composite, screen], clip)
     prompts = facts["prompts"]
     texts = {name: value for name, value in prompts.items() if value}
     report = VideoReport(
         title=f"{clip.path.name}: {prompts['target']}",
         summary=(f"“{prompts['roi']}” becomes “{prompts['target']}”",),
-        original=webm_bytes(_small(clip, clip), clip.rate),
-        composite=webm_bytes(_small(composite, clip), clip.rate),
-        screen=webm_bytes(_small(screen, clip), clip.rate),
+        original=original,
+        composite=changed,
+        screen=green,
         atlas=(edit.before, edit.after) if isinstance(edit, AtlasEdit) else None,
         figures=(
             *((name.replace("_", " "), in_words(v)) for name, v in facts["figures"].items()),
@@ -244,6 +279,12 @@ def write_report(
         warnings=tuple(notes),
     )
     write_text_atomic(folder / REPORT, video_report_html(report))
+
+
+def _small_films(clips: Sequence[Clip], like: Clip) -> list[bytes]:
+    """WebM for the report, side by side."""
+    with ThreadPoolExecutor(len(clips)) as pool:
+        return list(pool.map(lambda clip: webm_bytes(_small(clip, like), like.rate), clips))
 
 
 def _small(clip: Clip, like: Clip) -> Frames:
