@@ -374,7 +374,7 @@ def started(*arguments: object) -> subprocess.Popen[str]:
 
 
 def wait_for(sign: Callable[[], bool]) -> None:
-    end = time.monotonic() + 90
+    end = time.monotonic() + 240  # Ray takes a minute to begin on a busy machine
     while not sign():
         assert time.monotonic() < end, "it does not come"
         time.sleep(0.05)

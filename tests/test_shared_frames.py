@@ -65,9 +65,9 @@ def test_what_the_stream_raises_reaches_all(broken: BaseException) -> None:
             seen.append(error)
             raise
 
-    with pytest.raises(type(broken)):
+    with pytest.raises(type(broken)) as caught:
         share_out(numbers(20, broken), [taker, taker])
-    assert seen == [broken, broken]
+    assert seen == [broken, broken] and caught.value is broken
 
 
 def test_a_taker_that_fails_does_not_stop_the_others() -> None:
