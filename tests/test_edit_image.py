@@ -281,6 +281,8 @@ def test_every_preset_runs(cup: Path, preset: str) -> None:
         1,
         "--steps",
         1,
+        "--size",
+        192,
     )
     assert result.exit_code == 0, result.stderr
 

@@ -14,6 +14,7 @@ from torch import Tensor
 from torchvision.transforms import InterpolationMode
 
 from text2live_cli.guide import views as V
+from text2live_cli.guide.hue import shift_hue
 from text2live_cli.guide.shape import view_size
 from text2live_cli.guide.views import (
     Rectangle,
@@ -210,3 +211,28 @@ def test_a_panoramas_views_begin_with_its_windows() -> None:
     assert len({round(float(views.crops[0, 0]), 3) for views in few}) == 3
     assert apply_views(picture, views).shape == (8, 3, 64, 320)
     assert windows[0] == Rectangle(0, 0, 500, 100)
+
+
+def test_a_turned_hue_is_torchvisions_and_its_slope_the_true_one() -> None:
+    picture = torch.rand(
+        2, 3, 5, 6, dtype=torch.float64, generator=torch.Generator().manual_seed(4)
+    )
+    turns = torch.tensor([0.09, -0.31], dtype=torch.float64).view(2, 1, 1, 1)
+    for row, turn in zip(picture, turns.flatten().tolist(), strict=True):
+        torch.testing.assert_close(
+            shift_hue(row[None], torch.tensor(turn).view(1, 1, 1, 1))[0],
+            TF.adjust_hue(row, turn),
+            atol=1e-6,
+            rtol=0,
+        )
+    picture.requires_grad_()
+    assert torch.autograd.gradcheck(lambda x: shift_hue(x, turns), picture)
+
+
+def test_grey_has_no_hue_and_moves_as_a_whole() -> None:
+    grey = torch.tensor([0.0, 0.4, 1.0]).view(1, 1, 1, 3).repeat(1, 3, 1, 1).requires_grad_()
+    turned = shift_hue(grey, torch.full((1, 1, 1, 1), 0.2))
+    assert torch.equal(turned, grey)
+    weights = torch.tensor([1.0, 2.0, 3.0]).view(1, 3, 1, 1)
+    (slope,) = torch.autograd.grad((turned * weights).sum(), grey)
+    assert torch.equal(slope, torch.full_like(slope, 2.0))

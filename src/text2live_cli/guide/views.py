@@ -18,6 +18,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ..device import constant, upload, vector
+from .hue import shift_hue
 
 MAX_REDUCTION = 2.0
 """A warp may shrink at most this much; what is larger is first reduced with antialiasing."""
@@ -178,7 +179,8 @@ def _warp(pictures: Tensor, views: Views) -> Tensor:
         padding_mode="zeros",
         align_corners=False,
     )
-    return sampled.where(inside.view(1, 1, n * height, width), views.fill)
+    seen = inside.view(1, 1, n * height, width).to(sampled.dtype)
+    return sampled * seen + views.fill * (1 - seen)  # many times as fast as `where`
 
 
 def _within(points: Tensor, scale: Tensor) -> Tensor:
@@ -314,19 +316,3 @@ def luminance(batch: Tensor) -> Tensor:
     """(B, 3, H, W) → (B, 1, H, W), the weights of ITU-R 601."""
     weights = constant((0.2989, 0.587, 0.114), batch.device).view(1, 3, 1, 1)
     return (batch * weights).sum(1, keepdim=True)
-
-
-def shift_hue(batch: Tensor, turns: Tensor) -> Tensor:
-    """Turn the hue of (B, 3, H, W) by `turns` (B, 1, 1, 1), keeping HSV saturation and value."""
-    high, low = batch.amax(1, keepdim=True), batch.amin(1, keepdim=True)
-    red, green, blue = batch.split(1, dim=1)
-    chroma = high - low
-    safe = torch.where(chroma > 0, chroma, 1)
-    sextant = torch.where(
-        high == red,
-        (green - blue) / safe,
-        torch.where(high == green, 2 + (blue - red) / safe, 4 + (red - green) / safe),
-    )
-    offsets = constant((5.0, 3.0, 1.0), batch.device).view(1, 3, 1, 1)
-    k = (offsets + sextant + 6 * turns) % 6
-    return high - chroma * torch.minimum(k, 4 - k).clamp(0, 1)
