@@ -30,6 +30,7 @@ from torch.nn import functional
 
 from text2live_cli import edit_image
 from text2live_cli.guide.swatch import model
+from text2live_cli.guide.swatch.towers import NATIVE_SIZE
 from text2live_cli.guide.swatch.vocabulary import COLOURS, LOOKS, OBJECTS
 from text2live_cli.media.picture_writing import write_picture
 from text2live_cli.media.pictures import read_picture
@@ -178,7 +179,7 @@ class Judge:
         h, w = rgb.shape[:2]
         left = (w - h) // 2
         square = Image.fromarray(rgb).crop((left, 0, left + h, h))
-        small = np.asarray(square.resize((model.NATIVE_SIZE,) * 2, Image.Resampling.BICUBIC))
+        small = np.asarray(square.resize((NATIVE_SIZE,) * 2, Image.Resampling.BICUBIC))
         picture = torch.from_numpy(small.copy()).permute(2, 0, 1)[None].float() / 255
         with torch.no_grad():
             seen = model.encode_tokens(self.model, picture)[:, 0]

@@ -29,7 +29,8 @@ from torch.nn import functional
 
 from text2live_cli.guide.clip import ClipGuide
 from text2live_cli.guide.relevancy import attention_relevancy, make_query, relevancy_map
-from text2live_cli.guide.swatch.model import NATIVE_SIZE, WEIGHTS, load_swatch
+from text2live_cli.guide.swatch.model import WEIGHTS, load_swatch
+from text2live_cli.guide.swatch.towers import NATIVE_SIZE
 from text2live_cli.guide.swatch.vocabulary import (
     APPEARANCES,
     COLOURS,

@@ -374,6 +374,18 @@ class Told(Silent):
 
 
 @pytest.mark.slow
+def test_swatch_needs_neither_open_clip_nor_torchs_compiler(cup: Path) -> None:
+    """Their imports take longer than a short command."""
+    program = (
+        "import sys; from text2live_cli import edit_image;"
+        "edit_image('cup.png', 'golden cup', clip='swatch', preset='draft', steps=1, views=1);"
+        "sys.exit(str({'open_clip', 'torchvision', 'torch._dynamo'} & sys.modules.keys()))"
+    )
+    result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert result.stderr.endswith("set()\n")
+
+
+@pytest.mark.slow
 def test_a_draft_turns_the_cup_golden_and_only_the_cup(cup: Path) -> None:
     """docs/swatch.md has the spread over scenes."""
     place = ("wooden table", 3, (180, 240))

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from open_clip.tokenizer import SimpleTokenizer
 from safetensors.torch import save_file
 from swatch_training.augment import augment, random_size, soften
 from swatch_training.captions import (
@@ -22,9 +23,11 @@ from swatch_training.captions import (
     sentence,
     truth,
 )
+from swatch_training.encoder import build_model
 from swatch_training.losses import contrast
 from swatch_training.moving import paint_clip
 from swatch_training.painter import degrade, paint, paint_scene
+from swatch_training.pieces import pieces
 from swatch_training.scene import (
     MIX,
     SCREEN,
@@ -50,9 +53,7 @@ from text2live_cli.guide.relevancy import make_query, relevancy_map
 from text2live_cli.guide.swatch import reading, vocabulary
 from text2live_cli.guide.swatch.kinds import KINDS, kind_of, nearest_words
 from text2live_cli.guide.swatch.model import (
-    NATIVE_SIZE,
     WEIGHTS,
-    build_model,
     dense_map,
     encode_rows,
     encode_tokens,
@@ -60,7 +61,8 @@ from text2live_cli.guide.swatch.model import (
     load_swatch,
     normalise,
 )
-from text2live_cli.guide.swatch.tokenizer import CONTEXT_LENGTH, SwatchTokenizer
+from text2live_cli.guide.swatch.tokenizer import CONTEXT_LENGTH, PIECES, SwatchTokenizer, encode
+from text2live_cli.guide.swatch.towers import NATIVE_SIZE
 from text2live_cli.media.clips import open_clip
 from text2live_cli.progress import Silent
 
@@ -73,6 +75,14 @@ WEIGHTS_SHA256 = "b48e5be21ce8926f35564c7676f8ba76ef31b7ff31ffc73c44802afc284ea5
 @pytest.fixture(scope="module")
 def swatch():
     return load_swatch()
+
+
+@pytest.fixture(scope="module")
+def open_clips_own(swatch):
+    """The same weights in open_clip's modules."""
+    model = build_model(swatch[1])
+    model.load_state_dict(swatch[0].state_dict())
+    return model.eval().requires_grad_(False)
 
 
 @pytest.fixture(scope="module")
@@ -196,6 +206,20 @@ class TestTokenizer:
         assert torch.equal(*tokenizer(["a gold mug", "a golden cup"]).split(1))
         first, second = tokenizer(["xi cup", "yo cup"])
         assert torch.equal(first, second)
+
+    def test_pieces_are_those_of_clips_own_tokenizer(self, swatch):
+        assert json.loads(PIECES.read_text("utf-8")) == pieces()
+        assert set(swatch[1].words) <= pieces().keys()
+        own = SimpleTokenizer()
+        texts = (
+            "a golden cup.",
+            "rusty, snowy... car!",
+            "xi's cup 3",
+            "cup.,",
+            "Ünï cup",
+            "  a\tcup",
+        )
+        assert [encode(text) for text in texts] == [own.encode(text) for text in texts]
 
     def test_every_concept_has_rows_of_its_own(self):
         tokens = SwatchTokenizer()([*vocabulary.THINGS, *vocabulary.APPEARANCES])
@@ -462,9 +486,11 @@ class TestTraining:
         assert max(map(max, early)) < NATIVE_SIZE < max(map(max, late))
         assert all(side % 16 == 0 and side >= 64 for size in early | late for side in size)
 
-    def test_texts_cut_to_their_length_are_embedded_as_by_open_clip(self, swatch):
+    def test_texts_are_embedded_as_by_open_clip(self, swatch, open_clips_own):
         rows = swatch[1](["cup", "a high quality photo of golden cup on a wooden table."])
-        torch.testing.assert_close(encode_rows(swatch[0], rows), swatch[0].encode_text(rows))
+        expected = open_clips_own.encode_text(rows)
+        torch.testing.assert_close(encode_rows(swatch[0], rows), expected)
+        torch.testing.assert_close(swatch[0].encode_text(rows), expected)
 
     def test_objects_count_more_than_looks(self):
         text = torch.zeros(2, 3)
@@ -552,11 +578,12 @@ class TestWeights:
         assert visual.conv1(torch.zeros(1, 3, 64, 96)).shape == (1, 128, 4, 6)
         assert not any(p.requires_grad for p in swatch[0].parameters())
 
-    def test_own_forward_agrees_with_open_clip_and_takes_other_sizes(self, swatch):
+    def test_own_forward_agrees_with_open_clip_and_takes_other_sizes(self, swatch, open_clips_own):
         model = swatch[0]
         pictures = torch.rand(2, 3, NATIVE_SIZE, NATIVE_SIZE)
         tokens = encode_tokens(model, pictures)
-        torch.testing.assert_close(tokens[:, 0], model.encode_image(normalise(pictures)))
+        seen = open_clips_own.encode_image(normalise(pictures))
+        torch.testing.assert_close(tokens[:, 0], seen)
         assert encode_tokens(model, torch.rand(1, 3, 96, 160)).shape == (1, 61, 128)
 
     def test_with_its_norms_folded_it_sees_the_same(self, swatch):

@@ -14,8 +14,9 @@ from swatch_training.captions import (
     sentence,
     truth,
 )
-from text2live_cli.guide.swatch.model import PATCH_SIZE, encode_rows, encode_tokens
+from text2live_cli.guide.swatch.model import encode_rows, encode_tokens
 from text2live_cli.guide.swatch.tokenizer import SwatchTokenizer
+from text2live_cli.guide.swatch.towers import PATCH_SIZE
 from text2live_cli.guide.swatch.vocabulary import OBJECTS
 
 DENSE_WEIGHT = 0.5

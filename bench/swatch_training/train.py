@@ -27,11 +27,13 @@ from torch import multiprocessing
 
 from swatch_training.augment import augment, random_size, soften
 from swatch_training.captions import MAX_REGIONS, encode_scene
+from swatch_training.encoder import build_model
 from swatch_training.losses import training_losses
 from swatch_training.painter import degrade, paint
 from swatch_training.scene import PainterSettings, random_scene
-from text2live_cli.guide.swatch.model import ModelSettings, build_model, load_swatch
+from text2live_cli.guide.swatch.model import load_swatch
 from text2live_cli.guide.swatch.tokenizer import SwatchTokenizer
+from text2live_cli.guide.swatch.towers import ModelSettings
 
 PAINTED_SIZE = 128
 RELEVANCY = "dense"

@@ -5,8 +5,17 @@ from __future__ import annotations
 import torch
 from madgrad import MADGRAD
 from torch import Tensor, nn
+from torch.optim import Optimizer
 
 from ..config import Schedule
+
+_ADD = Optimizer.add_param_group
+
+
+class _Madgrad(MADGRAD):
+    """Without what torch.compile wraps its methods in: importing that takes two seconds."""
+
+    add_param_group = getattr(_ADD, "__wrapped__", _ADD)
 
 
 class FlatMadgrad:
@@ -25,7 +34,7 @@ class FlatMadgrad:
             p.data = self.flat.data.as_strided(*place)
             p.grad = self.flat.grad.as_strided(*place)
             start += p.numel()
-        self._madgrad = MADGRAD(
+        self._madgrad = _Madgrad(
             [self.flat],
             lr=schedule.learning_rate,
             momentum=schedule.momentum,

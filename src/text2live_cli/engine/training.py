@@ -43,7 +43,7 @@ LEAST_STEPS = 10
 """Of such a run: fewer show nothing."""
 _PACE_SHARE = 0.1  # of the time for a run, after which no more of them are timed
 _MAX_STEPS = 2**40  # that a checkpoint may claim
-FORMAT = "2"
+FORMAT = "3"
 """Of its checkpoints: another where a run would not end as it began, by its arithmetic too."""
 _BUFFER = "buffer."
 _VECTORS = ("weights", "grad_sum_sq", "s", "x0")  # of MADGRAD, from its first step on

@@ -21,6 +21,7 @@ from . import weights
 from .blocks import run_block, run_block_for_class
 from .encoder_names import can_guide, unsuitable
 from .shape import EncoderShape
+from .swatch.towers import Encoder
 from .views import panorama_windows, resize
 
 MIN_PATCHES = 2
@@ -291,6 +292,8 @@ def build_model(architecture: str) -> Any:
 
 def _require_class_token(model: nn.Module, name: str) -> Any:
     """The vision tower, if the engine can look inside it."""
+    if isinstance(model, Encoder):
+        return model.visual
     from open_clip.transformer import ResidualAttentionBlock, VisionTransformer
 
     visual = getattr(model, "visual", None)
