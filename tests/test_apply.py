@@ -14,6 +14,7 @@ from swatch_training.painter import paint_scene
 
 from tests.commands import StopAt, one_line, passed, run
 from text2live_cli import UsageError, apply_edit, edit_image
+from text2live_cli.engine.training import FORMAT
 from text2live_cli.media.picture_writing import write_picture
 from text2live_cli.media.tensor_files import read_tensors, write_tensors
 from text2live_cli.runs.folder import CHECKPOINT
@@ -102,7 +103,7 @@ def test_what_cannot_be_applied(edited: Path) -> None:
     (Path(lost) / CHECKPOINT).unlink()
     assert "has no checkpoint" in one_line(run("apply", "lost", "b.png"))
     path = Path("parent", CHECKPOINT)
-    sound, form = path.read_bytes(), "2"
+    sound, form = path.read_bytes(), FORMAT
     tensors, texts = read_tensors(path, form)
     job = json.loads(texts["job"])
     write_tensors(path, tensors, {**texts, "job": json.dumps({**job, "clip weights": "0"})})
