@@ -39,6 +39,8 @@ from text2live_cli.runs.places import beside
 
 OUTPUTS = Outputs((RECORD, CHECKPOINT, "a.txt", "b.txt"), ("layer",))
 OURS = '{"command": "edit-image"}'
+FILES = {name for name in EDIT_IMAGE.files if not name.endswith((".psd", ".ora", ".exr"))}
+"""Of an edit that was not asked for more."""
 SETTINGS = {"clip": "swatch", "preset": "draft", "views": 1, "steps": 2}
 QUICK = [text for name, value in SETTINGS.items() for text in (f"--{name}", str(value))]
 posix = pytest.mark.skipif(os.name != "posix", reason="pipes, links and signals as POSIX has them")
@@ -101,7 +103,7 @@ def test_the_declared_outputs_are_what_the_commands_write(cup: Path, clip: Path)
     passed(edit("-o", "out", "--save-every", 1))
     written = contents("out")
     numbered = {"previews/00001.png", "previews/00002.png"}
-    assert set(written) == {*EDIT_IMAGE.files, *numbered}
+    assert set(written) == {*FILES, *numbered}
     assert all(map(EDIT_IMAGE.holds, written))
     names = {ATLAS, FLOW, *PICTURES, OPACITY, RECONSTRUCTION, REPORT, RECORD, CHECKPOINT}
     assert set(FIT_ATLAS.files) == names
@@ -426,7 +428,7 @@ def test_what_is_killed_before_its_first_checkpoint_begins_again(cup: Path, at: 
     )
     assert not Path("out", CHECKPOINT).exists()
     passed(edit("-o", "out"))
-    assert set(contents("out")) == set(EDIT_IMAGE.files)
+    assert set(contents("out")) == FILES
     assert "out: done already" in passed(edit("-o", "out")).stderr
 
 
@@ -499,7 +501,7 @@ def test_a_second_run_is_refused_while_the_first_lives(cup: Path) -> None:
         process.send_signal(signal.SIGKILL)
         process.communicate(timeout=60)
     passed(edit("-o", "out", "--overwrite"))  # a killed process holds nothing
-    assert set(contents("out")) == set(EDIT_IMAGE.files)
+    assert set(contents("out")) == FILES
     assert [path.name for path in Path().iterdir() if path.name.startswith(".")] == []
 
 
