@@ -25,6 +25,7 @@ def save_photo(path: Path, note: bytes = b"short") -> None:
     exif = Image.Exif()
     exif[MAKE], exif[ORIENTATION] = "Camera & Sons", 6
     exif.get_ifd(ExifTags.IFD.Exif).update({DATE: "2026:01:02 03:04:05", WIDTH: 60, NOTE: note})
+    exif.get_ifd(ExifTags.IFD.Exif)[ExifTags.IFD.Interop] = {1: "R98"}
     exif.get_ifd(ExifTags.IFD.GPSInfo)[ExifTags.GPS.GPSLatitudeRef] = "N"
     profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
     image.save(path, exif=exif, icc_profile=profile)
@@ -69,6 +70,7 @@ def test_a_tiff_hands_it_on(here: Path, depth: str) -> None:
         again.load(b"Exif\0\0" + (read_picture(here / name).exif or b""))
         assert again[MAKE] == "Camera & Sons"
         assert again.get_ifd(ExifTags.IFD.Exif)[DATE] == "2026:01:02 03:04:05"
+        assert again.get_ifd(ExifTags.IFD.Interop)[1] == "R98"
         assert ExifTags.Base.ImageWidth not in again
 
 

@@ -66,14 +66,11 @@ def tiff_with_exif(tiff: bytes, exif: bytes) -> bytes:
         return tiff
     told = Image.Exif()
     told.load(exif)
+    entries, directory = _entries(tiff), ImageFileDirectory_v2(_TIFF_HEADER + bytes(4))
+    for tag, value in told.items():
+        if tag not in entries:
+            directory[tag] = _part(told, tag) if tag in _PARTS else value
     data = tiff + b"\0" * (len(tiff) % 2)
-    given = {int(tag): value for tag, value in told.items() if tag not in _PARTS}
-    for part in _PARTS:
-        if inner := told.get_ifd(part):
-            given[int(part)] = len(data)
-            data += _directory(inner).tobytes(len(data))
-    entries = _entries(tiff)
-    directory = _directory({tag: value for tag, value in given.items() if tag not in entries})
     head = 2 + _ENTRY * len(directory) + 4
     written = directory.tobytes(len(data) - head)  # so that its values lie where they are put
     data += written[head:] + b"\0" * (len(written) % 2)
@@ -83,16 +80,17 @@ def tiff_with_exif(tiff: bytes, exif: bytes) -> bytes:
     return _TIFF_HEADER + struct.pack("<I", len(data)) + data[8:] + whole
 
 
+def _part(told: Image.Exif, part: int) -> dict[int, object]:
+    """A directory of its own, with the one that may lie in it."""
+    values = dict(told.get_ifd(part))
+    if ExifTags.IFD.Interop in values:
+        values[ExifTags.IFD.Interop] = told.get_ifd(ExifTags.IFD.Interop)
+    return values
+
+
 def _entries(tiff: bytes) -> dict[int, bytes]:
     """The entries of its directory by their tags."""
     (start,) = struct.unpack_from("<I", tiff, 4)
     (count,) = struct.unpack_from("<H", tiff, start)
     rows = [tiff[start + 2 + _ENTRY * n :][:_ENTRY] for n in range(count)]
     return {struct.unpack_from("<H", row)[0]: row for row in rows}
-
-
-def _directory(values: dict[int, object]) -> ImageFileDirectory_v2:
-    directory = ImageFileDirectory_v2(_TIFF_HEADER + bytes(4))
-    for tag, value in values.items():
-        directory[tag] = value
-    return directory

@@ -103,7 +103,7 @@ def write_videos(
     films = _Films(folder, clip)
     films.add(lambda frame: frame.composite, films.video("composite.mp4", audio_from=clip))
     films.add(lambda frame: frame.screen, films.video("screen.mp4"))
-    for name in layer_formats:
+    for name in dict.fromkeys(layer_formats):  # each once: no two write one file
         if name == "matte":
             films.add(lambda frame: np.repeat(frame.layer[..., 3:], 3, 2), films.video("matte.mp4"))
         elif name != "none":
@@ -116,15 +116,12 @@ def write_videos(
     return notes
 
 
-Taker = Callable[[Iterator[EditedFrame]], tuple[str, ...]]
-
-
 class _Films:
     """The films of a clip's edit, which are written side by side from one pass over its frames."""
 
     def __init__(self, folder: Path, clip: Clip) -> None:
         self.folder, self.clip = folder, clip
-        self._takers: list[Taker] = []
+        self._takers: list[Callable[[Iterator[EditedFrame]], tuple[str, ...]]] = []
 
     def add(
         self,
@@ -187,13 +184,9 @@ def _timing(clip: Clip) -> dict[str, Any]:
 
 
 def _multiplied_layer(frame: EditedFrame) -> NDArray[np.uint8]:
-    return _premultiplied(frame.layer)
-
-
-def _premultiplied(frame: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """A straight RGBA frame (h, w, 4), its colours multiplied by its alpha."""
-    color = frame[..., :3].astype(np.uint16) * frame[..., 3:] + 127
-    return np.dstack([(color // 255).astype(np.uint8), frame[..., 3]])
+    """The layer (h, w, 4), its colours multiplied by its alpha."""
+    color = frame.layer[..., :3].astype(np.uint16) * frame.layer[..., 3:] + 127
+    return np.dstack([(color // 255).astype(np.uint8), frame.layer[..., 3]])
 
 
 def write_copy(
