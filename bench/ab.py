@@ -2,11 +2,13 @@
 
     python bench/ab.py --b steps=80 [--b steps=80,views=4] [--a steps=120] [--scenes 12] [--photos]
     python bench/ab.py --b src=../candidate/src
+    python bench/ab.py --b steps=120 --scenes 0 --clips 6
 
-Painted scenes (`guidance.py`, other ones than it reports on), and with --photos the lines of
-`photos.py` to choose settings by, with their boxes and points, are edited by A (the defaults,
-unless --a says otherwise) and by every B, in turn, with the embedded encoder: by the command, in a
-process of its own, from this checkout or the sources `src` of another. For each figure: A's median,
+Painted scenes (`guidance.py`, other ones than it reports on), with --photos the lines of
+`photos.py` to choose settings by, with their boxes and points, and --clips painted clips, whose
+atlases are fitted first with the true masks, are edited by A (the defaults, unless --a says
+otherwise) and by every B, in turn, with the embedded encoder: by the command, in a process of its
+own, from this checkout or the sources `src` of another. For each figure: A's median,
 the median of the differences, better being up, and its 95 % interval by bootstrap. "keep" says what
 a default needs: no figure of quality whose interval lies wholly below −2 % of A's median, and 8 %
 less time. Seconds are of the processor, of the whole command, on one thread.
@@ -33,7 +35,9 @@ from guidance import Edit, Judge, Outcome, fresh_edits, to_lab
 from outline import read_outline
 from photo_lines import CHOOSE, LINES, Line
 from photos import MEDIA, closeup, extract_pictures, parse_override
+from swatch_training.moving import paint_clip
 
+from text2live_cli import fit_atlas
 from text2live_cli.media.picture_writing import write_picture
 from text2live_cli.media.pictures import read_picture
 
@@ -53,16 +57,32 @@ SOURCES = Path(__file__).parents[1] / "src"
 FLAGS = {"points": "point", "not_points": "not"}
 """Options whose flag is not their name."""
 _SEED = 5_000  # of the scenes: none that another bench reports on
+_FIT_STEPS = 400
+_JUDGED_EVERY = 6  # frames of a clip
+_MOVING = ("car", "boat", "fish", "apple", "cup", "mushroom", "bottle", "hat")
+_PLACES = ("grass", "sea", "sandy beach", "wooden table", "brick wall")
 _DRAWS = 2_000
 Figures = dict[str, float]
 """Of one edit; what cannot be had is absent."""
 
 
 @dataclass(frozen=True)
-class Task:
-    """One picture, one prompt, one seed."""
+class Film:
+    """A painted clip, which lies in `folder` with its atlas."""
 
-    subject: Edit | Line
+    edit: Edit
+    folder: Path
+
+    def paint(self, look: str) -> tuple[np.ndarray, np.ndarray]:
+        """Its frames (T, h, w, 3) with the object in some look, and the object's masks."""
+        return paint_clip(self.edit.thing, look, self.edit.place, self.edit.seed)
+
+
+@dataclass(frozen=True)
+class Task:
+    """One picture or clip, one prompt, one seed."""
+
+    subject: Edit | Line | Film
     seed: int
 
 
@@ -74,6 +94,8 @@ def parse_way(text: str) -> dict[str, Any]:
 def run(task: Task, ways: Sequence[dict[str, Any]], pictures: Path) -> list[Figures]:
     """The task edited all ways, one after the other."""
     ways = [{**way, "seed": task.seed} for way in ways]
+    if isinstance(task.subject, Film):
+        return [_clip(task.subject, way) for way in ways]
     if isinstance(task.subject, Edit):
         return [_paint(task.subject, way, pictures) for way in ways]
     return [_photo(task.subject, way, pictures) for way in ways]
@@ -83,26 +105,34 @@ def _edited(
     picture: Path, prompt: str, way: dict[str, Any]
 ) -> tuple[np.ndarray, np.ndarray, float]:
     """The composite, the alpha, and the seconds."""
-    wanted = {"clip": "swatch", "preset": "draft", "threads": 1, **way}
-    sources = str(wanted.pop("src", SOURCES))
-    before = _child_seconds()
     with tempfile.TemporaryDirectory() as folder:
-        command = [sys.executable, "-m", "text2live_cli", "edit-image", str(picture), prompt]
-        command += [word for name, value in wanted.items() for word in _flags(name, value)]
-        subprocess.run(
-            [*command, "--output", folder + "/out"],
-            check=True,
-            capture_output=True,
-            env={**os.environ, "PYTHONPATH": sources, "OMP_NUM_THREADS": "1"},
-        )
+        seconds = _command("edit-image", picture, prompt, way, folder)
         layer = read_picture(Path(folder, "out/layer.png"))
         assert layer.alpha is not None
         made = read_picture(Path(folder, "out/composite.png")).color
-    return made, layer.alpha, _child_seconds() - before
+    return made, layer.alpha, seconds
+
+
+def _command(name: str, source: Path, prompt: str, way: dict[str, Any], folder: str) -> float:
+    """Run it to the result "out" in `folder`; the processor's seconds."""
+    wanted = {"clip": "swatch", "preset": "draft", "threads": 1, **way}
+    sources = str(wanted.pop("src", SOURCES))
+    before = _child_seconds()
+    command = [sys.executable, "-m", "text2live_cli", name, str(source), prompt]
+    command += [word for name, value in wanted.items() for word in _flags(name, value)]
+    subprocess.run(
+        [*command, "--output", folder + "/out"],
+        check=True,
+        capture_output=True,
+        env={**os.environ, "PYTHONPATH": sources, "OMP_NUM_THREADS": "1"},
+    )
+    return _child_seconds() - before
 
 
 def _flags(name: str, value: object) -> list[str]:
     """An option as words of the command line; of several values, each with its flag."""
+    if value is True:
+        return ["--" + name.replace("_", "-")]
     values = value if isinstance(value, tuple) else () if value is None else (value,)
     flag = "--" + FLAGS.get(name, name).replace("_", "-")
     return [word for one in values for word in (flag, str(one))]
@@ -122,15 +152,7 @@ def _paint(edit: Edit, way: dict[str, Any], pictures: Path) -> Figures:
         picture = Path(folder, "source.png")
         write_picture(picture, source)
         made, alpha, seconds = _edited(picture, edit.prompt, way)
-    outcome = Outcome(edit, source, made, truth, inside, alpha, seconds)
-    return {
-        "alpha IoU": outcome.overlap,
-        "ΔE outside": outcome.outside,
-        "bit-equal outside": float((made == source).all(-1)[~inside].mean()),
-        "judge": Judge().score(made, edit.prompt),
-        "ΔE to the truth": outcome.distance(made, truth),
-        _TIME: seconds,
-    }
+    return _painted_figures(Outcome(edit, source, made, truth, inside, alpha, seconds), seconds)
 
 
 def _photo(line: Line, way: dict[str, Any], pictures: Path) -> Figures:
@@ -145,6 +167,49 @@ def _photo(line: Line, way: dict[str, Any], pictures: Path) -> Figures:
         "ΔE outside": float(change[outline.outside].mean()),
         "bit-equal outside": float((made == source).all(-1)[outline.outside].mean()),
         "judge": Judge().score(closeup(made, outline), line.prompt),
+        _TIME: seconds,
+    }
+
+
+def fit_clip(film: Film) -> None:
+    """Paint its frames and masks into its folder, and fit its atlas."""
+    frames, masks = film.paint(film.edit.look)
+    for name, pictures in ("clip", frames), ("masks", np.repeat(255 * masks[..., None], 3, 3)):
+        (film.folder / name).mkdir(parents=True)
+        for number, picture in enumerate(pictures.astype(np.uint8)):
+            write_picture(film.folder / name / f"{number:05d}.png", picture)
+    fit_atlas(
+        film.folder / "clip",
+        output=film.folder / "atlas",
+        masks=film.folder / "masks",
+        steps=_FIT_STEPS,
+    )
+
+
+def _clip(film: Film, way: dict[str, Any]) -> Figures:
+    """Of a painted clip: means over some of its frames."""
+    frames, masks = film.paint(film.edit.look)
+    truth, _ = film.paint(film.edit.wanted)
+    how = {"atlas_dir": film.folder / "atlas", "layer_format": "png", "any_atlas": True, **way}
+    rows: list[Figures] = []
+    with tempfile.TemporaryDirectory() as folder:
+        seconds = _command("edit-video", film.folder / "clip", film.edit.prompt, how, folder)
+        for t in range(0, len(frames), _JUDGED_EVERY):
+            made = read_picture(Path(folder, f"out/composite/{t:05d}.png")).color
+            alpha = read_picture(Path(folder, f"out/layer/{t:05d}.png")).alpha
+            assert alpha is not None
+            shown = Outcome(film.edit, frames[t], made, truth[t], masks[t], alpha, seconds)
+            rows.append(_painted_figures(shown, seconds))
+    return {name: float(np.mean([row[name] for row in rows])) for name in rows[0]}
+
+
+def _painted_figures(shown: Outcome, seconds: float) -> Figures:
+    return {
+        "alpha IoU": shown.overlap,
+        "ΔE outside": shown.outside,
+        "bit-equal outside": float((shown.made == shown.source).all(-1)[~shown.inside].mean()),
+        "judge": Judge().score(shown.made, shown.edit.prompt),
+        "ΔE to the truth": shown.distance(shown.made, shown.truth),
         _TIME: seconds,
     }
 
@@ -184,18 +249,24 @@ def main() -> None:
     parser.add_argument("--a", type=parse_way, default={}, help="NAME=VALUE,…")
     parser.add_argument("--b", type=parse_way, action="append", required=True, help="the same")
     parser.add_argument("--scenes", type=int, default=12, help="painted ones")
+    parser.add_argument("--clips", type=int, default=0, help="painted ones")
     parser.add_argument("--photos", action="store_true", help="the lines to choose by as well")
     parser.add_argument("--seeds", type=int, default=1)
     parser.add_argument("--media", type=Path, default=MEDIA)
     parser.add_argument("--jobs", type=int, default=2)
     asked = parser.parse_args()
     lines = [line for line in LINES if line.half == CHOOSE and line.known] if asked.photos else []
-    subjects: list[Edit | Line] = [*fresh_edits(asked.scenes, _SEED), *lines]
-    tasks = [Task(subject, seed) for subject in subjects for seed in range(asked.seeds)]
+    scenes = fresh_edits(asked.scenes, _SEED)
+    moving = fresh_edits(asked.clips, _SEED, _MOVING, _PLACES)
     with tempfile.TemporaryDirectory() as folder:
+        films = [Film(edit, Path(folder, f"film{i}")) for i, edit in enumerate(moving)]
+        subjects: list[Edit | Line | Film] = [*scenes, *lines, *films]
+        tasks = [Task(subject, seed) for subject in subjects for seed in range(asked.seeds)]
         extract_pictures(asked.media, Path(folder), [line.picture for line in lines])
         work = partial(run, ways=(asked.a, *asked.b), pictures=Path(folder))
+        os.environ["OMP_NUM_THREADS"] = "1"
         with ProcessPoolExecutor(asked.jobs, get_context("spawn")) as pool:
+            list(pool.map(fit_clip, films))
             results = list(pool.map(work, tasks))
     print(f"{len(tasks)} edits; A: {asked.a or 'as it is'}")
     for place, way in enumerate(asked.b, 1):

@@ -116,13 +116,15 @@ class Outcome:
         return np.concatenate([self.source, shown, self.made, self.truth])
 
 
-def fresh_edits(count: int, seed: int) -> list[Edit]:
+def fresh_edits(
+    count: int, seed: int, things: Sequence[str] = OBJECTS, places: Sequence[str] = _PLACES
+) -> list[Edit]:
     """Random objects in a plain colour, random places, random looks asked for."""
     rng = np.random.default_rng(seed)
     edits: list[Edit] = []
     while len(edits) < count:
-        thing, wanted = str(rng.choice(OBJECTS)), str(rng.choice(LOOKS))
-        look, place = str(rng.choice(COLOURS)), str(rng.choice(_PLACES))
+        thing, wanted = str(rng.choice(things)), str(rng.choice(LOOKS))
+        look, place = str(rng.choice(COLOURS)), str(rng.choice(places))
         if wanted not in place and look not in place:
             edits.append(Edit(thing, look, place, wanted, int(rng.integers(2**31))))
     return edits

@@ -84,7 +84,7 @@ def test_the_background_is_found_beside_an_object(
     forward = positions(true, SIZE) - start
     backward = positions(np.linalg.inv(true), SIZE) - start
     forward[30:90, 20:80] += (7, -5)
-    flow = with_agreement(forward[None].copy(), backward[None].copy())
+    flow = with_agreement([(forward, backward)], 1, SIZE)
     found = background_homographies(flow, None)
     np.testing.assert_allclose(positions(found[0], SIZE), positions(true, SIZE), atol=0.05)
 
@@ -94,13 +94,14 @@ def test_masks_keep_a_large_object_out_of_the_background() -> None:
     forward[:, :, :140] = (5, 0)
     masks = np.zeros((2, *SIZE), np.float32)
     masks[:, :, :145] = 1
-    flow = with_agreement(forward, -forward)
+    flow = with_agreement([(forward[0], -forward[0])], 1, SIZE)
     np.testing.assert_allclose(background_homographies(flow, masks)[0], np.eye(3), atol=1e-5)
     assert background_homographies(flow, None)[0, 0, 2] == pytest.approx(5, abs=0.05)
 
 
 def test_without_flow_to_trust_the_background_rests() -> None:
-    flow = with_agreement(np.full((2, *SIZE, 2), 500, np.float32), np.zeros((2, *SIZE, 2), "f4"))
+    nowhere, still = np.full((*SIZE, 2), 500, np.float32), np.zeros((*SIZE, 2), np.float32)
+    flow = with_agreement([(nowhere, still)] * 2, 2, SIZE)
     np.testing.assert_array_equal(background_homographies(flow, None), np.eye(3)[None].repeat(2, 0))
     moves = np.stack([np.eye(3)] * 2)
     moves[0, 1, 2], moves[1, 0, 1] = 5, 1  # a shift, then a shear
@@ -263,7 +264,7 @@ def test_objects_are_followed_and_numbered_by_size() -> None:
         masks[t, 5:10, 5 + 8 * t : 11 + 8 * t] = True
         masks[t, 20:35, 30:50] = True
     flow[:, 3:12] = (8, 0)
-    found = objects(masks, with_agreement(flow, -flow))
+    found = objects(masks, with_agreement(zip(flow, -flow, strict=True), 2, (40, 60)))
     assert [set(np.unique(one)) for one in found] == [{0, 1, 2}] * 3
     assert (found[:, 25, 40] == 1).all() and (found[:, 7] == 2).any(axis=1).all()
 

@@ -97,7 +97,7 @@ def _clip() -> tuple[NDArray[np.uint8], NDArray[np.float32], Flow]:
     frames = np.random.default_rng(0).integers(0, 256, (_FRAMES, height, width, 3), np.uint8)
     masks = np.zeros((_FRAMES, height, width), np.float32)
     masks[:, 20:44, 30:66] = 1
-    still = np.zeros((_FRAMES - 1, height, width, 2), np.float32)
+    still = np.zeros((_FRAMES - 1, height, width, 2), np.float16)
     trusted = np.ones((_FRAMES - 1, height, width), bool)
     return frames, masks, Flow(still, still, trusted, trusted)
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from fractions import Fraction
 from pathlib import Path
+from typing import NamedTuple
 
 import cv2
 import numpy as np
@@ -26,8 +27,11 @@ from ..atlas.store import PICTURES
 from ..media.clip_writing import webm_bytes, write_video
 from ..media.files import write_text_atomic
 from ..media.picture_writing import write_picture
+from ..media.shared_frames import share_out
 from ..progress import Progress
 from .atlas import Report, report_html
+
+Frame = NDArray[np.uint8]
 
 OPACITY, RECONSTRUCTION, REPORT = "opacity.mp4", "reconstruction.mp4", "report.html"
 _REPORT_SIDE = 320  # longest side of the report's small videos, pixels
@@ -57,28 +61,61 @@ def write_videos(
 
     `frames` (T, h, w, 3) are those of the fit.
     """
-    progress.stage("writing videos", len(frames), "frame")
-    textures, squares = textures_of(model), _square_sides(model)
-    opacity = np.empty((len(frames), *model.size, 3), np.uint8)
-    composites, checks = np.empty_like(opacity), np.empty_like(opacity)
-    for t in range(len(frames)):
-        maps = model.locate(t)
-        composites[t] = reconstruct(textures, maps)
-        maps = Maps(*(values.cpu() for values in maps))
-        opacity[t] = (maps.share[FOREGROUND][..., None] * 255).round().numpy()
-        checks[t] = _checkerboard(maps, composites[t], squares)
-        progress.advance(t + 1)
-    write_video(folder / OPACITY, opacity, rate)
-    write_video(folder / RECONSTRUCTION, composites, rate)
-    errors = (
-        _ERROR_GAIN * np.abs(composites[t].astype(np.int16) - f) for t, f in enumerate(frames)
+
+    def film(name: str, part: Callable[[_Shown], Frame]) -> Callable[[Iterator[_Shown]], bytes]:
+        def write(frames: Iterator[_Shown]) -> bytes:
+            write_video(folder / name, map(part, frames), rate)
+            return b""
+
+        return write
+
+    def small(part: Callable[[_Shown], Frame]) -> Callable[[Iterator[_Shown]], bytes]:
+        return lambda frames: webm_bytes((_small(part(frame)) for frame in frames), rate)
+
+    takers = (
+        film(OPACITY, lambda frame: frame.opacity),
+        film(RECONSTRUCTION, lambda frame: frame.composite),
+        small(lambda frame: frame.source),
+        small(lambda frame: frame.composite),
+        small(_error),
+        small(lambda frame: frame.checkerboard),
+    )
+    _, _, source, composite, error, checkerboard = share_out(
+        _shown(model, frames, progress), takers
     )
     clips = (
-        ("original", webm_bytes(_small(frames), rate)),
-        ("reconstruction", webm_bytes(_small(composites), rate)),
-        (f"error × {_ERROR_GAIN}", webm_bytes(_small(e.clip(0, 255) for e in errors), rate)),
+        ("original", source),
+        ("reconstruction", composite),
+        (f"error × {_ERROR_GAIN}", error),
     )
-    return clips, webm_bytes(_small(checks), rate)
+    return clips, checkerboard
+
+
+class _Shown(NamedTuple):
+    """A frame of the clip and what the atlas makes of it, each (h, w, 3)."""
+
+    source: Frame
+    opacity: Frame
+    composite: Frame
+    checkerboard: Frame
+
+
+def _shown(model: AtlasModel, frames: NDArray[np.uint8], progress: Progress) -> Iterator[_Shown]:
+    progress.stage("writing videos", len(frames), "frame")
+    textures, squares = textures_of(model), _square_sides(model)
+    for t, frame in enumerate(frames):
+        maps = model.locate(t)
+        composite = reconstruct(textures, maps)
+        maps = Maps(*(values.cpu() for values in maps))
+        grey = (maps.share[FOREGROUND] * 255).round().numpy().astype(np.uint8)
+        opacity = np.repeat(grey[..., None], 3, axis=2)
+        yield _Shown(frame, opacity, composite, _checkerboard(maps, composite, squares))
+        progress.advance(t + 1)
+
+
+def _error(frame: _Shown) -> Frame:
+    error = _ERROR_GAIN * np.abs(frame.composite.astype(np.int16) - frame.source)
+    return error.clip(0, 255).astype(np.uint8)
 
 
 def _square_sides(model: AtlasModel) -> list[float]:
@@ -101,14 +138,11 @@ def _checkerboard(
     return np.asarray((0.35 * frame + 0.65 * 255 * board * tint).round(), np.uint8)
 
 
-def _small(frames: Iterator[NDArray[np.uint8]] | NDArray[np.uint8]) -> Iterator[NDArray[np.uint8]]:
-    for frame in frames:
-        height, width = frame.shape[:2]
-        scale = min(1.0, _REPORT_SIDE / max(height, width))
-        size = (max(2, round(width * scale)), max(2, round(height * scale)))
-        yield np.asarray(
-            cv2.resize(frame.astype(np.uint8), size, interpolation=cv2.INTER_AREA), np.uint8
-        )
+def _small(frame: Frame) -> Frame:
+    height, width = frame.shape[:2]
+    scale = min(1.0, _REPORT_SIDE / max(height, width))
+    size = (max(2, round(width * scale)), max(2, round(height * scale)))
+    return np.asarray(cv2.resize(frame, size, interpolation=cv2.INTER_AREA), np.uint8)
 
 
 def write_report(

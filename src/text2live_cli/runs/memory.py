@@ -25,7 +25,7 @@ _CROPS = (
     60.0  # bytes a pixel of a frame and channel: the atlas crop of a clip is larger than a frame
 )
 _FRAME_PIXEL = 20.0  # bytes a pixel of all frames: colours, opacity, places in the atlases
-_FIT_PIXEL = 60.0  # bytes a pixel of all frames: frames, flow, masks and what finds them
+_FIT_PIXEL = 45.0  # bytes a pixel of all frames: frames, flow, masks and what finds them
 
 
 def training_need(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import cv2
 import numpy as np
 from numpy.typing import NDArray
@@ -77,7 +79,7 @@ def cut_out(
     return opened(result)
 
 
-def carried(values: NDArray[np.float32], flow: NDArray[np.float32]) -> NDArray[np.float32]:
+def carried(values: NDArray[np.float32], flow: NDArray[np.float16]) -> NDArray[np.float32]:
     """Values (h, w) of a neighbouring frame, seen from the frame whose `flow` (h, w, 2) leads
     there; 0 where it leads out of the picture.
     """
@@ -93,26 +95,30 @@ def steadied(masks: Mask, flow: Flow) -> NDArray[np.float32]:
     """Soft masks (T, h, w) in [0, 1]: each of `masks` averaged with its neighbours, brought here by
     the flow.
     """
-    values = masks.astype(np.float32)
-    soft = np.empty_like(values)
-    for t, value in enumerate(values):
-        before = carried(values[t - 1], flow.backward[t - 1]) if t else value
-        after = carried(values[t + 1], flow.forward[t]) if t + 1 < len(values) else value
+    soft = np.empty(masks.shape, np.float32)
+    for t in range(len(masks)):
+        value = masks[t].astype(np.float32)
+        before, after = value, value
+        if t > 0:
+            before = carried(masks[t - 1].astype(np.float32), flow.backward[t - 1])
+        if t + 1 < len(masks):
+            after = carried(masks[t + 1].astype(np.float32), flow.forward[t])
         soft[t] = cv2.GaussianBlur(0.5 * value + 0.25 * (before + after), (0, 0), 0.7)
     return soft
 
 
-def objects(masks: Mask, flow: Flow) -> NDArray[np.int64]:
+def objects(masks: Mask, flow: Flow) -> NDArray[np.int32]:
     """The connected pieces of masks (T, h, w), followed through time by the flow.
 
     (T, h, w): 0 outside of the masks, else the number of the object, the largest in the clip first.
     """
-    components = [cv2.connectedComponents(mask.astype(np.uint8)) for mask in masks]
-    first = np.cumsum([0] + [count for count, _ in components])
-    pieces = np.stack(
-        [start + labels for start, (_, labels) in zip(first, components, strict=False)]
-    )
-    areas = np.bincount(pieces.ravel(), minlength=first[-1])
+    pieces = np.empty(masks.shape, np.int32)
+    first = np.zeros(len(masks) + 1, np.int64)
+    for t, mask in enumerate(masks):
+        count, pieces[t] = cv2.connectedComponents(mask.astype(np.uint8))
+        pieces[t] += first[t]
+        first[t + 1] = first[t] + count
+    areas = sum_by(pieces, masks, int(first[-1]))
     parent = np.arange(first[-1])
     for t in range(len(masks) - 1):
         ahead = _rounded_remap(pieces[t + 1], flow.forward[t])
@@ -125,14 +131,24 @@ def objects(masks: Mask, flow: Flow) -> NDArray[np.int64]:
             if overlap > _OVERLAP * min(areas[a], areas[b]):
                 parent[_root(parent, a)] = _root(parent, b)
     roots = np.array([_root(parent, i) for i in range(len(parent))], np.int64)
-    areas[first[:-1]] = 0  # of every frame, what is in no piece
     mass = np.bincount(roots, areas, minlength=len(parent))
-    rank = np.empty(len(parent), np.int64)
+    rank = np.empty(len(parent), np.int32)
     rank[np.argsort(-mass, kind="stable")] = np.arange(1, len(parent) + 1)
-    return np.where(masks, rank[roots[pieces]], 0)
+    numbers = rank[roots]
+    for piece, mask in zip(pieces, masks, strict=True):
+        piece[:] = np.where(mask, numbers[piece], 0)
+    return pieces
 
 
-def _rounded_remap(labels: NDArray[np.int64], flow: NDArray[np.float32]) -> NDArray[np.int64]:
+def sum_by(numbers: NDArray[np.int32], values: NDArray[Any], count: int) -> NDArray[np.float64]:
+    """The sum of `values` where `numbers`, both (T, h, w), are 0, 1, … `count` − 1."""
+    sums = np.zeros(count)
+    for of, value in zip(numbers, values, strict=True):
+        sums += np.bincount(of.ravel(), value.ravel(), minlength=count)
+    return sums
+
+
+def _rounded_remap(labels: NDArray[np.int32], flow: NDArray[np.float16]) -> NDArray[np.int32]:
     height, width = labels.shape
     y, x = np.mgrid[:height, :width]
     x = np.clip(np.rint(x + flow[..., 0]), 0, width - 1).astype(int)

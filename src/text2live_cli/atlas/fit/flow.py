@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
-from safetensors.numpy import save_file
+from safetensors.torch import save_file
 
 from ...errors import Text2LiveError, UsageError
 from ...media.files import atomic_path, usual_mode
@@ -22,6 +22,9 @@ from . import raft
 
 AGREEMENT = 1.0
 """Pixels: forward and backward flow must cancel to within this (Kasten et al.'s code)."""
+_MOST = 60_000.0
+"""Pixels: what is further off is outside of every frame, and too large for a half."""
+_BothWays = tuple[NDArray[np.float32], NDArray[np.float32]]
 _PRESETS = {
     "ultrafast": cv2.DISOPTICAL_FLOW_PRESET_ULTRAFAST,
     "fast": cv2.DISOPTICAL_FLOW_PRESET_FAST,
@@ -30,11 +33,14 @@ _PRESETS = {
 
 
 class Flow(NamedTuple):
-    """Flow over a clip of T frames; x then y, in pixels of the working size."""
+    """Flow over a clip of T frames; x then y, in pixels of the working size.
 
-    forward: NDArray[np.float32]
+    In halves (steps of 1/64 px at 32 px), as it is the largest thing that a fit holds.
+    """
+
+    forward: NDArray[np.float16]
     """(T−gap, h, w, 2): from frame t to t + gap."""
-    backward: NDArray[np.float32]
+    backward: NDArray[np.float16]
     """(T−gap, h, w, 2): from frame t + gap to t."""
     forward_ok: NDArray[np.bool_]
     """(T−gap, h, w): the pixels of frame t where both agree."""
@@ -53,23 +59,34 @@ def dis_flow(
     `preset` is "ultrafast", "fast" or "medium".
     """
     search = cv2.DISOpticalFlow.create(_PRESETS[preset])
-    grey = [cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY) for frame in frames]
     pairs = max(len(frames) - gap, 0)
-    forward = np.empty((pairs, *frames.shape[1:3], 2), np.float32)
-    backward = np.empty_like(forward)
-    for t in range(pairs):
-        # Zeros in place of None are another search; the stubs know only arrays.
-        forward[t] = search.calc(grey[t], grey[t + gap], None)  # type: ignore[call-overload]
-        backward[t] = search.calc(grey[t + gap], grey[t], None)  # type: ignore[call-overload]
-        progress.advance(t + 1)
-    return with_agreement(forward, backward)
+
+    def both_ways() -> Iterator[_BothWays]:
+        for t in range(pairs):
+            here, there = (cv2.cvtColor(frames[i], cv2.COLOR_RGB2GRAY) for i in (t, t + gap))
+            # Zeros in place of None are another search; the stubs know only arrays.
+            forward = search.calc(here, there, None)  # type: ignore[call-overload]
+            backward = search.calc(there, here, None)  # type: ignore[call-overload]
+            yield forward, backward
+            progress.advance(t + 1)
+
+    return with_agreement(both_ways(), pairs, frames.shape[1:3])
 
 
-def with_agreement(forward: NDArray[np.float32], backward: NDArray[np.float32]) -> Flow:
-    """Add to the flows of both ways (P, h, w, 2) where they cancel to within `AGREEMENT`."""
-    forward_ok = np.stack([agree(f, b) for f, b in zip(forward, backward, strict=True)])
-    backward_ok = np.stack([agree(b, f) for f, b in zip(forward, backward, strict=True)])
-    return Flow(forward, backward, forward_ok, backward_ok)
+def with_agreement(pairs: Iterable[_BothWays], count: int, size: tuple[int, ...]) -> Flow:
+    """The flows of `count` pairs of frames of `size` (height, width), each (h, w, 2) forward and
+    backward, and where they cancel to within `AGREEMENT`.
+    """
+    forward, backward = (np.empty((count, *size, 2), np.float16) for _ in range(2))
+    flow = Flow(forward, backward, *(np.empty((count, *size), bool) for _ in range(2)))
+    for t, (there, back) in enumerate(pairs):
+        forward[t], backward[t] = _in_halves(there), _in_halves(back)
+        flow.forward_ok[t], flow.backward_ok[t] = agree(there, back), agree(back, there)
+    return flow
+
+
+def _in_halves(values: NDArray[np.floating]) -> NDArray[np.float16]:
+    return values.clip(-_MOST, _MOST).astype(np.float16)
 
 
 def agree(forward: NDArray[np.float32], backward: NDArray[np.float32]) -> NDArray[np.bool_]:
@@ -98,12 +115,13 @@ def raft_flow(
     """
     estimate = raft.load(weights, device) if weights else raft.load_published(device, progress)
     pairs = max(len(frames) - 1, 0)
-    forward = np.empty((pairs, *frames.shape[1:3], 2), np.float32)
-    backward = np.empty_like(forward)
-    for t in range(pairs):
-        forward[t], backward[t] = estimate(frames[t], frames[t + 1])
-        progress.advance(t + 1)
-    return with_agreement(forward, backward)
+
+    def both_ways() -> Iterator[_BothWays]:
+        for t in range(pairs):
+            yield estimate(frames[t], frames[t + 1])
+            progress.advance(t + 1)
+
+    return with_agreement(both_ways(), pairs, frames.shape[1:3])
 
 
 # Flow from files
@@ -137,12 +155,18 @@ def read_flow_dir(folder: Path, numbers: Sequence[int], size: tuple[int, int]) -
             f"{folder}: no flow for {len(missing)} of {2 * len(pairs)} pairs of frames:"
             f" {names}{more} (.npy or .flo); add them, or leave out --flow-dir"
         )
-    forward = [_read_flow(files[a, b], size) for a, b in pairs]
-    backward = [_read_flow(files[b, a], size) for a, b in pairs]
-    flow = with_agreement(np.stack([f for f, _ in forward]), np.stack([b for b, _ in backward]))
-    flow.forward_ok[:] &= np.stack([valid for _, valid in forward])
-    flow.backward_ok[:] &= np.stack([valid for _, valid in backward])
-    return flow
+    known = [np.empty((len(pairs), *size), bool) for _ in range(2)]
+
+    def both_ways() -> Iterator[_BothWays]:
+        for t, (a, b) in enumerate(pairs):
+            forward, known[0][t] = _read_flow(files[a, b], size)
+            backward, known[1][t] = _read_flow(files[b, a], size)
+            yield forward, backward
+
+    flow = with_agreement(both_ways(), len(pairs), size)
+    return flow._replace(
+        forward_ok=flow.forward_ok & known[0], backward_ok=flow.backward_ok & known[1]
+    )
 
 
 def _pair_files(folder: Path) -> dict[tuple[int, int], Path]:
@@ -212,16 +236,11 @@ def _read_flo(path: Path) -> NDArray[np.floating]:
 
 
 def save_flow(path: Path, flow: Flow, of: str = "") -> None:
-    """Write flow as safetensors, in halves (steps of 1/64 px at 32 px); `of` says of what.
+    """Write flow as safetensors; `of` says of what.
 
     Raises Text2LiveError where it cannot be written.
     """
-    tensors = {
-        "forward": flow.forward.astype(np.float16),
-        "backward": flow.backward.astype(np.float16),
-        "forward_ok": flow.forward_ok,
-        "backward_ok": flow.backward_ok,
-    }
+    tensors = {name: torch.from_numpy(part) for name, part in flow._asdict().items()}
     with atomic_path(path) as temporary:
         try:
             with usual_mode(temporary):
@@ -231,21 +250,22 @@ def save_flow(path: Path, flow: Flow, of: str = "") -> None:
 
 
 def load_flow(path: Path, of: str = "") -> Flow | None:
-    """Flow as `save_flow` wrote it.
+    """Flow as `save_flow` wrote it, read from the disk where it is looked at: no more of a long
+    clip's is in memory than fits. What is changed in it does not change the file.
 
     None where the file is missing, damaged or of something else: flow is soon computed anew.
     """
     try:
-        with safe_open(path, framework="numpy") as file:
+        with safe_open(path, framework="pt") as file:
             if (file.metadata() or {}).get("of") != of:
                 return None
-            forward, backward = (file.get_tensor(name) for name in ("forward", "backward"))
-            ok = (file.get_tensor(name) for name in ("forward_ok", "backward_ok"))
-            flow = Flow(forward.astype(np.float32), backward.astype(np.float32), *ok)
+            flow = Flow(*(file.get_tensor(name).numpy() for name in Flow._fields))
     except (SafetensorError, OSError, TypeError, ValueError):
         return None
     shape = flow.forward.shape
     sound = len(shape) == 4 and shape[3] == 2 and flow.backward.shape == shape
+    for way in (flow.forward, flow.backward):
+        sound = sound and way.dtype == np.float16
     for mask in (flow.forward_ok, flow.backward_ok):
         sound = sound and mask.dtype == np.bool_ and mask.shape == shape[:3]
     return flow if sound else None

@@ -28,6 +28,7 @@ from .cutout import (
     cut_out,
     objects,
     steadied,
+    sum_by,
 )
 from .flow import Flow
 from .motion import (
@@ -182,9 +183,9 @@ def _dominant(masks: Mask, known: Mask, flow: Flow) -> Mask:
     `_KNOWN` is `known` foreground, not only what may be (T, h, w).
     """
     numbers = objects(masks, flow)
-    mass = np.bincount(numbers.ravel())
-    mass[np.bincount(numbers.ravel(), known.ravel()) < _KNOWN * mass] = 0
-    mass[0] = 0
+    count = int(numbers.max()) + 1
+    mass = sum_by(numbers, masks, count)
+    mass[sum_by(numbers, known, count) < _KNOWN * mass] = 0
     return (mass >= max(_MINOR * mass.max(), 1))[numbers]
 
 
@@ -224,10 +225,10 @@ def masks_from_text(
     """
     numbers = objects(_moving(frames, flow, progress), flow)
     keys = np.asarray(key_frames)
-    size = np.maximum(np.bincount(numbers[keys].ravel()), 1)
-    mean = np.bincount(numbers[keys].ravel(), relevancy.ravel().astype(np.float64)) / size
-    selection = np.zeros(int(numbers.max()) + 1, bool)
-    selection[: len(mean)] = mean > max(_RELEVANT * float(mean.max()), 1.5 * float(mean[0]), 0.2)
+    shown, count = numbers[keys], int(numbers.max()) + 1
+    size = np.maximum(sum_by(shown, np.ones(shown.shape), count), 1)
+    mean = sum_by(shown, relevancy, count) / size
+    selection = mean > max(_RELEVANT * float(mean.max()), 1.5 * float(mean[0]), 0.2)
     selection[0] = False
     if selection.any():
         return Foreground(steadied(selection[numbers], flow), "text", ())

@@ -42,12 +42,12 @@ class GridProblem:
         device: torch.device,
     ) -> None:
         """`frames` (T, h, w, 3); rough foreground `masks` (T, h, w) in [0, 1]; `flow` between
-        neighbouring frames.
+        neighbouring frames, which is changed (`start_model`).
         """
         self.settings, self.device = settings, device
         self.count, height, width = masks.shape
         self.size = (height, width)
-        model, sure, flow = start_model(frames, masks, flow, settings.start)
+        model, sure = start_model(frames, masks, flow, settings.start)
         self.model: GridModel = model.to(device)
         self.boxes = _boxes(sure).to(device)
         most = min(self.count, settings.max_frames)
@@ -158,7 +158,7 @@ class GridProblem:
         frame, rows, columns = index[0], index[1][:, ::2], index[2]
         pair = frame.clamp(max=self.count - 2)
         use = self.forward_ok[pair, rows, columns] * (frame < self.count - 1)
-        way = self.forward[pair, rows, columns]
+        way = self.forward[pair, rows, columns].float()
         x, y = columns + way[..., 0], rows + way[..., 1]
         share = opacity[:, ::2]
         terms = {}

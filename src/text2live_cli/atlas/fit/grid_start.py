@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import cv2
 import numpy as np
 import torch
@@ -20,7 +22,7 @@ from ..grid import (
 from ..layers import BACKGROUND, FOREGROUND, Side
 from .flow import Flow
 from .motion import background_homographies
-from .object_flow import aligned_steps, settled_flow
+from .object_flow import aligned_steps, settle_flow
 from .settings import GridStart
 
 _LATTICE = 4  # pixels between the positions that are matched
@@ -38,11 +40,11 @@ _UNSEEN = -8.0  # logit of an opacity that is far from every mask
 
 def start_model(
     frames: NDArray[np.uint8], masks: NDArray[np.float32], flow: Flow, settings: GridStart
-) -> tuple[GridModel, NDArray[np.float32], Flow]:
-    """The model before its fit, the masks without what does not move against the camera, and the
-    flow that the fit shall follow.
+) -> tuple[GridModel, NDArray[np.float32]]:
+    """The model before its fit, and the masks without what does not move against the camera.
 
-    `frames` (T, h, w, 3), RGB; `masks`, given and returned, (T, h, w) in [0, 1].
+    `frames` (T, h, w, 3), RGB; `masks`, given and returned, (T, h, w) in [0, 1]. `flow` becomes
+    what the fit shall follow.
     """
     size = (frames.shape[1], frames.shape[2])
     camera = background_homographies(flow, masks)
@@ -55,7 +57,7 @@ def start_model(
     largest = int(masks.sum((1, 2)).argmax())
     steps, moving = foreground_steps(flow, masks, camera)
     steps = aligned_steps(frames, moving, steps)
-    flow = settled_flow(frames, moving, steps, flow)
+    settle_flow(frames, moving, steps, flow)
     foreground = Mapping(
         _tensor(chain(steps, largest)),
         size,
@@ -64,19 +66,15 @@ def start_model(
     )
     follow_flow(foreground, flow, moving, largest)
     sure = sure_foreground(masks, moving)
-    pictures = torch.from_numpy(frames).permute(0, 3, 1, 2).float() / 255
-    everywhere = np.ones_like(masks, bool)
-    layers: dict[Side, tuple[Mapping, NDArray[np.float32], NDArray[np.bool_]]] = {
-        FOREGROUND: (foreground, sure, sure > 0.5),
-        BACKGROUND: (background, 1 - sure, everywhere),
-    }
+    mappings: dict[Side, Mapping] = {FOREGROUND: foreground, BACKGROUND: background}
     textures: dict[Side, Texture] = {}
-    for side, (mapping, share, mask) in layers.items():
-        canvas = place_on_canvas(mapping, mask, size)
-        weights = torch.from_numpy(share) ** 2 + _SLIGHT
+    for side, mapping in mappings.items():
+        canvas = place_on_canvas(mapping, sure > 0.5 if side == FOREGROUND else None, size)
+        shares = (share if side == FOREGROUND else 1 - share for share in torch.from_numpy(sure))
+        pictures = (torch.from_numpy(f).permute(2, 0, 1).float() / 255 for f in frames)
+        weights = (share**2 + _SLIGHT for share in shares)
         textures[side] = Texture(mosaic(pictures, weights, mapping, canvas), settings.levels)
-    mappings = {FOREGROUND: foreground, BACKGROUND: background}
-    return GridModel(size, mappings, textures, opacity_logits(masks, sure)), sure, flow
+    return GridModel(size, mappings, textures, opacity_logits(masks, sure)), sure
 
 
 def _tensor(matrices: NDArray[np.float64]) -> Tensor:
@@ -124,7 +122,7 @@ def foreground_steps(
 
 
 def _moving(
-    way: NDArray[np.float32], mask: NDArray[np.bool_], camera: NDArray[np.float64]
+    way: NDArray[np.float16], mask: NDArray[np.bool_], camera: NDArray[np.float64]
 ) -> NDArray[np.bool_]:
     """The part of a mask that moves against the camera; all of it where nothing does."""
     height, width = mask.shape
@@ -179,11 +177,11 @@ class _Tracker:
         t: int,
         neighbour: int,
         field: Tensor,
-        flow: NDArray[np.float32],
+        flow: NDArray[np.float16],
         use: NDArray[np.bool_],
     ) -> Tensor:
         """The field (2, rows, columns) of frame `t`, given its neighbour's and the flow to it."""
-        way = torch.from_numpy(flow[::_LATTICE, ::_LATTICE])
+        way = torch.from_numpy(flow[::_LATTICE, ::_LATTICE]).float()
         weight = torch.from_numpy(use[::_LATTICE, ::_LATTICE]).float()
         if weight.sum() < _MIN_MATCHES:
             return field
@@ -245,18 +243,21 @@ def _bending(c: Tensor) -> Tensor:
 
 
 def place_on_canvas(
-    mapping: Mapping, masks: NDArray[np.bool_], frame: tuple[int, int]
+    mapping: Mapping, masks: NDArray[np.bool_] | None, frame: tuple[int, int]
 ) -> tuple[int, int]:
     """Shift `mapping` so that all of `masks` (T, h, w) lies on a canvas; the canvas's height and
-    width.
+    width. None is the whole of all frames.
 
     No canvas is larger than some frames (height, width `frame`) side by side: what lies further out
     is cut.
     """
     y, x = (torch.arange(0, n, _LATTICE).float() for n in mapping.size)
     with torch.no_grad():
-        uv = mapping(whole_frames(torch.arange(len(masks)).float(), y, x))
-    places = uv[torch.from_numpy(masks[:, ::_LATTICE, ::_LATTICE])]
+        uv = mapping(whole_frames(torch.arange(len(mapping.base)).float(), y, x))
+    if masks is None:
+        places = uv.flatten(0, 2)
+    else:
+        places = uv[torch.from_numpy(masks[:, ::_LATTICE, ::_LATTICE])]
     if not len(places):
         places = torch.zeros(1, 2)
     middle = places.median(0).values
@@ -270,10 +271,16 @@ def place_on_canvas(
     return height, width
 
 
-def mosaic(frames: Tensor, weights: Tensor, mapping: Mapping, canvas: tuple[int, int]) -> Tensor:
-    """Weighted mean of frames (T, 3, h, w) in [0, 1] laid on the canvas (height, width): (3, H, W).
+def mosaic(
+    frames: Iterable[Tensor],
+    weights: Iterable[Tensor],
+    mapping: Mapping,
+    canvas: tuple[int, int],
+) -> Tensor:
+    """Weighted mean of frames, each (3, h, w) in [0, 1], laid on the canvas (height, width):
+    (3, H, W).
 
-    `weights` are (T, h, w), over 0. What no frame covers is filled from around.
+    Each of the `weights` is (h, w), over 0. What no frame covers is filled from around.
     """
     colours, total = torch.zeros(3, *canvas), torch.zeros(1, *canvas)
     y, x = (torch.arange(n).float() for n in mapping.size)
@@ -328,10 +335,14 @@ def opacity_logits(
     """
     height, width = masks.shape[1:]
     size = (-(-height // shrink), -(-width // shrink))
-    soft, open_ = (
-        F.interpolate(torch.from_numpy(m)[:, None], size, mode="bilinear", antialias=True)
-        for m in (sure, masks - sure)
-    )
+
+    def shrunk(mask: NDArray[np.float32]) -> Tensor:
+        return F.interpolate(
+            torch.from_numpy(mask)[None, None], size, mode="bilinear", antialias=True
+        )
+
+    soft = torch.cat([shrunk(one) for one in sure])
+    open_ = torch.cat([shrunk(mask - one) for mask, one in zip(masks, sure, strict=True)])
     near = F.max_pool2d((soft + open_ > 0.5).float(), 13, 1, 6)
     logits = torch.logit((soft + _DOUBT * open_).clamp(0.03, 0.97))
     return torch.where(near > 0, logits, torch.full_like(logits, _UNSEEN))[:, 0]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 import cv2
@@ -41,19 +41,19 @@ def masks_from_files(
     Raises UsageError for masks that do not fit, Text2LiveError for files that cannot be read.
     """
     numbers = range(count) if numbers is None else numbers
+    drawings: Iterator[NDArray[np.float32]]
     if path.is_dir():
-        paths = _matched(path, names, numbers)
-        drawings = [_drawing(one, size) for one in paths]
+        drawings = (_drawing(one, size) for one in _matched(path, names, numbers))
     else:
         drawings = _video_drawings(path, numbers, size)
-    masks = _opacities(drawings)
+    masks = _opacities(drawings, (len(numbers), *size))
     coverage = masks.mean()
     if coverage < 1e-4 or coverage > 1 - 1e-4:
         kind = "black" if coverage < 0.5 else "white"
         raise UsageError(f"{path}: the masks are all {kind}; paint the foreground white on black")
     if _inverted(masks):
         note = f"{path}: the masks cover the border of the frames: they are taken as inverted"
-        return Foreground(1 - masks, "masks", (note,))
+        return Foreground(np.subtract(1, masks, out=masks), "masks", (note,))
     return Foreground(masks, "masks", ())
 
 
@@ -100,7 +100,7 @@ def _drawing(path: Path, size: tuple[int, int]) -> NDArray[np.float32]:
 
 def _video_drawings(
     path: Path, numbers: Sequence[int], size: tuple[int, int]
-) -> list[NDArray[np.float32]]:
+) -> Iterator[NDArray[np.float32]]:
     clip = open_clip(path)
     _check_shape(path, (clip.height, clip.width), size)
     if clip.count != len(numbers):
@@ -109,7 +109,7 @@ def _video_drawings(
     else:
         selection = set(range(clip.count))
     frames = enumerate(clip.frames(0, max(selection) + 1))
-    return [_fitted(frame.astype(np.float32), size) for i, frame in frames if i in selection]
+    return (_fitted(frame.astype(np.float32), size) for i, frame in frames if i in selection)
 
 
 def _check_shape(path: Path, own: tuple[int, int], size: tuple[int, int]) -> None:
@@ -128,15 +128,18 @@ def _fitted(drawing: NDArray[np.float32], size: tuple[int, int]) -> NDArray[np.f
     return cv2.resize(drawing, size[::-1], interpolation=mode).astype(np.float32)
 
 
-def _opacities(drawings: Sequence[NDArray[np.float32]]) -> NDArray[np.float32]:
+def _opacities(
+    drawings: Iterable[NDArray[np.float32]], shape: tuple[int, ...]
+) -> NDArray[np.float32]:
     """Drawings (h, w, 3) → masks (T, h, w) in [0, 1], whatever stands for the foreground."""
-    stack = np.stack(drawings)
-    value = stack.max(axis=-1)
-    if 0 < value.max() <= _FEW_LABELS:
-        return np.clip(value, 0, 1)
-    if (value - stack.min(axis=-1)).max() > _COLOURED:
-        return np.clip(value / _COLOURED, 0, 1)
-    return np.clip(value / 255, 0, 1)  # area averages overshoot by an ulp
+    values, coloured = np.empty(shape, np.float32), False
+    for value, drawing in zip(values, drawings, strict=True):
+        drawing.max(axis=-1, out=value)
+        coloured |= bool((value - drawing.min(axis=-1)).max() > _COLOURED)
+    labelled = 0 < values.max() <= _FEW_LABELS
+    if not labelled:
+        values /= _COLOURED if coloured else 255
+    return np.clip(values, 0, 1, out=values)  # area averages overshoot by an ulp
 
 
 def _inverted(masks: NDArray[np.float32]) -> bool:

@@ -78,8 +78,8 @@ def measure(
     textures = textures_of(model)
     sides = FRONT_FIRST if masks.any() else (BACKGROUND,)
     psnr: list[float] = []
-    shapes: dict[Side, list[NDArray[np.bool_]]] = {side: [] for side in sides}
-    misses: dict[Side, list[NDArray[np.float32]]] = {side: [] for side in sides}
+    shapes = {side: _Mean(2) for side in sides}
+    misses = {side: _Mean(1) for side in sides}
     both = either = 0.0
     queue: list[Maps] = []  # of the last GAP frames, so that memory does not grow with the clip
     for t, frame in enumerate(frames):
@@ -90,21 +90,23 @@ def measure(
         both, either = both + (opaque & mask).sum(), either + (opaque | mask).sum()
         queue.append(maps)
         for side in sides:
-            shapes[side].append(_shape(maps, side))
+            shapes[side].add(_shape(maps, side))
         if len(queue) > GAP:
             way, ok = _trusted_flow(frames[t - GAP], frame)
             for side in sides:
-                misses[side].append(_misses(queue[0], maps, side, way, ok))
+                misses[side].add(_misses(queue[0], maps, side, way, ok)[None])
             queue.pop(0)
         progress.advance(t + 1)
-    counts = {side: sum(part.shape[1] for part in shapes[side]) for side in sides}
-    together = [part for side in sides for part in misses[side]]
+    together, shown = _Mean(1), sum(shapes[side].count for side in sides)
+    for side in sides:
+        together.sums += misses[side].sums
+        together.count += misses[side].count
     return Quality(
         tuple(psnr),
-        {LAYERS[side]: _share([s[0] for s in shapes[side]]) for side in sides},
-        {LAYERS[side]: _share([s[1] for s in shapes[side]]) for side in sides},
-        {LAYERS[side]: _mean(misses[side], counts[side]) for side in sides},
-        _mean(together, sum(counts.values())),
+        {LAYERS[side]: shapes[side].of(0) for side in sides},
+        {LAYERS[side]: shapes[side].of(1) for side in sides},
+        {LAYERS[side]: _told(misses[side], shapes[side].count) for side in sides},
+        _told(together, shown),
         float(both / either) if masks.any() and either else None,
     )
 
@@ -170,14 +172,24 @@ def _misses(
     return np.linalg.norm(uv - ends, axis=-1)[ok & mask & still] / scale
 
 
-def _share(parts: list[NDArray[np.bool_]]) -> float:
-    values = np.concatenate(parts) if parts else np.zeros(0)
-    return float(values.mean()) if values.size else 0.0
+class _Mean:
+    """Means of rows of values that come in pieces."""
+
+    def __init__(self, rows: int) -> None:
+        self.sums, self.count = np.zeros(rows), 0
+
+    def add(self, values: NDArray[np.generic]) -> None:
+        """Some more of them, (rows, n)."""
+        self.sums += values.sum(1, dtype=np.float64)
+        self.count += values.shape[1]
+
+    def of(self, row: int) -> float:
+        return float(self.sums[row] / self.count) if self.count else 0.0
 
 
-def _mean(parts: list[NDArray[np.float32]], count: int) -> float | None:
-    values = np.concatenate(parts) if parts else np.zeros(0)
-    return float(values.mean()) if values.size > _ENOUGH * count else None
+def _told(mean: _Mean, shown: int) -> float | None:
+    """The mean, where it is of enough of the pixels that show the layer."""
+    return mean.of(0) if mean.count > _ENOUGH * shown else None
 
 
 def verdict(quality: Quality, numbers: list[int], masks_given: bool) -> tuple[list[str], list[str]]:

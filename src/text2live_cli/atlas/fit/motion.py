@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 import cv2
@@ -194,9 +195,14 @@ def unlike_background(
     `speed` (T,), pixels a frame of what moves, says how far the others must be away.
     """
     count, height, width = frames.shape[:3]
-    smooth = [cv2.GaussianBlur(frame, (0, 0), _SMOOTH) for frame in frames]
     window = np.ones((3, 3), np.uint8)
-    low, high = ([f(s, window) for s in smooth] for f in (cv2.erode, cv2.dilate))
+
+    @lru_cache(2 * _GAPS[-1] + 1)
+    def looks(t: int) -> tuple[NDArray[np.uint8], NDArray[np.uint8], NDArray[np.uint8]]:
+        """A frame without its noise, and the least and the most around each pixel of it."""
+        smooth = cv2.GaussianBlur(frames[t], (0, 0), _SMOOTH)
+        return smooth, cv2.erode(smooth, window), cv2.dilate(smooth, window)  # type: ignore[return-value]
+
     free = [_free(mask) for mask in masks]
     place = chained(background)
     levels = np.zeros((count, height, width), np.float32)
@@ -207,8 +213,10 @@ def unlike_background(
         gaps = [gap for gap in _GAPS if gap >= nearest][:_ASKED]
         for s in (s for gap in gaps for s in (t - gap, t + gap) if 0 <= s < count):
             matrix = place[s] @ np.linalg.inv(place[t])
-            under, over, sight = (_brought(p[s], matrix) for p in (low, high, free))
-            far = np.maximum(cv2.subtract(smooth[t], over), cv2.subtract(under, smooth[t]))
+            _, low, high = looks(s)
+            under, over, sight = (_brought(p, matrix) for p in (low, high, free[s]))
+            here = looks(t)[0]
+            far = np.maximum(cv2.subtract(here, over), cv2.subtract(under, here))
             differences.append(np.where(sight > 0, far.max(axis=-1).astype(np.int16), _UNSEEN))
         if differences:
             levels[t], valid[t] = _low_quantile(np.stack(differences))

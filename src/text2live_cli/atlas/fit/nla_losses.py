@@ -233,7 +233,9 @@ class NlaProblem:
         index = upload(numbers.int(), self._device).long()
         x, y, t = index % width, index // width % height, index // (width * height)
         right, below = index + (x < width - 1), index + width * (y < height - 1)
-        (ahead_x, ahead_y), (back_x, back_y) = (flow[index].unbind(-1) for flow in self._flows)
+        (ahead_x, ahead_y), (back_x, back_y) = (
+            flow[index].float().unbind(-1) for flow in self._flows
+        )
         points = [
             self._points(x, y, t),
             self._points(x + 1, y, t),

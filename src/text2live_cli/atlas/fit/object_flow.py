@@ -27,6 +27,13 @@ class _Pair(NamedTuple):
     there: NDArray[np.float32]
     mask: NDArray[np.bool_]
 
+    @classmethod
+    def of(
+        cls, frames: NDArray[np.uint8], masks: NDArray[np.bool_], here: int, there: int
+    ) -> _Pair:
+        """Two of the frames (T, h, w, 3) with masks (T, h, w)."""
+        return cls(_grey(frames[here]), _grey(frames[there]), masks[here])
+
     def misfit(self, ends: NDArray[np.float32]) -> NDArray[np.float32]:
         """Mean difference (h, w) around each pixel of the object, were it at `ends` (h, w, 2)."""
         arrival = cv2.remap(
@@ -76,36 +83,31 @@ def aligned_steps(
     by what frames (T, h, w, 3) show: flow is drawn along by a background that moves otherwise.
     """
     result = steps.copy()
-    grey = _grey(frames)
     for t, step in enumerate(steps):
         if masks[t].any():
-            result[t] = _Pair(grey[t], grey[t + 1], masks[t]).aligned(step)
+            result[t] = _Pair.of(frames, masks, t, t + 1).aligned(step)
     return result
 
 
-def settled_flow(
+def settle_flow(
     frames: NDArray[np.uint8], masks: NDArray[np.bool_], steps: NDArray[np.float64], flow: Flow
-) -> Flow:
-    """`flow` that is the object's motion where that explains the frames (T, h, w, 3) as well.
+) -> None:
+    """Make `flow` the object's motion where that explains the frames (T, h, w, 3) as well.
 
     `steps` (T−1, 3, 3) is the motion of what is in `masks` (T, h, w). On a surface of one colour
     any flow explains them, and the one found there is a guess from what is around it.
     """
-    grey = _grey(frames)
-    result = Flow(*(part.copy() for part in flow))
     for t, step in enumerate(steps):
         for here, there, way, ok, motion in (
-            (t, t + 1, result.forward[t], result.forward_ok[t], step),
-            (t + 1, t, result.backward[t], result.backward_ok[t], np.linalg.inv(step)),
+            (t, t + 1, flow.forward[t], flow.forward_ok[t], step),
+            (t + 1, t, flow.backward[t], flow.backward_ok[t], np.linalg.inv(step)),
         ):
-            mask = masks[here]
-            if mask.any():
-                _settle(_Pair(grey[here], grey[there], mask), way, ok, motion)
-    return result
+            if masks[here].any():
+                _settle(_Pair.of(frames, masks, here, there), way, ok, motion)
 
 
 def _settle(
-    pair: _Pair, way: NDArray[np.float32], ok: NDArray[np.bool_], motion: NDArray[np.float64]
+    pair: _Pair, way: NDArray[np.float16], ok: NDArray[np.bool_], motion: NDArray[np.float64]
 ) -> None:
     """Put `motion` into the flow `way` (h, w, 2), and trust it in `ok`, where it does as well."""
     size = (way.shape[0], way.shape[1])
@@ -118,5 +120,5 @@ def _settle(
     ok[whole] = True
 
 
-def _grey(frames: NDArray[np.uint8]) -> list[NDArray[np.float32]]:
-    return [cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY).astype(np.float32) for frame in frames]
+def _grey(frame: NDArray[np.uint8]) -> NDArray[np.float32]:
+    return cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY).astype(np.float32)
