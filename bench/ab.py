@@ -5,11 +5,12 @@
     python bench/ab.py --b steps=120 --scenes 0 --clips 6
 
 Painted scenes (`guidance.py`, other ones than it reports on), with --photos the lines of
-`photos.py` to choose settings by, with their boxes and points, and --clips painted clips, whose
-atlases are fitted first with the true masks, are edited by A (the defaults, unless --a says
-otherwise) and by every B, in turn, with the embedded encoder: by the command, in a process of its
-own, from this checkout or the sources `src` of another. For each figure: A's median,
-the median of the differences, better being up, and its 95 % interval by bootstrap. "keep" says what
+`photos.py` to choose settings by, with their boxes and points (or from the text: --photos text),
+and --clips painted clips, whose atlases are fitted first with the true masks, are edited by A (the
+defaults, unless --a says otherwise) and by every B, in turn, with the embedded encoder: by the
+command, in a process of its own, from this checkout or the sources `src` of another. For each
+figure: A's median, the median of the differences, better being up, and its 95 % interval by
+bootstrap. "keep" says what
 a default needs: no figure of quality whose interval lies wholly below −2 % of A's median, and 8 %
 less time. Seconds are of the processor, of the whole command, on one thread.
 """
@@ -34,7 +35,7 @@ import numpy as np
 from guidance import Edit, Judge, Outcome, fresh_edits, to_lab
 from outline import read_outline
 from photo_lines import CHOOSE, LINES, Line
-from photos import MEDIA, closeup, extract_pictures, parse_override
+from photos import MEDIA, WAYS, closeup, extract_pictures, parse_override
 from swatch_training.moving import paint_clip
 
 from text2live_cli import fit_atlas
@@ -84,6 +85,8 @@ class Task:
 
     subject: Edit | Line | Film
     seed: int
+    way: str
+    """How the object of a photo is told, one of `WAYS`."""
 
 
 def parse_way(text: str) -> dict[str, Any]:
@@ -98,7 +101,7 @@ def run(task: Task, ways: Sequence[dict[str, Any]], pictures: Path) -> list[Figu
         return [_clip(task.subject, way) for way in ways]
     if isinstance(task.subject, Edit):
         return [_paint(task.subject, way, pictures) for way in ways]
-    return [_photo(task.subject, way, pictures) for way in ways]
+    return [_photo(task.subject, task.way, way, pictures) for way in ways]
 
 
 def _edited(
@@ -155,11 +158,13 @@ def _paint(edit: Edit, way: dict[str, Any], pictures: Path) -> Figures:
     return _painted_figures(Outcome(edit, source, made, truth, inside, alpha, seconds), seconds)
 
 
-def _photo(line: Line, way: dict[str, Any], pictures: Path) -> Figures:
+def _photo(line: Line, told: str, way: dict[str, Any], pictures: Path) -> Figures:
     """Of a photo, whose object has an outline."""
-    hints = {"box": line.box, "points": line.points, "not_points": line.not_points}
+    hints: dict[str, Any] = {}
+    if told == "box":
+        hints = {"box": line.box, "points": line.points, "not_points": line.not_points}
     picture = pictures / f"{line.picture}.png"
-    source, outline = read_picture(picture).color, read_outline(line.picture, line.meant("box"))
+    source, outline = read_picture(picture).color, read_outline(line.picture, line.meant(told))
     made, alpha, seconds = _edited(picture, line.prompt, {**hints, **way})
     change = np.linalg.norm(to_lab(made) - to_lab(source), axis=-1)
     return {
@@ -243,6 +248,10 @@ def report(pairs: Sequence[tuple[Figures, Figures]]) -> None:
     print("keep" if keep else "do not keep", flush=True)
 
 
+def _ways(asked: list[str] | None) -> list[str]:
+    return [] if asked is None else asked or ["box"]
+
+
 def main() -> None:
     """Run what the command line asks for."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -250,18 +259,25 @@ def main() -> None:
     parser.add_argument("--b", type=parse_way, action="append", required=True, help="the same")
     parser.add_argument("--scenes", type=int, default=12, help="painted ones")
     parser.add_argument("--clips", type=int, default=0, help="painted ones")
-    parser.add_argument("--photos", action="store_true", help="the lines to choose by as well")
+    parser.add_argument(
+        "--photos", nargs="*", choices=WAYS, help="the lines to choose by, told so (default: box)"
+    )
     parser.add_argument("--seeds", type=int, default=1)
     parser.add_argument("--media", type=Path, default=MEDIA)
     parser.add_argument("--jobs", type=int, default=2)
     asked = parser.parse_args()
-    lines = [line for line in LINES if line.half == CHOOSE and line.known] if asked.photos else []
+    lines = [line for line in LINES if line.half == CHOOSE and line.known]
+    photos = [(line, way) for way in _ways(asked.photos) for line in lines]
     scenes = fresh_edits(asked.scenes, _SEED)
     moving = fresh_edits(asked.clips, _SEED, _MOVING, _PLACES)
     with tempfile.TemporaryDirectory() as folder:
         films = [Film(edit, Path(folder, f"film{i}")) for i, edit in enumerate(moving)]
-        subjects: list[Edit | Line | Film] = [*scenes, *lines, *films]
-        tasks = [Task(subject, seed) for subject in subjects for seed in range(asked.seeds)]
+        subjects: list[tuple[Edit | Line | Film, str]] = [
+            *((scene, "") for scene in scenes),
+            *photos,
+            *((film, "") for film in films),
+        ]
+        tasks = [Task(one, seed, way) for one, way in subjects for seed in range(asked.seeds)]
         extract_pictures(asked.media, Path(folder), [line.picture for line in lines])
         work = partial(run, ways=(asked.a, *asked.b), pictures=Path(folder))
         os.environ["OMP_NUM_THREADS"] = "1"

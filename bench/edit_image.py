@@ -1,11 +1,13 @@
 """Seconds per step and peak memory of `edit-image`, part by part, as one Markdown table.
 
-    python bench/edit_image.py PICTURE [--device cuda] [--steps 4]
+    python bench/edit_image.py PICTURE [--device cuda] [--steps 4] [--layout plain]
 
 A ViT-B/32 with random weights costs what the trained one costs; the generator has 128 channels.
 Every column is a process of its own, so that its peak memory is its own. The parts are measured
 one by one (forward and backward) on the crops that the steps draw; "other" is the whole step less
-their sum: internal dataset, compositing, optimiser.
+their sum: internal dataset, compositing, optimiser. The peak is that of a step which adds the whole
+picture, as the authors' is. `ONEDNN_MAX_CPU_ISA=AVX2 ATEN_CPU_CAPABILITY=avx2` before the command
+has a processor with AVX-512 compute as if it had none.
 """
 
 from __future__ import annotations
@@ -17,6 +19,10 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+
+from text2live_cli.config import CHANNELS_LAST, LAYOUTS
+from text2live_cli.device import choose_device
+from text2live_cli.engine.layout import machine
 
 PARTS = ("generator", "views", "encoder", "relevancy", "structure", "other", "whole step")
 # The authors' code on a 600×400 photo, 2 threads of an AMD EPYC (Zen 4), fp32.
@@ -41,8 +47,12 @@ AUTHORS = {
     },
 }
 
+_SIZES = [f"{size}x{views}" for size, views in AUTHORS]
 
-def measure(picture: Path, size: int, views: int, precision: str, device: str, steps: int) -> dict:
+
+def measure(
+    picture: Path, size: int, views: int, precision: str, device: str, steps: int, layout: str
+) -> dict:
     """Mean seconds of every part over `steps` random crops, and the peak memory in GiB."""
     import open_clip
     import torch
@@ -50,7 +60,6 @@ def measure(picture: Path, size: int, views: int, precision: str, device: str, s
 
     from text2live_cli.config import resolve_settings
     from text2live_cli.device import (
-        choose_device,
         choose_precision,
         peak_memory_mib,
         prepare,
@@ -73,7 +82,9 @@ def measure(picture: Path, size: int, views: int, precision: str, device: str, s
     how = choose_precision(precision, where)
     model = build_model("ViT-B-32-quickgelu")
     guide = ClipGuide(model, open_clip.get_tokenizer("ViT-B-32-quickgelu"), "random").to(where)
-    settings = resolve_settings("paper", "random", size=size, views=views, precision=precision)
+    settings = resolve_settings(
+        "paper", "random", size=size, views=views, precision=precision, layout=layout
+    )
     options = ImageOptions(picture, "golden cup", preset="paper", size=size)
     plan = plan_image(options, where.type, Silent())
     scene = prepare_scene(plan.picture, plan.working, where)
@@ -122,6 +133,8 @@ def measure(picture: Path, size: int, views: int, precision: str, device: str, s
     for step in range(2, 2 + steps):
         trainer.done = step
         timed("whole step", trainer.step)
+    trainer.done = settings.dataset.whole_every
+    trainer.step()
     peak = (peak_memory_mib(where) or 0) / 1024
     for step in range(2, 2 + steps):
         crop = source.draw(step, step_rng(0, step))[0].picture
@@ -143,6 +156,8 @@ def main() -> None:
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--steps", type=int, default=4)
     parser.add_argument("--precisions", default="fp32,bf16")
+    parser.add_argument("--layout", choices=LAYOUTS[1:], default=CHANNELS_LAST)
+    parser.add_argument("--sizes", nargs="+", choices=_SIZES, default=_SIZES)
     parser.add_argument("--column", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.column:
@@ -154,10 +169,12 @@ def main() -> None:
             precision,
             arguments.device,
             arguments.steps,
+            arguments.layout,
         )
         print(json.dumps(found))
         return
-    for size, views in AUTHORS:
+    print(f"{machine(choose_device(arguments.device))}, generator {arguments.layout}")
+    for size, views in (map(int, row.split("x")) for row in arguments.sizes):
         columns = {"authors": AUTHORS[size, views]}
         for precision in arguments.precisions.split(","):
             command = [sys.executable, *sys.argv, "--column", f"{size}x{views}x{precision}"]
