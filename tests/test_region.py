@@ -29,6 +29,7 @@ from text2live_cli.guide.hints import (
     Point,
     parse_hints,
 )
+from text2live_cli.guide.matting import matted
 from text2live_cli.guide.picture_region import dimmed, resolve_region
 from text2live_cli.guide.region import (
     region_from_hints,
@@ -468,3 +469,39 @@ def test_dimming_leaves_the_region_as_it_is() -> None:
     assert np.array_equal(shown[mask], picture[mask])
     far = blurred(mask, 4) == 0
     np.testing.assert_allclose(shown[far], picture[far] * 0.3, atol=0.51)
+
+
+# The rim
+
+
+def blurred_disc(size: tuple[int, int], radius: int, blur: float) -> tuple[np.ndarray, np.ndarray]:
+    """A red disc with a soft rim on grey, (H, W, 3), and its alpha (H, W)."""
+    disc = cv2.circle(np.zeros(size, np.float32), (size[1] // 2, size[0] // 2), radius, 1, -1)
+    alpha = cv2.GaussianBlur(disc, (0, 0), blur)
+    picture = alpha[..., None] * (200, 40, 30) + (1 - alpha[..., None]) * (90, 90, 95)
+    return np.round(picture).astype(np.uint8), alpha
+
+
+@pytest.mark.parametrize("times", [1, 4])
+def test_a_rim_is_as_soft_as_the_picture_and_nothing_else_changes(times: int) -> None:
+    picture, alpha = blurred_disc((240 * times, 300 * times), 70 * times, 2.5 * times)
+    mask = (alpha > 0.5).astype(np.float32)
+    found = matted(mask, picture)
+    rim = (alpha > 0.02) & (alpha < 0.98)
+    assert np.abs(found - alpha)[rim].mean() < 0.6 * np.abs(mask - alpha)[rim].mean()
+    far = cv2.distanceTransform((~rim).astype(np.uint8), cv2.DIST_L2, 5) > 0.07 * len(mask)
+    np.testing.assert_array_equal(found[far], mask[far])
+
+
+def test_a_rim_is_where_the_picture_has_its_edge() -> None:
+    picture, alpha = blurred_disc((240, 300), 70, 0.6)
+    near = cv2.erode((alpha > 0.5).astype(np.float32), np.ones((5, 5)))  # two pixels too small
+    found = matted(near, picture)
+    assert np.abs(found - alpha).mean() < 0.6 * np.abs(near - alpha).mean()
+
+
+@pytest.mark.parametrize("value", [0.0, 1.0])
+def test_a_mask_without_a_rim_stays(value: float) -> None:
+    picture, _ = blurred_disc((120, 90), 30, 1)
+    mask = np.full((120, 90), value, np.float32)
+    np.testing.assert_array_equal(matted(mask, picture), mask)

@@ -13,10 +13,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-_RADIUS = 0.02  # of the short side, of the filter's window
-_ROUNDS = 2
+_RADIUS = 0.015  # of the short side, of the filter's window
 _EPSILON = 1e-3  # variance of colour under which a window counts as flat
-_CONTRAST = 2.0  # what the filter blurs beyond the picture's own edges
+_CONTRASTS = (2.0, 1.3)  # of each round: the filter blurs beyond the picture's own edges
 _COARSE = 8  # pixels of the radius from which on the copy is smaller
 _ROWS = 256  # of the result at a time, so that memory hardly grows with the picture
 
@@ -34,9 +33,9 @@ def matted(mask: Map, picture: NDArray[np.uint8]) -> Map:
     size = max(1, round(width / scale)), max(1, round(height / scale))
     small = cv2.resize(mask, size, interpolation=cv2.INTER_AREA).astype(np.float32, copy=False)
     guide = _guide(cv2.resize(picture, size, interpolation=cv2.INTER_AREA))
-    linear = _local_linear(small, guide, round(radius / scale))
-    for _ in range(_ROUNDS - 1):
-        linear = _local_linear(_applied(linear, guide), guide, round(radius / scale))
+    first, second = _CONTRASTS
+    rough = _applied(_local_linear(small, guide, round(radius / scale)), guide, first)
+    linear = _local_linear(rough, guide, round(radius / scale))
     x = (np.arange(width, dtype=np.float32) + 0.5) * (size[0] / width) - 0.5
     y = (np.arange(height, dtype=np.float32) + 0.5) * (size[1] / height) - 0.5
     result = np.empty_like(mask)
@@ -44,7 +43,7 @@ def matted(mask: Map, picture: NDArray[np.uint8]) -> Map:
         rows = slice(top, top + _ROWS)
         at_x, at_y = np.meshgrid(x, y[rows])
         here = cv2.remap(linear, at_x, at_y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
-        result[rows] = _applied(here.astype(np.float32, copy=False), _guide(picture[rows]))
+        result[rows] = _applied(here, _guide(picture[rows]), second)
     return result
 
 
@@ -66,9 +65,9 @@ def _local_linear(mask: Map, guide: NDArray[np.float32], radius: int) -> NDArray
     return _mean(np.dstack([slope, offset]), radius)
 
 
-def _applied(linear: NDArray[np.float32], guide: NDArray[np.float32]) -> Map:
+def _applied(linear: NDArray[Any], guide: NDArray[np.float32], contrast: float) -> Map:
     soft = (linear[..., :3] * guide).sum(-1) + linear[..., 3]
-    return np.clip((soft - 0.5) * _CONTRAST + 0.5, 0, 1).astype(np.float32)
+    return np.clip((soft - 0.5) * contrast + 0.5, 0, 1).astype(np.float32)
 
 
 def _mean(values: NDArray[Any], radius: int) -> NDArray[np.float32]:
