@@ -110,7 +110,7 @@ def test_the_layers_of_a_clip_have_weights_of_their_own() -> None:
     assert bg.schedule.bootstrap_share_at(239, 240) == 1
     fading = resolve_settings("draft", vit).schedule
     assert fading.bootstrap_share_at(59, 60) == 0 and fading.bootstrap_share_at(29, 60) == 0.5
-    assert resolve_video_settings("draft", "swatch", True).steps == 240
+    assert resolve_video_settings("draft", "swatch", True).steps == 120
     assert resolve_video_settings("draft", vit, True).steps == 120
     asked = resolve_video_settings("draft", vit, False, lambda_bootstrap=4.0)
     assert asked.weights.bootstrap == 4
@@ -157,4 +157,4 @@ def test_the_help_says_the_presets_numbers() -> None:
         " draft (192 px, 60 steps, with swatch 80)"
     )
     help_text = passed(run("edit-video", "--help")).output
-    assert "240" in help_text and "3000" in help_text
+    assert "192 px, 120 steps" in help_text and "3000" in help_text
