@@ -134,8 +134,8 @@ def _command(name: str, source: Path, prompt: str, way: dict[str, Any], folder: 
 
 def _flags(name: str, value: object) -> list[str]:
     """An option as words of the command line; of several values, each with its flag."""
-    if value is True:
-        return ["--" + name.replace("_", "-")]
+    if isinstance(value, bool):
+        return ["--" + name.replace("_", "-")] if value else []
     values = value if isinstance(value, tuple) else () if value is None else (value,)
     flag = "--" + FLAGS.get(name, name).replace("_", "-")
     return [word for one in values for word in (flag, str(one))]

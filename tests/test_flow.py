@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import itertools
+import os
+import sys
 from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
@@ -109,6 +111,17 @@ def test_what_is_changed_in_saved_flow_does_not_change_the_file(tmp_path: Path) 
     assert read is not None
     read.forward[:], read.forward_ok[:] = 7, False
     assert path.read_bytes() == before
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="names are any bytes on Linux only")
+def test_saved_flow_comes_back_from_a_folder_whose_name_is_no_text(tmp_path: Path) -> None:
+    flow = dis_flow(panned(3, 2), Silent())
+    folder = tmp_path / os.fsdecode(b"caf\xe9")
+    folder.mkdir()
+    save_flow(folder / "flow.safetensors", flow)
+    again = load_flow(folder / "flow.safetensors")
+    assert again is not None
+    np.testing.assert_array_equal(again.forward, flow.forward)
 
 
 def test_flow_out_of_every_frame_fits_a_half(tmp_path: Path) -> None:

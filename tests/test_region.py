@@ -21,7 +21,7 @@ from text2live_cli.engine.delivery import snap_alpha
 from text2live_cli.engine.internal_dataset import Example, InternalDataset
 from text2live_cli.engine.losses import form_loss
 from text2live_cli.errors import Text2LiveError, UsageError
-from text2live_cli.guide import region
+from text2live_cli.guide import matting, region
 from text2live_cli.guide.clip import load_guide
 from text2live_cli.guide.hints import (
     Box,
@@ -498,6 +498,24 @@ def test_a_rim_is_where_the_picture_has_its_edge() -> None:
     near = cv2.erode((alpha > 0.5).astype(np.float32), np.ones((5, 5)))  # two pixels too small
     found = matted(near, picture)
     assert np.abs(found - alpha).mean() < 0.6 * np.abs(near - alpha).mean()
+
+
+@pytest.mark.parametrize("size", [(130, 1900), (2301, 1421)])
+def test_rims_are_the_same_tile_by_tile(
+    size: tuple[int, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    picture, alpha = blurred_disc(size, 60, 2)
+    mask = (alpha > 0.5).astype(np.float32)
+    whole = matted(mask, picture)
+    monkeypatch.setattr(matting, "_TILE", 48)
+    np.testing.assert_allclose(matted(mask, picture), whole, atol=1e-5)
+
+
+def test_the_rim_of_a_small_thing_in_a_long_strip() -> None:
+    picture = np.full((40, 33_000, 3), 90, np.uint8)
+    mask = np.zeros((40, 33_000), np.float32)
+    mask[10:30, 20_000:20_040], picture[10:30, 20_000:20_040] = 1, (200, 40, 30)
+    assert np.abs(matted(mask, picture) - mask).mean() < 1e-4
 
 
 @pytest.mark.parametrize("value", [0.0, 1.0])

@@ -7,6 +7,7 @@ bench/matting.py (docs/region.md).
 
 from __future__ import annotations
 
+from itertools import product
 from typing import Any
 
 import cv2
@@ -17,7 +18,8 @@ _RADIUS = 0.015  # of the short side, of the filter's window
 _EPSILON = 1e-3  # variance of colour under which a window counts as flat
 _CONTRASTS = (2.0, 1.3)  # of each round: the filter blurs beyond the picture's own edges
 _COARSE = 8  # pixels of the radius from which on the copy is smaller
-_ROWS = 256  # of the result at a time, so that memory hardly grows with the picture
+_TILE = 512  # pixels a side of the copy, at a time: memory hardly grows with the picture
+_ROWS = 256  # of the picture, at a time
 
 Map = NDArray[np.float32]
 
@@ -27,24 +29,51 @@ def matted(mask: Map, picture: NDArray[np.uint8]) -> Map:
 
     Nothing changes further from its rim than four times the radius.
     """
-    height, width = mask.shape
-    radius = max(2, round(_RADIUS * min(height, width)))
+    radius = max(2, round(_RADIUS * min(mask.shape)))
     scale = max(1, radius // _COARSE)
-    size = max(1, round(width / scale)), max(1, round(height / scale))
-    small = cv2.resize(mask, size, interpolation=cv2.INTER_AREA).astype(np.float32, copy=False)
-    guide = _guide(cv2.resize(picture, size, interpolation=cv2.INTER_AREA))
-    first, second = _CONTRASTS
-    rough = _applied(_local_linear(small, guide, round(radius / scale)), guide, first)
-    linear = _local_linear(rough, guide, round(radius / scale))
-    x = (np.arange(width, dtype=np.float32) + 0.5) * (size[0] / width) - 0.5
-    y = (np.arange(height, dtype=np.float32) + 0.5) * (size[1] / height) - 0.5
-    result = np.empty_like(mask)
-    for top in range(0, height, _ROWS):
-        rows = slice(top, top + _ROWS)
-        at_x, at_y = np.meshgrid(x, y[rows])
-        here = cv2.remap(linear, at_x, at_y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
-        result[rows] = _applied(here, _guide(picture[rows]), second)
+    side, margin = _TILE * scale, -(-4 * radius // scale) * scale
+    result = mask.copy()
+    for corner in product(*(range(0, length, side) for length in mask.shape)):
+        around = tuple(slice(max(at - margin, 0), at + side + margin) for at in corner)
+        part = mask[around]
+        if part.min() < part.max():
+            inner = tuple(
+                slice(at - span.start, min(at - span.start + side, length))
+                for at, span, length in zip(corner, around, part.shape, strict=True)
+            )
+            place = tuple(slice(at, at + side) for at in corner)
+            result[place] = _tile(part, picture[around], inner, round(radius / scale), scale)
     return result
+
+
+def _tile(
+    mask: Map, picture: NDArray[np.uint8], inner: tuple[slice, ...], radius: int, scale: int
+) -> Map:
+    """The `inner` part of a mask (h, w), matted by a copy of 1/`scale` the size."""
+    small, guide = _shrunk(mask, scale), _guide(_shrunk(picture, scale))
+    first, second = _CONTRASTS
+    rough = _applied(_local_linear(small, guide, radius), guide, first)
+    linear = _local_linear(rough, guide, radius)
+    rows, columns = inner
+    x = (np.arange(columns.start, columns.stop, dtype=np.float32) + 0.5) / scale - 0.5
+    parts = []
+    for top in range(rows.start, rows.stop, _ROWS):
+        bottom = min(top + _ROWS, rows.stop)
+        y = (np.arange(top, bottom, dtype=np.float32) + 0.5) / scale - 0.5
+        places = np.meshgrid(x, y)
+        here = cv2.remap(linear, *places, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+        parts.append(_applied(here, _guide(picture[top:bottom, columns]), second))
+    return np.concatenate(parts)
+
+
+def _shrunk(values: NDArray[Any], scale: int) -> NDArray[Any]:
+    """(h, w, …) at exactly 1/`scale` of the size; what is over is filled with the border."""
+    if scale == 1:
+        return values
+    height, width = (-(-side // scale) for side in values.shape[:2])
+    over = height * scale - values.shape[0], width * scale - values.shape[1]
+    whole = cv2.copyMakeBorder(values, 0, over[0], 0, over[1], cv2.BORDER_REPLICATE)
+    return cv2.resize(whole, (width, height), interpolation=cv2.INTER_AREA)
 
 
 def _guide(picture: NDArray[Any]) -> NDArray[np.float32]:

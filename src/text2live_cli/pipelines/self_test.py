@@ -99,7 +99,7 @@ def _clip() -> tuple[NDArray[np.uint8], NDArray[np.float32], Flow]:
     masks[:, 20:44, 30:66] = 1
     still = np.zeros((_FRAMES - 1, height, width, 2), np.float16)
     trusted = np.ones((_FRAMES - 1, height, width), bool)
-    return frames, masks, Flow(still, still, trusted, trusted)
+    return frames, masks, Flow(still, still.copy(), trusted, trusted.copy())
 
 
 def _require_finite(values: torch.Tensor) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
+import os
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
@@ -35,7 +37,7 @@ _PRESETS = {
 class Flow(NamedTuple):
     """Flow over a clip of T frames; x then y, in pixels of the working size.
 
-    In halves (steps of 1/64 px at 32 px), as it is the largest thing that a fit holds.
+    In halves (steps of 1/64 px at 32 px), as it is the largest thing that a fit looks at.
     """
 
     forward: NDArray[np.float16]
@@ -79,7 +81,7 @@ def with_agreement(pairs: Iterable[_BothWays], count: int, size: tuple[int, ...]
     """
     forward, backward = (np.empty((count, *size, 2), np.float16) for _ in range(2))
     flow = Flow(forward, backward, *(np.empty((count, *size), bool) for _ in range(2)))
-    for t, (there, back) in enumerate(pairs):
+    for t, (there, back) in zip(range(count), pairs, strict=True):
         forward[t], backward[t] = _in_halves(there), _in_halves(back)
         flow.forward_ok[t], flow.backward_ok[t] = agree(there, back), agree(back, there)
     return flow
@@ -253,19 +255,26 @@ def load_flow(path: Path, of: str = "") -> Flow | None:
     """Flow as `save_flow` wrote it, read from the disk where it is looked at: no more of a long
     clip's is in memory than fits. What is changed in it does not change the file.
 
+    On Windows, which lets no file be replaced that is being looked at, it is read into memory.
     None where the file is missing, damaged or of something else: flow is soon computed anew.
     """
-    try:
-        with safe_open(path, framework="pt") as file:
-            if (file.metadata() or {}).get("of") != of:
-                return None
-            flow = Flow(*(file.get_tensor(name).numpy() for name in Flow._fields))
-    except (SafetensorError, OSError, TypeError, ValueError):
-        return None
+    # As torch's tensors the file is mapped, as NumPy's read; names that are no UTF-8 only so.
+    for framework in ("numpy",) if os.name == "nt" else ("pt", "numpy"):
+        with contextlib.suppress(SafetensorError, OSError, TypeError, ValueError):
+            with safe_open(path, framework=framework) as file:
+                if (file.metadata() or {}).get("of") != of:
+                    return None
+                flow = Flow(*(np.asarray(file.get_tensor(name)) for name in Flow._fields))
+            return flow if _is_sound(flow) else None
+    return None
+
+
+def _is_sound(flow: Flow) -> bool:
+    """Whether all parts are of the shapes and kinds of numbers that they should be."""
     shape = flow.forward.shape
     sound = len(shape) == 4 and shape[3] == 2 and flow.backward.shape == shape
     for way in (flow.forward, flow.backward):
         sound = sound and way.dtype == np.float16
     for mask in (flow.forward_ok, flow.backward_ok):
         sound = sound and mask.dtype == np.bool_ and mask.shape == shape[:3]
-    return flow if sound else None
+    return sound
