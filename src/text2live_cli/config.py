@@ -209,8 +209,8 @@ _DRAFT: dict[str, Any] = {
 }
 _DRAFT_SCHEDULE = Schedule(decay_steps=400)  # so few steps need their learning rate to the end
 _SWATCH: dict[str, Any] = {"weights": SWATCH_WEIGHTS, "schedule": SWATCH_SCHEDULE}
-# Fewer steps that end at a twentieth of their learning rate are as good: 80 of a picture as 120,
-# 120 of a clip as 240 (docs/performance.md).
+# Fewer steps, which end at a twentieth of their learning rate: 80 of a picture for 120, 120 of a
+# clip for 240. As good in the median; looks of several colours may want more (docs/swatch.md).
 _SHORT: dict[str, Any] = {**_SWATCH, "schedule": replace(SWATCH_SCHEDULE, decay_steps=300)}
 
 PRESETS: dict[tuple[str, str, str], EditSettings] = {

@@ -272,9 +272,10 @@ def load_flow(path: Path, of: str = "") -> Flow | None:
 def _is_sound(flow: Flow) -> bool:
     """Whether all parts are of the shapes and kinds of numbers that they should be."""
     shape = flow.forward.shape
-    sound = len(shape) == 4 and shape[3] == 2 and flow.backward.shape == shape
-    for way in (flow.forward, flow.backward):
-        sound = sound and way.dtype == np.float16
-    for mask in (flow.forward_ok, flow.backward_ok):
-        sound = sound and mask.dtype == np.bool_ and mask.shape == shape[:3]
-    return sound
+    ways, trusts = (flow.forward, flow.backward), (flow.forward_ok, flow.backward_ok)
+    return (
+        len(shape) == 4
+        and shape[3] == 2
+        and all(way.shape == shape and way.dtype == np.float16 for way in ways)
+        and all(ok.shape == shape[:3] and ok.dtype == np.bool_ for ok in trusts)
+    )

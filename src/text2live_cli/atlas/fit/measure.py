@@ -79,7 +79,7 @@ def measure(
     sides = FRONT_FIRST if masks.any() else (BACKGROUND,)
     psnr: list[float] = []
     shapes = {side: _Mean(2) for side in sides}
-    misses = {side: _Mean(1) for side in sides}
+    misses, together = {side: _Mean(1) for side in sides}, _Mean(1)
     both = either = 0.0
     queue: list[Maps] = []  # of the last GAP frames, so that memory does not grow with the clip
     for t, frame in enumerate(frames):
@@ -94,19 +94,17 @@ def measure(
         if len(queue) > GAP:
             way, ok = _trusted_flow(frames[t - GAP], frame)
             for side in sides:
-                misses[side].add(_misses(queue[0], maps, side, way, ok)[None])
+                missed = _misses(queue[0], maps, side, way, ok)[None]
+                misses[side].add(missed)
+                together.add(missed)
             queue.pop(0)
         progress.advance(t + 1)
-    together, shown = _Mean(1), sum(shapes[side].count for side in sides)
-    for side in sides:
-        together.sums += misses[side].sums
-        together.count += misses[side].count
     return Quality(
         tuple(psnr),
         {LAYERS[side]: shapes[side].of(0) for side in sides},
         {LAYERS[side]: shapes[side].of(1) for side in sides},
         {LAYERS[side]: _told(misses[side], shapes[side].count) for side in sides},
-        _told(together, shown),
+        _told(together, sum(shapes[side].count for side in sides)),
         float(both / either) if masks.any() and either else None,
     )
 
@@ -184,6 +182,7 @@ class _Mean:
         self.count += values.shape[1]
 
     def of(self, row: int) -> float:
+        """The mean of a row; 0 of nothing."""
         return float(self.sums[row] / self.count) if self.count else 0.0
 
 
