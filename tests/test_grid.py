@@ -35,7 +35,9 @@ from text2live_cli.atlas.fit.measure import (
 from text2live_cli.atlas.fit.settings import GridSettings
 from text2live_cli.atlas.grid import (
     GridModel,
+    Lattice,
     Mapping,
+    Place,
     Texture,
     whole_frames,
 )
@@ -383,6 +385,24 @@ def test_opacity_between_frames_and_at_the_border() -> None:
         close(model.opacity(whole_frames(numbers(t), y, x)), torch.tensor(float(logit)).sigmoid())
 
 
+def test_one_look_up_of_many_places_is_as_many_look_ups() -> None:
+    model = some_model()
+    y, x = torch.rand(2, 3, 7) * torch.tensor([30.0, 50])[:, None, None] - 5  # also outside
+    lattice = Lattice(torch.arange(3.0), y, x, whole=True)
+    there = Place(torch.arange(3)[:, None, None], y[:, :, None], x[:, None, :])
+    alone = Place(torch.tensor([2, 0]), torch.tensor([0.0, 23]), torch.tensor([39.0, 100]))
+    of_lattice, single = model.opacities([there, alone])
+    close(of_lattice, model.opacity(lattice), 1e-5)
+    corners = torch.stack([model.opacity_logits[2, 0, -1], model.opacity_logits[0, -1, -1]])
+    close(single, corners.sigmoid(), 1e-5)
+    gradients = []
+    for values in (model.opacities([there])[0], model.opacity(lattice)):
+        model.zero_grad()
+        values.square().sum().backward()
+        gradients.append(model.opacity_logits.grad)
+    close(*gradients, 1e-5)
+
+
 def test_opacity_that_is_next_to_nothing_or_all_counts_as_that() -> None:
     model = some_model()
     model.opacity_logits.data = torch.stack([torch.full((12, 20), v) for v in (-4.0, 0, 4)])
@@ -464,7 +484,18 @@ def problem(clip: tuple[np.ndarray, np.ndarray]) -> GridProblem:
 
 
 def terms(problem: GridProblem, step: int = 0) -> dict[str, float]:
-    return {name: v.item() for name, v in problem.loss(step, step_rng(0, step)).items()}
+    """Those of a step, with the next one's where it takes them by turns."""
+    both = {
+        **problem.loss(step + 1, step_rng(0, step + 1)),
+        **problem.loss(step, step_rng(0, step)),
+    }
+    return {name: value.item() for name, value in both.items()}
+
+
+def test_shapes_are_judged_by_turns(problem: GridProblem) -> None:
+    for step, side in enumerate(("foreground", "background", "foreground")):
+        judged = {n for n in problem.loss(step, step_rng(0, step)) if n.startswith(("fold", "rig"))}
+        assert judged == {f"fold {side}", f"rigidity {side}"}
 
 
 def test_every_term_is_a_number_and_every_parameter_learns(problem: GridProblem) -> None:
@@ -521,9 +552,9 @@ def test_a_map_that_is_turned_over_counts_as_folded_and_no_other(
     found = terms(problem)
     assert found["fold foreground"] == 0
     assert (found["fold background"] > 0.1) == turned
-    # A turn and a change of size are rigid; to be stretched one way is not.
+    # A turn and a change of size are rigid; to be stretched one way is not. Twice, as by turns.
     even = ((1 - down**2) / (0.5 * (1 + down**2))) ** 2
-    expected = problem.settings.rigidity_background * even
+    expected = 2 * problem.settings.rigidity_background * even
     assert found["rigidity background"] == pytest.approx(expected, abs=1e-4)
 
 

@@ -380,7 +380,7 @@ def test_an_altered_checkpoint_of_a_fit_is_refused(clip: Path) -> None:
     fit_atlas("clip", progress=StopAt("fitting", 2), **options)
     path = Path("out", CHECKPOINT)
     sound = path.read_bytes()
-    form = "text2live-fit/2"
+    form = "text2live-fit/3"
     alterations: dict[str, Alter] = {
         "done": lambda t, x: x.update(done="9"),
         "stretched": lambda t, x: t.update({"0.value": torch.zeros(1)}),

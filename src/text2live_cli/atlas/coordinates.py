@@ -47,6 +47,23 @@ def sample_border(pictures: Tensor, grid: Tensor) -> Tensor:
     return sample_zeros(pictures, grid.clamp(pixel - 1, 1 - pixel))
 
 
+def bilinear_taps(y: Tensor, x: Tensor, size: tuple[int, int]) -> tuple[Tensor, Tensor]:
+    """Where a bilinear look-up at texels y and x (n,) reads a picture of `size`, (height, width),
+    at least 2×2, and how much of each: places in the flattened picture and weights, (4, n).
+
+    Outside the border goes on. For where the gradient of `sample_border`, which is as large as what
+    it reads, would cost more than it: many look-ups in one large volume.
+    """
+    height, width = size
+    y, x = y.clamp(0, height - 1), x.clamp(0, width - 1)
+    top, left = y.floor().clamp(max=height - 2), x.floor().clamp(max=width - 2)
+    down, right = y - top, x - left
+    first = top.long() * width + left.long()
+    places = torch.stack([first, first + 1, first + width, first + width + 1])
+    up, before = 1 - down, 1 - right
+    return places, torch.stack([up * before, up * right, down * before, down * right])
+
+
 def clip_to_unit(x: Tensor, y: Tensor, t: Tensor, size: tuple[int, int], frames: int) -> Tensor:
     """Frame positions → the (..., 3) input of Kasten et al.'s networks, in [-1, 1].
 

@@ -7,6 +7,7 @@ projective map per frame plus a cubic spline over (t, y, x).
 from __future__ import annotations
 
 import copy
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
@@ -14,7 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from . import spline
-from .coordinates import centres, sample_border
+from .coordinates import bilinear_taps, centres, sample_border
 from .layers import FRONT_FIRST, LAYERS, Maps, Side
 
 _SOFT_END = 0.05
@@ -36,6 +37,15 @@ class Lattice(NamedTuple):
     """(n, columns)."""
     whole: bool = False
     """Whether all of `t` are known to be whole: looking at them would make a GPU wait."""
+
+
+class Place(NamedTuple):
+    """Pixels of the working size that need form no lattice: parts that broadcast to one shape."""
+
+    t: Tensor
+    """Whole numbers of frames."""
+    y: Tensor
+    x: Tensor
 
 
 def whole_frames(t: Tensor, y: Tensor, x: Tensor, whole: bool = False) -> Lattice:
@@ -203,13 +213,14 @@ class GridModel(nn.Module):
         return texture
 
     def pictures(self) -> dict[Side, Tensor]:
-        """The layers' atlases, (1, 3, H, W) in [0, 1]."""
-        return {side: self._texture(side)().clamp(0, 1) for side in FRONT_FIRST}
+        """The layers' atlases in training, (1, 3, H, W), a little beyond [0, 1] in places."""
+        return {side: self._texture(side)() for side in FRONT_FIRST}
 
     @torch.no_grad()
     def texture(self, side: Side) -> Tensor:
         """The layer's atlas, RGB (3, H, W) in [0, 1]."""
-        return self.pictures()[side][0]
+        texture: Tensor = self._texture(side)()[0]
+        return texture.clamp(0, 1)
 
     @torch.no_grad()
     def locate(self, t: float, size: tuple[int, int] | None = None) -> Maps:
@@ -227,17 +238,37 @@ class GridModel(nn.Module):
         below = at.t.floor().clamp(0, self.frames - 1).long()
         above = (below + 1).clamp(max=self.frames - 1)
         share = (at.t - below)[:, None, None]
-        logits: Tensor = self.opacity_logits
+        logits = self.opacity_logits[below]
         if not at.whole:
-            logits = torch.lerp(logits[below], logits[above], share)
-        elif len(at.t) < self.frames:
-            logits = logits[below]
+            logits = torch.lerp(logits, self.opacity_logits[above], share)
         v, u = (((p + 0.5) * (2 / n) - 1) for p, n in zip((at.y, at.x), self.size, strict=True))
         rows, columns = v.shape[1], u.shape[1]
         grid = torch.stack(
             [u[:, None].expand(-1, rows, -1), v[:, :, None].expand(-1, -1, columns)], dim=-1
         )
         return sample_border(logits[:, None], grid)[:, 0].sigmoid()
+
+    def opacities(self, places: Sequence[Place]) -> list[Tensor]:
+        """Opacity at several places, each in the shape that its parts broadcast to.
+
+        From one look-up, as each has a gradient of all frames' size.
+        """
+        height, width = self.opacity_logits.shape[1:]
+        taps, shapes = [], []
+        for place in places:
+            t, y, x = torch.broadcast_tensors(*place)
+            shapes.append(t.shape)
+            rows, columns = (
+                (p.flatten() + 0.5) * (n / of) - 0.5
+                for p, n, of in zip((y, x), (height, width), self.size, strict=True)
+            )
+            index, weights = bilinear_taps(rows, columns, (height, width))
+            taps.append((index + t.flatten() * (height * width), weights))
+        index, weights = (torch.cat(parts, dim=1) for parts in zip(*taps, strict=True))
+        read = self.opacity_logits.flatten().index_select(0, index.flatten()).view_as(weights)
+        values = (read * weights).sum(0).sigmoid()
+        parts = values.split([shape.numel() for shape in shapes])
+        return [part.view(shape) for part, shape in zip(parts, shapes, strict=True)]
 
     @torch.no_grad()
     def closed(self) -> GridModel:

@@ -18,7 +18,7 @@ from ...media.tensor_files import (
 from ...progress import Progress
 from ..layers import AtlasModel
 
-FORMAT = "text2live-fit/2"
+FORMAT = "text2live-fit/3"
 """Of its checkpoints."""
 _MAX_LOST = 25  # steps in a row that are not finite
 _READ_EVERY = 25  # steps between looks at the device, where looking makes it wait

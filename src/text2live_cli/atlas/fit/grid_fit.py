@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -18,6 +18,7 @@ from ..grid import (
     GridModel,
     Lattice,
     Mapping,
+    Place,
     whole_frames,
 )
 from ..layers import BACKGROUND, FOREGROUND, FRONT_FIRST, LAYERS, Side
@@ -28,6 +29,15 @@ from .settings import GridSettings
 _NOTHING = 1e-3  # opacity below which a foreground is not looked up
 _MARGIN = 6  # pixels around the boxes of the foreground
 _UPRIGHT = 0.3  # share of its usual area under which a cell of a mapping counts as folding
+
+
+class Flowing(NamedTuple):
+    """Pixels that flow carries to the next frame, (n, rows, columns) each."""
+
+    use: Tensor
+    """Whether it is trusted there."""
+    later: Place
+    """Where they lie in that frame; of the last one: anywhere in it."""
 
 
 class GridProblem:
@@ -85,19 +95,24 @@ class GridProblem:
         """The weighted terms by name, each a scalar, with random numbers from `rng` (CPU).
 
         They are taken on two lattices: of whole frames, and of the foreground's boxes. Flow costs
-        as much as colour, so that it is compared on one of them by turns.
+        as much as colour, so that it is compared on one of them by turns; so are the mappings'
+        shapes.
         """
         times = self._draw_frames(rng)
-        pictures = self.model.pictures()
-        age = step / self.settings.steps
-        even = step % 2 == 0
-        whole = self._compare(self._in_frames(times, rng), pictures, age, even)
-        boxes = self._compare(self._in_boxes(times, rng), pictures, age, not even)
-        terms = {name: value * self.settings.inside for name, value in boxes.items()}
-        for name, value in whole.items():
-            terms[name] = terms[name] + value if name in terms else value
-        for side in FRONT_FIRST:
-            terms.update(self._shape(side, times))
+        lattices = self._in_frames(times, rng), self._in_boxes(times, rng)
+        pixels = [_pixels(at) for at in lattices]
+        uv = [
+            {side: self.model.mapping(side)(_real(at)) for side in FRONT_FIRST} for at in lattices
+        ]
+        turn = step % 2
+        flowing = self._flowing(pixels[turn])
+        *opacities, later = self.model.opacities([*pixels, flowing.later])
+        terms = self._colours(pixels, uv, opacities, step / self.settings.steps)
+        flows = self._flow(flowing, uv[turn], opacities[turn], later)
+        share = (1.0, self.settings.inside)[turn]
+        terms.update({name: share * value for name, value in flows.items()})
+        shapes = self._shape(FRONT_FIRST[turn], times)
+        terms.update({name: 2 * value for name, value in shapes.items()})
         return terms
 
     def _draw_frames(self, rng: torch.Generator) -> Tensor:
@@ -126,54 +141,70 @@ class GridProblem:
         x = (left + spread[1] * (right - left)).long()
         return Lattice(times, y, x)
 
-    def _compare(
-        self, pixels: Lattice, pictures: dict[Side, Tensor], age: float, with_flow: bool
+    def _colours(
+        self,
+        pixels: Sequence[Place],
+        uv: Sequence[dict[Side, Tensor]],
+        opacities: Sequence[Tensor],
+        age: float,
     ) -> dict[str, Tensor]:
-        """The terms at `pixels` (whole numbers), when the share `age` of the fit is over."""
-        s, model = self.settings, self.model
-        index = (pixels.t[:, None, None], pixels.y[:, :, None], pixels.x[:, None, :])
-        at = Lattice(pixels.t.float(), pixels.y.float(), pixels.x.float(), whole=True)
-        uv = {side: model.mapping(side)(at) for side in FRONT_FIRST}
-        opacity = model.opacity(at)
-        colour, masks = self.frames[index].float() / 255, self.masks[index]
-        hidden = (masks > 0.5) & (opacity.detach() > 0.5)
-        use = (opacity > _NOTHING) & ~self.doubtful[index]
-        off = F.binary_cross_entropy(opacity.clamp(1e-4, 1 - 1e-4), masks, reduction="none")
-        bootstrap = s.bootstrap * max(s.bootstrap_left, 1 - 2 * age)
-        terms = {
-            "colour": s.colour * _colour_error(uv, opacity, colour, pictures, hidden),
-            "bootstrap": bootstrap * (off * use).mean(),
-            "halves": s.halves * age * (opacity * (1 - opacity)).mean(),
-        }
-        return terms | self._flow(index, at.t, uv, opacity) if with_flow else terms
+        """The terms of colour and opacity, when the share `age` of the fit is over.
 
-    def _flow(
-        self, index: tuple[Tensor, ...], t: Tensor, uv: dict[Side, Tensor], opacity: Tensor
-    ) -> dict[str, Tensor]:
-        """What flow joins shall share its place in the atlas, and its opacity (docs/method.md).
-
-        On every second row; distances are those of the atlas, means are over the trusted pixels.
+        All pixels in one row, so that each texture is looked up once; `weights` make means of sums.
         """
         s = self.settings
-        frame, rows, columns = index[0], index[1][:, ::2], index[2]
+        colour, masks, doubtful = (
+            torch.cat([volume[place].flatten(0, 2) for place in pixels])
+            for volume in (self.frames, self.masks, self.doubtful)
+        )
+        opacity = torch.cat([value.flatten() for value in opacities])
+        weights = torch.cat(
+            [
+                torch.full_like(value.flatten(), share / value.numel())
+                for value, share in zip(opacities, (1.0, s.inside), strict=True)
+            ]
+        )
+        places = {side: torch.cat([at[side].flatten(0, 2) for at in uv]) for side in FRONT_FIRST}
+        hidden = (masks > 0.5) & (opacity.detach() > 0.5)
+        error = _colour_error(places, opacity, colour.float() / 255, self.model.pictures(), hidden)
+        use = (opacity > _NOTHING) & ~doubtful
+        off = F.binary_cross_entropy(opacity.clamp(1e-4, 1 - 1e-4), masks, reduction="none")
+        bootstrap = s.bootstrap * max(s.bootstrap_left, 1 - 2 * age)
+        return {
+            "colour": s.colour * weights @ error,
+            "bootstrap": bootstrap * weights @ (off * use),
+            "halves": s.halves * age * weights @ (opacity * (1 - opacity)),
+        }
+
+    def _flowing(self, pixels: Place) -> Flowing:
+        """Where every second row of the pixels goes."""
+        frame, rows, columns = pixels.t, pixels.y[:, ::2], pixels.x
         pair = frame.clamp(max=self.count - 2)
         use = self.forward_ok[pair, rows, columns] * (frame < self.count - 1)
         way = self.forward[pair, rows, columns].float()
-        x, y = columns + way[..., 0], rows + way[..., 1]
+        later = (frame + 1).clamp(max=self.count - 1)
+        return Flowing(use, Place(later, rows + way[..., 1], columns + way[..., 0]))
+
+    def _flow(
+        self, flowing: Flowing, uv: dict[Side, Tensor], opacity: Tensor, later: Tensor
+    ) -> dict[str, Tensor]:
+        """What flow joins shall share its place in the atlas, and its opacity (docs/method.md).
+
+        Distances are those of the atlas, means are over the trusted pixels.
+        """
+        s, use = self.settings, flowing.use
+        t, y, x = flowing.later.t[:, 0, 0].float(), flowing.later.y, flowing.later.x
         share = opacity[:, ::2]
         terms = {}
         for side, weight in ((FOREGROUND, share), (BACKGROUND, 1 - share)):
             mapping = self.model.mapping(side)
-            place = mapping.project(t + 1, y, x) + self._bend_at(mapping, t + 1, y, x)
+            place = mapping.project(t, y, x) + self._bend_at(mapping, t, y, x)
             distance = ((place - uv[side][:, ::2]).square().sum(-1) + 1e-4).sqrt()
             trust = use * weight.detach()
             terms[f"flow {LAYERS[side]}"] = (
                 s.flow * (trust * distance).sum() / trust.sum().clamp(min=1)
             )
-        later = self.model.opacity_logits[(t + 1).long().clamp(max=self.count - 1), None]
-        grid = to_grid(torch.stack([x + 0.5, y + 0.5], dim=-1), self.size)
-        logits = sample_border(later, grid)
-        change = (logits[:, 0].sigmoid() - share).abs()
+        change = (later - share).abs()
         return terms | {"opacity flow": s.opacity_flow * (use * change).mean()}
 
     def _bend_at(self, mapping: Mapping, t: Tensor, y: Tensor, x: Tensor) -> Tensor:
@@ -210,6 +241,15 @@ class GridProblem:
         return rows, columns, pitch
 
 
+def _pixels(at: Lattice) -> Place:
+    return Place(at.t[:, None, None], at.y[:, :, None], at.x[:, None, :])
+
+
+def _real(at: Lattice) -> Lattice:
+    """The same pixels as positions."""
+    return Lattice(at.t.float(), at.y.float(), at.x.float(), whole=True)
+
+
 def _colour_error(
     uv: dict[Side, Tensor],
     opacity: Tensor,
@@ -217,25 +257,22 @@ def _colour_error(
     pictures: dict[Side, Tensor],
     hidden: Tensor,
 ) -> Tensor:
-    """Mean of ‖α·foreground + (1 − α)·background − colour‖²; the first only where there is any.
+    """‖α·foreground + (1 − α)·background − colour‖² of n pixels; the first only where there is any.
 
     Where the background is `hidden` it learns nothing, or its texture would take up what little of
     the foreground's error its small share can mend, and end up white or black.
     """
-    background = _look_up(pictures[BACKGROUND], uv[BACKGROUND].flatten(0, 2))
-    background = torch.where(hidden.flatten()[:, None], background.detach(), background)
-    error = background - colour.flatten(0, 2)
-    share = opacity.flatten()
-    places = uv[FOREGROUND].flatten(0, 2)
-    if share.device.type != "cpu":  # how many pixels there are is known to a GPU alone
+    background = _look_up(pictures[BACKGROUND], uv[BACKGROUND])
+    background = torch.where(hidden[:, None], background.detach(), background)
+    error, places = background - colour, uv[FOREGROUND]
+    if opacity.device.type != "cpu":  # how many pixels there are is known to a GPU alone
         foreground = _look_up(pictures[FOREGROUND], places)
-        change = share[:, None] * (foreground - background)
-        error = error + change.where(share[:, None] > _NOTHING, 0)
-        return error.square().sum(1).mean()
-    near = (share > _NOTHING).nonzero()[:, 0]
+        change = opacity[:, None] * (foreground - background)
+        return (error + change.where(opacity[:, None] > _NOTHING, 0)).square().sum(1)
+    near = (opacity > _NOTHING).nonzero()[:, 0]
     foreground = _look_up(pictures[FOREGROUND], places[near])
-    change = share[near, None] * (foreground - background[near])
-    return error.index_add(0, near, change).square().sum(1).mean()
+    change = opacity[near, None] * (foreground - background[near])
+    return error.index_add(0, near, change).square().sum(1)
 
 
 def _look_up(picture: Tensor, uv: Tensor) -> Tensor:

@@ -196,16 +196,16 @@ class GridSettings:
     Chosen on tennis and car-turn (docs/performance.md). A term's weight has the term's name.
     """
 
-    steps: int = 1000
+    steps: int = 650
     samples: int = 50_000  # a step: over all frames, and again over the foreground's boxes
     max_frames: int = 96  # that a step looks at
     start: GridStart = field(default_factory=GridStart)
     texture_rate: float = 0.015  # learning rates of Adam
     texture_eps: float = 3e-5  # texels that few samples see shall move little
     texture_hold: float = 1e-5  # weight decay: those that none sees stay at the start
-    field_rate: float = 0.6
+    field_rate: float = 1.6
     affine_rate: float = 0.02
-    opacity_rate: float = 0.15
+    opacity_rate: float = 0.25
     last_rate: float = 0.05  # share of the rates at the last step
     inside: float = 0.2  # share of the samples in the boxes in each term
     colour: float = 100.0
@@ -213,7 +213,7 @@ class GridSettings:
     opacity_flow: float = 0.2
     rigidity_foreground: float = 0.005
     rigidity_background: float = 0.5  # or it drifts where walls are bare
-    fold: float = 75.0  # of each mapping
+    fold: float = 125.0  # of each mapping
     bootstrap: float = 2.0
     bootstrap_left: float = 0.4  # share of it from the middle of the fit on
     halves: float = 0.5  # against opacities between 0 and 1; growing from nothing
