@@ -17,7 +17,8 @@ from typer.testing import Result
 
 from tests.commands import StopAt, assert_interrupted_well, history_of, one_line, run
 from text2live_cli import Text2LiveError, UsageError, edit_image
-from text2live_cli.engine import losses
+from text2live_cli.engine import losses, settling
+from text2live_cli.engine.settling import is_settled
 from text2live_cli.engine.training import MAX_SKIPPED
 from text2live_cli.media.picture_writing import write_picture
 from text2live_cli.media.pictures import read_picture
@@ -118,6 +119,47 @@ def test_a_resumed_run_ends_as_one_that_was_never_stopped(cup: Path) -> None:
     assert resumed.layer.read_bytes() == whole.layer.read_bytes()
     assert history_of("parts") == history_of("whole")
     assert Path("parts", CHECKPOINT).stat().st_size == Path("whole", CHECKPOINT).stat().st_size
+
+
+@pytest.mark.parametrize(
+    ("likenesses", "settled"),
+    [
+        ((), False),
+        ((0.1, 0.2, 0.2, 0.2), False),  # too few to tell
+        ((0.1, 0.2, 0.2, 0.2, 0.2), True),
+        ((0.1, 0.2, 0.2, 0.2, 0.206), False),
+        ((0.1, 0.2, 0.2, 0.2, 0.204), True),
+        ((0.1, 0.1, 0.2, 0.1, 0.1), False),  # one of the three looks rose
+        ((0.3, 0.1, 0.1, 0.2, 0.3), True),
+    ],
+)
+def test_a_run_is_settled_after_three_looks_without_a_rise(
+    likenesses: tuple[float, ...], settled: bool
+) -> None:
+    assert settling.is_settled(likenesses) == settled
+
+
+def test_a_settled_run_ends_early_and_can_be_resumed_and_trained_on(
+    cup: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = {"clip": "swatch", "preset": "draft", "views": 2, "until_settled": True}
+    rising = edit_image(cup, "golden cup", output="rising", steps=10, **settings).record
+    assert rising["steps_done"] == 10 or is_settled(rising["likeness"])
+    monkeypatch.setattr(settling, "_RISE", 3.0)  # no two cosines are so far apart
+    told = Told()
+    ended = edit_image(cup, "golden cup", output="ended", steps=10, progress=told, **settings)
+    assert not ended.interrupted
+    assert (ended.record["steps_done"], len(ended.record["likeness"])) == (5, 5)
+    assert any("settled after 5 of 10 steps" in text for text in told.messages)
+    stopping = StopAt("training", 3)
+    parts = edit_image(cup, "golden cup", output="parts", steps=10, progress=stopping, **settings)
+    assert parts.interrupted and parts.record["steps_done"] == 3
+    resumed = edit_image(cup, "golden cup", output="parts", steps=10, resume=True, **settings)
+    assert not resumed.interrupted
+    assert resumed.layer.read_bytes() == ended.layer.read_bytes()
+    assert resumed.record["likeness"] == ended.record["likeness"]
+    more = edit_image(cup, "golden cup", output="parts", steps=12, resume=True, **settings).record
+    assert (more["steps_done"], more["interrupted"]) == (12, False)
 
 
 def test_ctrl_c_on_the_command_line_exits_130_with_a_result(cup: Path) -> None:
@@ -364,10 +406,14 @@ def test_bf16_runs_and_too_many_lost_steps_go_on_in_fp32(
 
 
 class Told(Silent):
-    """Remembers the warnings."""
+    """Remembers the messages and the warnings."""
 
     def __init__(self) -> None:
+        self.messages: list[str] = []
         self.warnings: list[str] = []
+
+    def message(self, text: str) -> None:
+        self.messages.append(text)
 
     def warning(self, text: str) -> None:
         self.warnings.append(text)

@@ -329,6 +329,12 @@ def stopped_edit(cup: Path) -> Path:
     return Path("out", CHECKPOINT)
 
 
+def history(**wrong: object) -> str:
+    """That of two steps, but for what is `wrong`."""
+    sound = {"terms": [{}, {}], "weighted": [{}, {}], "skipped": 0, "likeness": []}
+    return json.dumps({**sound, **wrong})
+
+
 Alter = Callable[[dict[str, torch.Tensor], dict[str, str]], object]
 ALTERED: dict[str, Alter] = {
     "done": lambda t, x: x.update(done="9"),
@@ -338,11 +344,12 @@ ALTERED: dict[str, Alter] = {
     "optimizer steps": lambda t, x: x.update(optimizer_steps="-3"),
     "job": lambda t, x: x.update(job="[1]"),
     "depth": lambda t, x: x.update(job="[" * 100_000),
-    "history": lambda t, x: x.update(history='{"terms": 1, "weighted": 2, "skipped": 0}'),
-    "short history": lambda t, x: x.update(history='{"terms":[],"weighted":[],"skipped":0}'),
-    "texts in it": lambda t, x: x.update(
-        history='{"terms":[{"a":"b"},{}],"weighted":[{},{}],"skipped":0}'
-    ),
+    "history": lambda t, x: x.update(history=history(terms=1, weighted=2)),
+    "short history": lambda t, x: x.update(history=history(terms=[], weighted=[])),
+    "texts in it": lambda t, x: x.update(history=history(terms=[{"a": "b"}, {}])),
+    "a look that is no number": lambda t, x: x.update(history=history(likeness=["a"])),
+    "more looks than steps": lambda t, x: x.update(history=history(likeness=[0.5] * 3)),
+    "a look beyond a cosine": lambda t, x: x.update(history=history(likeness=[1e9])),
     "nan": lambda t, x: t["weights"].__setitem__(5, float("nan")),
     "infinite": lambda t, x: t["s"].__setitem__(5, float("inf")),
     "one weight": lambda t, x: t.update(weights=torch.zeros(1)),

@@ -146,6 +146,7 @@ class EditSettings:
     channels: int = 128  # of the generator
     views: int = 16  # per picture and CLIP loss
     steps: int = 1000
+    until_settled: bool = False  # end where the likeness to the text has stopped rising
     seed: int = 0
     alpha_cut: float = 2 / 255  # a delivered alpha under this is 0, over 1 − this it is 1
     outside_cut: float = 0.4  # the former, where it is sure that a text's region is not

@@ -28,9 +28,11 @@ from ..guide.views import ViewSettings
 from ..media.outside import whole_number
 from ..media.tensor_files import require_finite, require_like
 from ..progress import Progress
+from .figures import likeness
 from .generator import Generator
 from .objective import Objective, Rendered
 from .optimizer import FlatMadgrad
+from .settling import LOOKS, PATIENCE, SEED, is_settled
 from .steps import step_rng
 
 MAX_SKIPPED = 3
@@ -43,7 +45,7 @@ LEAST_STEPS = 10
 """Of such a run: fewer show nothing."""
 _PACE_SHARE = 0.1  # of the time for a run, after which no more of them are timed
 _MAX_STEPS = 2**40  # that a checkpoint may claim
-FORMAT = "3"
+FORMAT = "4"
 """Of its checkpoints: another where a run would not end as it began, by its arithmetic too."""
 _BUFFER = "buffer."
 _VECTORS = ("weights", "grad_sum_sq", "s", "x0")  # of MADGRAD, from its first step on
@@ -59,11 +61,14 @@ class Renderer(Protocol):
 
 @dataclass
 class History:
-    """Every step's terms, unweighted and weighted, and the steps that were skipped."""
+    """Every step's terms, unweighted and weighted, the steps that were skipped, and the likeness to
+    the text at each look of a run that may end when it is settled.
+    """
 
     terms: list[dict[str, float]] = field(default_factory=list)
     weighted: list[dict[str, float]] = field(default_factory=list)
     skipped: int = 0
+    likeness: list[float] = field(default_factory=list)
 
     def totals(self) -> list[float]:
         """The objective of every step."""
@@ -144,18 +149,24 @@ class Trainer:
         self.start()
 
     def run(self, progress: Progress, stopped: Stop, save: Callable[[], None]) -> None:
-        """Train to the end, or until `stopped` says so; both are asked after every step."""
+        """Train until it is `ended`, or `stopped` says so; both are asked after every step."""
         progress.stage("training", self.settings.steps)
         every = 1 if self.device.type == "cpu" else _READ_EVERY
-        while self.done < self.settings.steps and not stopped():
+        while not self.ended and not stopped():
             self.step()
+            self._look()
             if self.done % every == 0 or self.done == self.settings.steps:
                 self.read()
                 self._judge_skipped(progress)
                 progress.advance(self.done, self.history.weighted[-1])
             save()
         self.read()
-        self.stopped_by = stopped.name if self.done < self.settings.steps else None
+        self.stopped_by = None if self.ended else stopped.name
+        if self.ended and self.done < self.steps:
+            progress.message(
+                f"settled after {self.done} of {self.steps} steps: it looks no more like the text"
+                f" than it did at {self.done - PATIENCE * self._look_every}"
+            )
 
     def step(self) -> None:
         """One step of the optimiser, without waiting for the device."""
@@ -175,6 +186,29 @@ class Trainer:
     def steps(self) -> int:
         """Steps of the whole run."""
         return self.settings.steps
+
+    @property
+    def ended(self) -> bool:
+        """Whether all steps are done, or the rest may be left out."""
+        return self.done >= self.steps or (self._may_settle and is_settled(self.history.likeness))
+
+    @property
+    def _may_settle(self) -> bool:
+        """Not where more steps than the run had were asked for."""
+        return self.settings.until_settled and self.schedule_steps == self.steps
+
+    @property
+    def _look_every(self) -> int:
+        return max(1, self.schedule_steps // LOOKS)
+
+    @torch.no_grad()
+    def _look(self) -> None:
+        """How much the edit is like the text by now; always of the same example."""
+        if self._may_settle and self.done % self._look_every == 0:
+            shown = self.renderer.render(self.generator, 0, step_rng(SEED, 0))[-1].composite
+            texts = self.objective.texts.target
+            seen = likeness(self.objective.guide, texts, [shown])[0]
+            self.history.likeness.append(seen if math.isfinite(seen) else -1.0)
 
     @property
     def learning_rate(self) -> float:
@@ -266,7 +300,10 @@ class Trainer:
 def _read_history(text: str, done: int) -> History:
     """The terms of `done` steps; those of a skipped step need not be finite."""
     rows = json.loads(text)
-    history = History(rows["terms"], rows["weighted"], whole_number(rows["skipped"], 0, done))
+    skipped, seen = whole_number(rows["skipped"], 0, done), list(rows["likeness"])
+    history = History(rows["terms"], rows["weighted"], skipped, seen)
+    if len(seen) > done or not all(isinstance(v, float) and -1.01 < v < 1.01 for v in seen):
+        raise ValueError("impossible likenesses")
     for terms in (history.terms, history.weighted):
         if len(terms) != done:
             raise ValueError("the history has another length than the run")

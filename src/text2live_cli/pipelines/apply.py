@@ -237,6 +237,6 @@ def _restored(
     with _as_a_generator(checkpoint.path):
         checkpoint.restore(edit.trainer)
     edit.facts["parent"] = parent.describe()
-    if edit.trainer.done < edit.trainer.steps:
+    if not edit.trainer.ended:
         session.progress.message(f"{parent.folder}: was stopped after {edit.trainer.done} steps")
     return Trained(edit, session.guide, checkpoint.job, None, {})

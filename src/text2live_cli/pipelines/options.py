@@ -104,6 +104,13 @@ class EditOptions:
         float | None,
         Help("As many steps as fit into this time, ten at the least, instead of --steps."),
     ] = None
+    until_settled: Annotated[
+        bool,
+        Help(
+            "End before the last step where, under views that no step draws, the edit no longer"
+            " comes nearer to the text."
+        ),
+    ] = False
     views: Annotated[
         int | None,
         Help(f"Views (random, turned crops) that CLIP sees of each picture, 1 to {MAX_VIEWS}."),
@@ -168,6 +175,7 @@ class EditOptions:
         """What replaces the preset's values, as `config.resolve_settings` takes it."""
         names = ("region", "size", "steps", "views", "seed", "device", "precision", "channels")
         values = {name: getattr(self, name) for name in (*names, "layout", "text_distance")}
+        values["until_settled"] = self.until_settled
         for term in fields(LossWeights):
             name = LAMBDA + term.name
             values[name] = 0.0 if term.name in self.without else getattr(self, name)

@@ -126,7 +126,7 @@ class Trained(Generic[Scene]):
     @property
     def interrupted(self) -> bool:
         """Whether steps are left."""
-        return self.trainer.done < self.trainer.steps
+        return not self.trainer.ended
 
     def require_saved(self, result: Path) -> None:
         """Raise Text2LiveError where the last checkpoint could not be written."""

@@ -78,6 +78,7 @@ def make_record(
         "settings": settings,
         "seed": trainer.settings.seed,
         "steps_done": trainer.done,
+        "likeness": [round(value, 4) for value in trainer.history.likeness],
         "schedule_steps": trainer.schedule_steps,
         "skipped_steps": trainer.history.skipped,
         "encoder": {
