@@ -50,7 +50,6 @@ BETTER = {
     "ΔE outside": -1,
     "bit-equal outside": 1,
     "judge": 1,
-    "judge, over the source": 1,
     "ΔE to the truth": -1,
     "CPU seconds": -1,
 }
@@ -224,7 +223,8 @@ def _painted_figures(shown: Outcome) -> Figures:
 
 def _judged(source: np.ndarray, made: np.ndarray, prompt: str) -> Figures:
     """How much the edit looks like its text, and how much more than its source."""
-    before, after = (Judge().score(rgb, prompt) for rgb in (source, made))
+    judge = Judge()
+    before, after = (judge.score(rgb, prompt) for rgb in (source, made))
     return {"judge": after, _RAISED: after - before}
 
 
@@ -291,6 +291,8 @@ def main() -> None:
             *photos,
             *((film, "") for film in films),
         ]
+        if not subjects:
+            parser.error("nothing to edit: --scenes, --clips or --photos")
         tasks = [Task(one, seed, way) for one, way in subjects for seed in range(asked.seeds)]
         extract_pictures(asked.media, Path(folder), [line.picture for line, _ in photos])
         work = partial(run, ways=(asked.a, *asked.b), pictures=Path(folder))

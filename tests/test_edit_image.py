@@ -144,12 +144,12 @@ def test_a_settled_run_ends_early_and_can_be_resumed_and_trained_on(
 ) -> None:
     settings = {"clip": "swatch", "preset": "draft", "views": 2, "until_settled": True}
     rising = edit_image(cup, "golden cup", output="rising", steps=10, **settings).record
-    assert rising["steps_done"] == 10 or is_settled(rising["likeness"])
+    assert rising["steps_done"] == 10 or is_settled(rising["looks"])
     monkeypatch.setattr(settling, "_RISE", 3.0)  # no two cosines are so far apart
     told = Told()
     ended = edit_image(cup, "golden cup", output="ended", steps=10, progress=told, **settings)
     assert not ended.interrupted
-    assert (ended.record["steps_done"], len(ended.record["likeness"])) == (5, 5)
+    assert (ended.record["steps_done"], len(ended.record["looks"])) == (5, 5)
     assert any("settled after 5 of 10 steps" in text for text in told.messages)
     stopping = StopAt("training", 3)
     parts = edit_image(cup, "golden cup", output="parts", steps=10, progress=stopping, **settings)
@@ -157,9 +157,14 @@ def test_a_settled_run_ends_early_and_can_be_resumed_and_trained_on(
     resumed = edit_image(cup, "golden cup", output="parts", steps=10, resume=True, **settings)
     assert not resumed.interrupted
     assert resumed.layer.read_bytes() == ended.layer.read_bytes()
-    assert resumed.record["likeness"] == ended.record["likeness"]
+    assert resumed.record["looks"] == ended.record["looks"]
     more = edit_image(cup, "golden cup", output="parts", steps=12, resume=True, **settings).record
     assert (more["steps_done"], more["interrupted"]) == (12, False)
+    plain = {**settings, "until_settled": False, "steps": 10}
+    rest = edit_image(cup, "golden cup", output="ended", resume=True, **plain)
+    assert rest.record["steps_done"] == 10
+    whole = edit_image(cup, "golden cup", output="whole", **plain)
+    assert rest.layer.read_bytes() == whole.layer.read_bytes()
 
 
 def test_ctrl_c_on_the_command_line_exits_130_with_a_result(cup: Path) -> None:

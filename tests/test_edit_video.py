@@ -544,7 +544,7 @@ def test_a_fit_that_was_stopped_is_not_used_unsaid(copied: Painted, quick_fit: N
         edit_video("clip", "golden cup", progress=StopAt("fitting", 1), **SETTINGS)
     assert not Path("clip.fg.golden-cup").exists()
     assert record_of("clip.atlas")["interrupted"]
-    result = passed(edit("clip", *NO_LAYER))
+    result = passed(edit("clip", *NO_LAYER, "--any-atlas"))  # poor, after a single step
     assert "clip.atlas: its fit was stopped early and is used as it is" in result.stderr
 
 

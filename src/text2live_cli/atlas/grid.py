@@ -213,14 +213,13 @@ class GridModel(nn.Module):
         return texture
 
     def pictures(self) -> dict[Side, Tensor]:
-        """The layers' atlases in training, (1, 3, H, W), a little beyond [0, 1] in places."""
-        return {side: self._texture(side)() for side in FRONT_FIRST}
+        """The layers' atlases, (1, 3, H, W) in [0, 1]."""
+        return {side: self._texture(side)().clamp(0, 1) for side in FRONT_FIRST}
 
     @torch.no_grad()
     def texture(self, side: Side) -> Tensor:
         """The layer's atlas, RGB (3, H, W) in [0, 1]."""
-        texture: Tensor = self._texture(side)()[0]
-        return texture.clamp(0, 1)
+        return self.pictures()[side][0]
 
     @torch.no_grad()
     def locate(self, t: float, size: tuple[int, int] | None = None) -> Maps:

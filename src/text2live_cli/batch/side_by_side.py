@@ -53,7 +53,7 @@ def run_side_by_side(
         for number, options in enumerate(every, 1)
     ]
     progress.message(f"{len(orders)} tries, two at once")
-    watch = _Tally(progress, steps * len(orders))
+    watch = _Tally(progress, steps, len(orders))
     with held(place / ".lock") as lock, catch_signals() as stop:
         Pool(orders, AT_ONCE, lock, watch).run(stop)
     if watch.failure:
@@ -76,9 +76,9 @@ def _stopped(place: Path, orders: Sequence[Order], number: int) -> dict[str, dic
 class _Tally:
     """A `Watch` that makes one bar of all tries, and keeps the first failure."""
 
-    def __init__(self, progress: Progress, steps: int) -> None:
-        """Of so many steps in all."""
-        self._progress, self._steps = progress, steps
+    def __init__(self, progress: Progress, each: int, tries: int) -> None:
+        """Of so many `tries`, of so many steps `each`."""
+        self._progress, self._each, self._steps = progress, each, each * tries
         self._stage: dict[str, str] = {}
         self._done: dict[str, int] = {}
         self._warnings = set[str]()
@@ -105,9 +105,9 @@ class _Tally:
             self._progress.warning(facts["text"])
 
     def ended(self, worker: int, job: Job, entry: Entry) -> None:
-        """Its steps are done."""
+        """Its steps are done, or the rest of them left out."""
         if entry.state == DONE:
-            self._done[job.name] = entry.steps or 0
+            self._done[job.name] = self._each
             self._progress.advance(sum(self._done.values()))
         elif entry.state == FAILED:
             self.failure = self.failure or f"{job.where}: {entry.error}"

@@ -9,16 +9,20 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 LOOKS = 10
-"""Of a run."""
-PATIENCE = 3
-"""Looks without a rise."""
+"""Of a run, at the most."""
 SEED = 0x5E771E
 """Of the example that is looked at."""
+_PATIENCE = 3  # looks without a rise
 _RISE = 0.005  # of the likeness, a cosine: less is none
-_LEAST = 5  # looks, before which nothing is settled
+_LEAST = 5  # looks, before which nothing is settled: half of the run
+
+
+def look_every(steps: int) -> int:
+    """Steps between the looks of a run of so many `steps`."""
+    return -(-steps // LOOKS)
 
 
 def is_settled(likenesses: Sequence[float]) -> bool:
     """Whether those of the looks so far, cosines with the text, have stopped rising."""
-    former, last = likenesses[:-PATIENCE], likenesses[-PATIENCE:]
+    former, last = likenesses[:-_PATIENCE], likenesses[-_PATIENCE:]
     return len(likenesses) >= _LEAST and max(last) < max(former) + _RISE

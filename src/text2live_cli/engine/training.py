@@ -32,7 +32,7 @@ from .figures import likeness
 from .generator import Generator
 from .objective import Objective, Rendered
 from .optimizer import FlatMadgrad
-from .settling import LOOKS, PATIENCE, SEED, is_settled
+from .settling import LOOKS, SEED, is_settled, look_every
 from .steps import step_rng
 
 MAX_SKIPPED = 3
@@ -137,7 +137,7 @@ class Trainer:
             if done > 1 and sum(times) > _PACE_SHARE * 60 * minutes:
                 break
         pace = statistics.fmean(times[1:] or times)  # the first one makes its kernels
-        seconds = left()
+        seconds = left() - self._seconds_of_looks()
         steps = min(MAX_STEPS, int(seconds / pace))
         if steps < LEAST_STEPS:
             more = minutes + (LEAST_STEPS * pace - seconds) / 60
@@ -155,7 +155,7 @@ class Trainer:
         while not self.ended and not stopped():
             self.step()
             self._look()
-            if self.done % every == 0 or self.done == self.settings.steps:
+            if self.done % every == 0 or self.ended:
                 self.read()
                 self._judge_skipped(progress)
                 progress.advance(self.done, self.history.weighted[-1])
@@ -164,8 +164,8 @@ class Trainer:
         self.stopped_by = None if self.ended else stopped.name
         if self.ended and self.done < self.steps:
             progress.message(
-                f"settled after {self.done} of {self.steps} steps: it looks no more like the text"
-                f" than it did at {self.done - PATIENCE * self._look_every}"
+                f"settled after {self.done} of {self.steps} steps: three looks in a row brought it"
+                " no nearer to the text"
             )
 
     def step(self) -> None:
@@ -197,18 +197,26 @@ class Trainer:
         """Not where more steps than the run had were asked for."""
         return self.settings.until_settled and self.schedule_steps == self.steps
 
-    @property
-    def _look_every(self) -> int:
-        return max(1, self.schedule_steps // LOOKS)
+    def _look(self) -> None:
+        """Note how much the edit is like the text by now, where it is time for that."""
+        if self._may_settle and self.done % look_every(self.schedule_steps) == 0:
+            seen = self._likeness()
+            if math.isfinite(seen):
+                self.history.likeness.append(seen)
 
     @torch.no_grad()
-    def _look(self) -> None:
-        """How much the edit is like the text by now; always of the same example."""
-        if self._may_settle and self.done % self._look_every == 0:
+    def _likeness(self) -> float:
+        """Of the edit, as it is, with the text; always of the same example."""
+        with self.precision.autocast(self.device):
             shown = self.renderer.render(self.generator, 0, step_rng(SEED, 0))[-1].composite
-            texts = self.objective.texts.target
-            seen = likeness(self.objective.guide, texts, [shown])[0]
-            self.history.likeness.append(seen if math.isfinite(seen) else -1.0)
+        return likeness(self.objective.guide, self.objective.texts.target, [shown])[0]
+
+    def _seconds_of_looks(self) -> float:
+        """That those of the whole run will take: one is timed."""
+        begin = time.monotonic()
+        if self.settings.until_settled:
+            self._likeness()
+        return LOOKS * (time.monotonic() - begin)
 
     @property
     def learning_rate(self) -> float:
@@ -249,6 +257,8 @@ class Trainer:
         done = whole_number(int(texts["done"]), 0, steps)
         optimizer_steps = whole_number(int(texts["optimizer_steps"]), 0, _MAX_STEPS)
         history = _read_history(texts["history"], done)
+        if len(history.likeness) > done // look_every(schedule_steps):
+            raise ValueError("more looks than there were")
         own = {_BUFFER + name: value for name, value in self.generator.named_buffers()}
         buffers = {name: tensor for name, tensor in tensors.items() if name.startswith(_BUFFER)}
         state = {n: t for n, t in tensors.items() if not n.startswith(_BUFFER)}
@@ -302,7 +312,7 @@ def _read_history(text: str, done: int) -> History:
     rows = json.loads(text)
     skipped, seen = whole_number(rows["skipped"], 0, done), list(rows["likeness"])
     history = History(rows["terms"], rows["weighted"], skipped, seen)
-    if len(seen) > done or not all(isinstance(v, float) and -1.01 < v < 1.01 for v in seen):
+    if not all(isinstance(value, float) and -1.01 < value < 1.01 for value in seen):
         raise ValueError("impossible likenesses")
     for terms in (history.terms, history.weighted):
         if len(terms) != done:

@@ -44,7 +44,7 @@ def resume_or_begin(
     """
     progress = saver.progress
     if checkpoint is not None:
-        checkpoint.require_job(saver.job, ignore=("steps", "threads"))
+        checkpoint.require_job(saver.job, ignore=("steps", "threads", "until-settled"))
         checkpoint.restore(trainer)
         progress.message(f"going on after step {trainer.done}")
         _train_on(trainer, steps, progress)

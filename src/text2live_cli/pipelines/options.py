@@ -107,7 +107,7 @@ class EditOptions:
     until_settled: Annotated[
         bool,
         Help(
-            "End before the last step where, under views that no step draws, the edit no longer"
+            "End before the last step, after half of them at the soonest, where the edit no longer"
             " comes nearer to the text."
         ),
     ] = False

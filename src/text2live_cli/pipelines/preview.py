@@ -83,7 +83,9 @@ def run_preview(options: PreviewOptions) -> PreviewResult:
     with tempfile.TemporaryDirectory() as folder:
         alone = dataclasses.replace(edit, save_every=None, log_dir=None, resume=False)
         place = Path(folder) / "draft"
-        draft = dataclasses.replace(alone, output=place, steps=steps, minutes=None)
+        draft = dataclasses.replace(
+            alone, output=place, steps=steps, minutes=None, until_settled=False
+        )
         result = run_edit_image(draft, session)
         if result.interrupted:
             raise Stopped.by(result.record["stopped_by"])

@@ -50,7 +50,7 @@ class Previews:
 
     def __call__(self, done: int) -> None:
         numbered = bool(self._every) and done % (self._every or 1) == 0
-        latest = is_due(done, self._trainer.steps)
+        latest = is_due(done, self._trainer.steps) or self._trainer.ended
         names = [f"{PREVIEWS}/{done:05d}.png"] * numbered + [LATEST] * latest
         if names:
             edit = self._picture()

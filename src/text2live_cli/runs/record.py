@@ -78,7 +78,7 @@ def make_record(
         "settings": settings,
         "seed": trainer.settings.seed,
         "steps_done": trainer.done,
-        "likeness": [round(value, 4) for value in trainer.history.likeness],
+        "looks": [round(value, 4) for value in trainer.history.likeness],  # of --until-settled
         "schedule_steps": trainer.schedule_steps,
         "skipped_steps": trainer.history.skipped,
         "encoder": {

@@ -37,7 +37,7 @@ class Flowing(NamedTuple):
     use: Tensor
     """Whether it is trusted there."""
     later: Place
-    """Where they lie in that frame; of the last one: anywhere in it."""
+    """Where they lie in that frame; of the last frame: in itself, and not trusted."""
 
 
 class GridProblem:
@@ -107,10 +107,10 @@ class GridProblem:
         turn = step % 2
         flowing = self._flowing(pixels[turn])
         *opacities, later = self.model.opacities([*pixels, flowing.later])
-        terms = self._colours(pixels, uv, opacities, step / self.settings.steps)
+        shares = 1.0, self.settings.inside
+        terms = self._colours(pixels, uv, opacities, shares, step / self.settings.steps)
         flows = self._flow(flowing, uv[turn], opacities[turn], later)
-        share = (1.0, self.settings.inside)[turn]
-        terms.update({name: share * value for name, value in flows.items()})
+        terms.update({name: shares[turn] * value for name, value in flows.items()})
         shapes = self._shape(FRONT_FIRST[turn], times)
         terms.update({name: 2 * value for name, value in shapes.items()})
         return terms
@@ -146,11 +146,13 @@ class GridProblem:
         pixels: Sequence[Place],
         uv: Sequence[dict[Side, Tensor]],
         opacities: Sequence[Tensor],
+        shares: Sequence[float],
         age: float,
     ) -> dict[str, Tensor]:
         """The terms of colour and opacity, when the share `age` of the fit is over.
 
-        All pixels in one row, so that each texture is looked up once; `weights` make means of sums.
+        All pixels in one row, so that each texture is looked up once. `shares` say how much the
+        mean over each lattice counts.
         """
         s = self.settings
         colour, masks, doubtful = (
@@ -161,7 +163,7 @@ class GridProblem:
         weights = torch.cat(
             [
                 torch.full_like(value.flatten(), share / value.numel())
-                for value, share in zip(opacities, (1.0, s.inside), strict=True)
+                for value, share in zip(opacities, shares, strict=True)
             ]
         )
         places = {side: torch.cat([at[side].flatten(0, 2) for at in uv]) for side in FRONT_FIRST}
@@ -247,7 +249,7 @@ def _pixels(at: Lattice) -> Place:
 
 def _real(at: Lattice) -> Lattice:
     """The same pixels as positions."""
-    return Lattice(at.t.float(), at.y.float(), at.x.float(), whole=True)
+    return Lattice(at.t.float(), at.y.float(), at.x.float())
 
 
 def _colour_error(
