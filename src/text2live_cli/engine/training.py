@@ -213,9 +213,10 @@ class Trainer:
 
     def _seconds_of_looks(self) -> float:
         """That those of the whole run will take: one is timed."""
+        if not self.settings.until_settled:
+            return 0.0
         begin = time.monotonic()
-        if self.settings.until_settled:
-            self._likeness()
+        self._likeness()
         return LOOKS * (time.monotonic() - begin)
 
     @property
