@@ -105,7 +105,9 @@ def _row(one: Any) -> str:
         names = f"`{one.metavar or one.name.upper()}`"
     else:
         value = f" {one.metavar}" if one.metavar else ""
-        names = ", ".join(f"`{name}{value}`" for name in sorted(one.opts, key=len))
+        names = ", ".join(
+            f"`{name}{value}`" for name in [*sorted(one.opts, key=len), *one.secondary_opts]
+        )
     text = " ".join((getattr(one, "help", None) or "").split())
     return f"| {names.replace('|', chr(92) + '|')} | {text.replace('|', chr(92) + '|')} |"
 

@@ -81,6 +81,8 @@ class Help(NamedTuple):
     panel: str | None = None
     hidden: bool = False
     """An alias of former versions: taken, but not told."""
+    off: str | None = None
+    """The flag that says no, where that is not the default."""
 
 
 @dataclass(frozen=True)
@@ -211,8 +213,13 @@ _DRAFT: dict[str, Any] = {
 _DRAFT_SCHEDULE = Schedule(decay_steps=400)  # so few steps need their learning rate to the end
 _SWATCH: dict[str, Any] = {"weights": SWATCH_WEIGHTS, "schedule": SWATCH_SCHEDULE}
 # Fewer steps, which end at a twentieth of their learning rate: 100 of a picture for 120, 120 of a
-# clip for 240. With 80, a few pictures stayed short of their look (docs/performance.md).
-_SHORT: dict[str, Any] = {**_SWATCH, "schedule": replace(SWATCH_SCHEDULE, decay_steps=300)}
+# clip for 240. With 80, a few pictures stayed short of their look, so those that can do with fewer
+# end by themselves (docs/performance.md).
+_SHORT: dict[str, Any] = {
+    "weights": SWATCH_WEIGHTS,
+    "schedule": replace(SWATCH_SCHEDULE, decay_steps=300),
+    "until_settled": True,
+}
 
 PRESETS: dict[tuple[str, str, str], EditSettings] = {
     (PICTURE, "paper", VIT): EditSettings(),
@@ -242,7 +249,8 @@ def presets_in_words(medium: str) -> str:
         settings, embedded = PRESETS[medium, name, VIT], PRESETS[medium, name, SWATCH]
         steps = f"{settings.steps} steps"
         if embedded.steps != settings.steps:
-            steps += f", with swatch {embedded.steps}"
+            at_most = "at most " if embedded.until_settled else ""
+            steps += f", with swatch {at_most}{embedded.steps}"
         words.append(f"{name} ({settings.size} px, {steps})")
     return f"{', '.join(words[:-1])} or {words[-1]}"
 

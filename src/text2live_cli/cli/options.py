@@ -172,11 +172,11 @@ def _parameters(options: Any, must: bool = True) -> list[inspect.Parameter]:
 
 def _taken(given: dict[str, Any], parameters: Sequence[inspect.Parameter]) -> dict[str, Any]:
     """The values of these parameters, out of `given`; those not named are left to their fields."""
-    values = {one.name: given.pop(one.name) for one in parameters}
+    values = {one.name: (given.pop(one.name), one.default) for one in parameters}
     return {
         name: tuple(value) if isinstance(value, list) else value
-        for name, value in values.items()
-        if value is not None and value is not False
+        for name, (value, default) in values.items()
+        if value is not None and (value is not False or default is None)
     }
 
 
@@ -216,6 +216,8 @@ def _parameter(
 
 
 def _flags(name: str, about: Help) -> list[str]:
+    if about.off:
+        return [f"{flag_of(name, about)}/{about.off}"]  # one declaration, as typer wants it
     return about.flag.split("/") if about.flag else [flag_of(name, about)]
 
 

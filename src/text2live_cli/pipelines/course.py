@@ -44,7 +44,9 @@ def resume_or_begin(
     """
     progress = saver.progress
     if checkpoint is not None:
-        checkpoint.require_job(saver.job, ignore=("steps", "threads", "until-settled"))
+        # Looks that were not taken cannot be made up for; those that were need not be heeded.
+        free = () if trainer.settings.until_settled else ("until-settled",)
+        checkpoint.require_job(saver.job, ignore=("steps", "threads", *free))
         checkpoint.restore(trainer)
         progress.message(f"going on after step {trainer.done}")
         _train_on(trainer, steps, progress)

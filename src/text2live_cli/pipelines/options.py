@@ -105,12 +105,14 @@ class EditOptions:
         Help("As many steps as fit into this time, ten at the least, instead of --steps."),
     ] = None
     until_settled: Annotated[
-        bool,
+        bool | None,
         Help(
             "End before the last step, after half of them at the soonest, where the edit no longer"
-            " comes nearer to the text."
+            " comes nearer to the text; or never. Default: never, but drafts with swatch do so,"
+            " unless --steps or --minutes are given.",
+            off="--all-steps",
         ),
-    ] = False
+    ] = None
     views: Annotated[
         int | None,
         Help(f"Views (random, turned crops) that CLIP sees of each picture, 1 to {MAX_VIEWS}."),
@@ -171,11 +173,23 @@ class EditOptions:
         check_texts(self.prompt, self.roi, self.screen, self.also, self.keep)
         object.__setattr__(self, "without", self._left_out())
 
+    @property
+    def settles(self) -> bool | None:
+        """Whether the run may end before its last step; None: as the preset has it, or the run
+        that is resumed.
+
+        A number of steps that was asked for, or a time, is used to its end.
+        """
+        if self.until_settled is not None:
+            return self.until_settled
+        is_timed = self.minutes is not None and not self.resume
+        return False if is_timed or self.steps is not None else None
+
     def overrides(self) -> dict[str, Any]:
         """What replaces the preset's values, as `config.resolve_settings` takes it."""
         names = ("region", "size", "steps", "views", "seed", "device", "precision", "channels")
         values = {name: getattr(self, name) for name in (*names, "layout", "text_distance")}
-        values["until_settled"] = self.until_settled
+        values["until_settled"] = self.settles
         for term in fields(LossWeights):
             name = LAMBDA + term.name
             values[name] = 0.0 if term.name in self.without else getattr(self, name)
