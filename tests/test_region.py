@@ -30,8 +30,9 @@ from text2live_cli.guide.hints import (
     parse_hints,
 )
 from text2live_cli.guide.matting import matted
-from text2live_cli.guide.picture_region import dimmed, resolve_region
+from text2live_cli.guide.picture_region import dimmed, resolve_region, text_region
 from text2live_cli.guide.region import (
+    TextMap,
     region_from_hints,
     region_from_mask,
     region_from_text,
@@ -284,6 +285,32 @@ def test_the_averaged_map_finds_more_than_one_look() -> None:
         assert one.shape == SIZE and one.min() == 0 and one.max() == 1
         scores.append(iou(region_from_text(rgb, one).target > 0.5, mask))
     assert np.median(scores) > 0.9
+
+
+def test_a_place_that_is_not_in_the_picture_is_told() -> None:
+    guide = load_guide("swatch", None, Silent())
+    told: dict[str, list[bool]] = {"grass": [], "lake": [], "cup": []}
+    for seed in range(6):
+        rgb, _ = paint_scene([("cup", "red")], "grass", seed, SIZE)
+        for text, hardly in told.items():
+            shown = text_region(guide, rgb, text)
+            assert shown.score is not None
+            assert (shown.score.probability is None) == (text == "cup"), "of places alone"
+            hardly.append(any("hardly looks like" in note for note in shown.notes))
+    assert sum(told["grass"]) == 0 and sum(told["cup"]) == 0 and sum(told["lake"]) >= 5
+
+
+def test_a_region_is_weighed_by_what_its_patches_show() -> None:
+    target = np.zeros((40, 60), np.float32)
+    target[:, 30:] = 1
+    seen = np.tile(np.array([0.9, 0.9, 0.9, 0.02, 0.05, 0.05], np.float32), (4, 1))
+    where = TextMap("lake", target, seen)
+    found = region.Region(target, None, None, "text", 1.0)
+    shown = region.scored(found, where)
+    assert shown.score is not None and shown.score.probability == pytest.approx(0.04)
+    assert shown.notes == ('the region hardly looks like "lake"',)
+    assert region.scored(found._replace(origin="box"), where).notes == ()
+    assert region.scored(found, where._replace(probability=seen[:, ::-1])).notes == ()
 
 
 # In the training

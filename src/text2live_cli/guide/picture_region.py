@@ -28,10 +28,11 @@ from .region import (
     region_from_hints,
     region_from_mask,
     region_from_text,
-    score_by,
+    scored,
     small_copy,
 )
-from .relevancy import averaged_relevancy, make_query
+from .relevancy import averaged_relevancy, make_query, patch_probability
+from .swatch.vocabulary import names_a_place
 
 _DIM = 0.3  # of the brightness that is left outside of the region
 _OUTLINE = (255, 220, 0)
@@ -46,6 +47,7 @@ def describe_region(*regions: Region) -> dict[str, Any]:
         "text": scores[0].text if scores else None,
         "score": _mean([score.inside for score in scores]),
         "score_beside": _mean([score.beside for score in scores]),
+        "probability": _mean([score.probability for score in scores]),
         "certainty": _mean([region.certainty for region in regions]),
         "share": _mean([region.share for region in regions]),
         "limited": first.limit is not None,
@@ -83,7 +85,7 @@ def resolve_region(
         change = "--mask is black there" if mask is not None else "say where, with --box or --point"
         raise Text2LiveError(f"the region of the edit is empty: {change}")
     if where is not None:
-        region = region._replace(score=score_by(where, region.target))
+        region = scored(region, where)
     for note in region.notes:
         progress.message(f"{note}; {ADVICE}")
     progress.message(
@@ -104,15 +106,20 @@ def text_map(guide: ClipGuide, picture: NDArray[np.uint8], text: str) -> TextMap
     """The averaged relevancy of a small copy of `picture` (H, W, 3) to `text`."""
     small = torch.from_numpy(small_copy(picture)).to(guide.device)
     batch = small.permute(2, 0, 1)[None].float() / 255
-    (values,) = averaged_relevancy(guide, batch, [make_query(guide, text)])
-    return TextMap(text, values.float().cpu().numpy())
+    query = make_query(guide, text)
+    (values,) = averaged_relevancy(guide, batch, [query])
+    probability = None
+    # Of objects in photos, the embedded encoder's patches say little, even where it finds them.
+    if guide.relevancy_rule == "dense" and names_a_place(text):
+        probability = patch_probability(guide, batch, query).float().cpu().numpy()
+    return TextMap(text, values.float().cpu().numpy(), probability)
 
 
 def text_region(guide: ClipGuide, picture: NDArray[np.uint8], text: str) -> Region:
     """The region in `picture` (H, W, 3) of what `text` names, with its score."""
     where = text_map(guide, picture, text)
     region = region_from_text(picture, where.values)
-    return region._replace(score=score_by(where, region.target))
+    return scored(region, where)
 
 
 class Keep(NamedTuple):

@@ -33,6 +33,7 @@ _ALIKE = 20.0  # ΔE: a border that differs less from the points may be the obje
 _BLURS = (3.0, 2.0, 4.5)  # of the watershed, pixels; again, to see how sure it is
 _MOST = 0.85  # of the picture: a cut-out of more has found nothing
 _LEAST = 0.001
+_SEEN = 0.1  # mean probability of a region's patches, under which they hardly show its text
 _FLAT = 2.0  # levels of 255: a picture that varies less has one colour
 _UNSURE = 0.6  # certainty under which a text's region is worth a look
 ADVICE = "--box or --point can say where it is"
@@ -51,6 +52,8 @@ class TextMap(NamedTuple):
     text: str
     values: Map
     """(h, w) in [0, 1], of any size."""
+    probability: Map | None = None
+    """That each patch shows it, (h, w) in [0, 1]; None where that says nothing."""
 
 
 class TextScore(NamedTuple):
@@ -60,6 +63,8 @@ class TextScore(NamedTuple):
     inside: float | None
     """In [0, 1]; None where nothing of the map is inside."""
     beside: float | None
+    probability: float | None = None
+    """That its patches show the text, a mean; None where that is not known."""
 
 
 class Hold(NamedTuple):
@@ -223,13 +228,25 @@ def region_from_mask(mask: Map, other: Region | None = None) -> Region:
     return other._replace(origin=f"mask and {other.origin}")
 
 
-def score_by(text_map: TextMap, target: Map) -> TextScore:
-    """How relevant what `target` (H, W) shows is to a text, and what is beside it."""
-    text, values = text_map
-    size = values.shape[1], values.shape[0]
-    inside = cv2.resize(target, size, interpolation=cv2.INTER_AREA) > 0.5
+def scored(region: Region, text_map: TextMap) -> Region:
+    """The region with how relevant it is to a text, which it may be from, and a note where it
+    hardly shows it.
+    """
+    text, values, probability = text_map
+    inside = _shrunk(region.target, values.shape) > 0.5
     means = (float(values[at].mean()) if at.any() else None for at in (inside, ~inside))
-    return TextScore(text, *means)
+    score, notes = TextScore(text, *means), region.notes
+    if probability is not None:
+        weights = _shrunk(region.target, probability.shape)
+        seen = float((weights * probability).sum() / max(weights.sum(), 1e-6))
+        score = score._replace(probability=seen)
+        if seen < _SEEN and region.origin == "text":
+            notes = (*notes, f'the region hardly looks like "{text}"')
+    return region._replace(score=score, notes=notes)
+
+
+def _shrunk(values: Map, size: tuple[int, ...]) -> Map:
+    return np.asarray(cv2.resize(values, size[::-1], interpolation=cv2.INTER_AREA))
 
 
 def cut_out_text(picture: NDArray[np.uint8], relevancy: Map) -> CutOut:

@@ -85,6 +85,18 @@ def averaged_relevancy(guide: ClipGuide, picture: Tensor, queries: list[Query]) 
     return _normalized(total / weight)
 
 
+@torch.no_grad()
+def patch_probability(guide: ClipGuide, picture: Tensor, query: Query) -> Tensor:
+    """How likely each patch of `picture` (1, 3, H, W) shows the query's text, and nothing else that
+    the query tells it from: (grid h, grid w) in [0, 1]. For the dense rule; without gradient.
+    """
+    patches = guide.patch_embeddings(_square(picture, _side(guide), True))[0]
+    texts = torch.cat([query.text[None], query.kin, query.others])
+    scale = guide.model.logit_scale.exp().float()
+    logits = scale * F.normalize(patches, dim=-1) @ F.normalize(texts, dim=-1).T
+    return logits.softmax(-1)[..., 0]
+
+
 def _fade(height: int, width: int, device: torch.device) -> Tensor:
     """Weights (h, w) of a window, less towards its rim, so that averages have no seams."""
     along = [

@@ -149,6 +149,12 @@ def unknown_words(prompt: str) -> list[str]:
     return [w for w in words if w not in CANONICAL and w not in FUNCTION_WORDS]
 
 
+def names_a_place(text: str) -> bool:
+    """Whether `text` names what is behind objects, and no object."""
+    words = set(canonical(text).split())
+    return bool(words & set(PLACES)) and not words & set(OBJECTS)
+
+
 def kin_and_others(text: str) -> tuple[list[str], list[str]]:
     """Things that `text` does not name: of the kind that it names (object or place), and the rest.
 
