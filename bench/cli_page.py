@@ -105,9 +105,7 @@ def _row(one: Any) -> str:
         names = f"`{one.metavar or one.name.upper()}`"
     else:
         value = f" {one.metavar}" if one.metavar else ""
-        names = ", ".join(
-            f"`{name}{value}`" for name in [*sorted(one.opts, key=len), *one.secondary_opts]
-        )
+        names = ", ".join(f"`{name}{value}`" for name in sorted(one.opts, key=len))
     text = " ".join((getattr(one, "help", None) or "").split())
     return f"| {names.replace('|', chr(92) + '|')} | {text.replace('|', chr(92) + '|')} |"
 

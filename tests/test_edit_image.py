@@ -503,6 +503,7 @@ BAD = [
     (("cup.png", "golden cup", "--size", "100000"), 2, "--size 100000"),
     (("cup.png", "golden cup", "--device", "gpu"), 2, "--device gpu"),
     (("cup.png", "golden cup", "--minutes", "1", "--steps", "3"), 2, "choose one"),
+    (("cup.png", "golden cup", "--until-settled", "--all-steps"), 2, "its opposite: choose one"),
     (("cup.png", "golden cup", "-o", "x" * 300), 1, "cannot write into"),
     (("cup.png", "golden cup", "--size", "0"), 2, "--size 0"),
     (("cup.png", "golden cup", "--views", "0"), 2, "--views 0"),

@@ -81,8 +81,8 @@ class Help(NamedTuple):
     panel: str | None = None
     hidden: bool = False
     """An alias of former versions: taken, but not told."""
-    off: str | None = None
-    """The flag that says no, where that is not the default."""
+    off: Help | None = None
+    """Of the flag that says no, where that is not the default."""
 
 
 @dataclass(frozen=True)

@@ -24,6 +24,8 @@ Options = TypeVar("Options")
 
 SHARED = "Of every edit"
 """Heading of the options that several edits share."""
+_OFF = "__off"
+"""Ends the name of the parameter of a flag that says no."""
 
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Only warnings and errors.")]
 Json = Annotated[
@@ -143,10 +145,9 @@ def _shared_parameters(shared: Sequence[type], taken: set[str]) -> list[inspect.
             about = help_of(options, field.name)
             if field.name in taken or not field.kw_only or about is None or about.hidden:
                 continue
-            if field.name not in NOT_OF_A_JOB and (
-                one := _parameter(options, field, False, SHARED)
-            ):
-                parameters[field.name] = one
+            if field.name not in NOT_OF_A_JOB:
+                found = _parameters_of(options, field, False, SHARED)
+                parameters |= {one.name: one for one in found}
     return list(parameters.values())
 
 
@@ -166,24 +167,32 @@ def _completed(options: Any, values: dict[str, Any], config: Path | None) -> dic
 
 def _parameters(options: Any, must: bool = True) -> list[inspect.Parameter]:
     """Typer's parameters; arguments may only be left out where they `must` not be there."""
-    fields = (_parameter(options, field, must) for field in dataclasses.fields(options))
-    return [parameter for parameter in fields if parameter is not None]
+    fields = dataclasses.fields(options)
+    return [one for field in fields for one in _parameters_of(options, field, must)]
 
 
 def _taken(given: dict[str, Any], parameters: Sequence[inspect.Parameter]) -> dict[str, Any]:
     """The values of these parameters, out of `given`; those not named are left to their fields."""
-    values = {one.name: (given.pop(one.name), one.default) for one in parameters}
-    return {
+    values = {one.name: given.pop(one.name) for one in parameters}
+    named = {
         name: tuple(value) if isinstance(value, list) else value
-        for name, (value, default) in values.items()
-        if value is not None and (value is not False or default is None)
+        for name, value in values.items()
+        if value is not None and value is not False
     }
+    for name in [name for name in named if name.endswith(_OFF)]:
+        del named[name]
+        yes = name.removesuffix(_OFF)
+        if named.setdefault(yes, False):
+            flag = "--" + yes.replace("_", "-")
+            raise typer.BadParameter(f"{flag} and its opposite: choose one")
+    return named
 
 
-def _parameter(
+def _parameters_of(
     options: Any, field: dataclasses.Field[Any], must: bool, panel: str | None = None
-) -> inspect.Parameter | None:
-    """Typer's parameter for a field; None where it is not for the command line.
+) -> list[inspect.Parameter]:
+    """Typer's parameters for a field: none where it is not for the command line, two where there is
+    a flag that says no.
 
     `panel` is the heading where the field has none.
 
@@ -191,11 +200,21 @@ def _parameter(
     """
     about = help_of(options, field.name)
     if about is None:
-        return None
+        return []
+    one = _parameter(options, field, about, must, panel)
+    if about.off is None:
+        return [one]
+    off = _parameter(options, field, about.off, must, panel)
+    return [one, off.replace(name=field.name + _OFF)]
+
+
+def _parameter(
+    options: Any, field: dataclasses.Field[Any], about: Help, must: bool, panel: str | None
+) -> inspect.Parameter:
     hint = types_of(options, annotated=True)[field.name]
     kind, default = _plain(get_args(hint)[0]), field.default
     required = default is dataclasses.MISSING
-    is_flag = default is False
+    is_flag = default is False or bool in get_args(get_args(hint)[0])
     if required or not field.kw_only:
         info = typer.Argument(help=about.text, metavar=about.metavar or field.name.upper())
     else:
@@ -211,13 +230,11 @@ def _parameter(
         field.name,
         inspect.Parameter.KEYWORD_ONLY,
         default=inspect.Parameter.empty if required and must else False if is_flag else None,
-        annotation=Annotated[kind if is_flag else kind | None, info],
+        annotation=Annotated[bool if is_flag else kind | None, info],
     )
 
 
 def _flags(name: str, about: Help) -> list[str]:
-    if about.off:
-        return [f"{flag_of(name, about)}/{about.off}"]  # one declaration, as typer wants it
     return about.flag.split("/") if about.flag else [flag_of(name, about)]
 
 

@@ -108,9 +108,8 @@ class EditOptions:
         bool | None,
         Help(
             "End before the last step, after half of them at the soonest, where the edit no longer"
-            " comes nearer to the text; or never. Default: never, but drafts with swatch do so,"
-            " unless --steps or --minutes are given.",
-            off="--all-steps",
+            " comes nearer to the text. Drafts with swatch do so, without --steps or --minutes.",
+            off=Help("Never end before the last step.", "--all-steps"),
         ),
     ] = None
     views: Annotated[
@@ -336,27 +335,6 @@ class FitOptions(FitSettings):
     def settings(self) -> FitSettings:
         """What decides how the clip is fitted."""
         return FitSettings(**{f.name: getattr(self, f.name) for f in fields(FitSettings)})
-
-
-@dataclass(frozen=True)
-class RegionOptions:
-    """Of `region`, but for where its pictures go."""
-
-    source: Annotated[Path | str, Help("The picture.")]
-    text: Annotated[str | None, Help('What is looked for: "cake". Not needed with --box.')] = None
-    _: KW_ONLY
-    box: Annotated[str | None, BOX] = None
-    points: Annotated[Sequence[str], POINT] = ()
-    not_points: Annotated[Sequence[str], NOT] = ()
-    mask: Annotated[Path | str | None, MASK] = None
-    clip: Annotated[str, Help(ENCODER)] = DEFAULT_CLIP
-    clip_weights: Annotated[Path | str | None, WEIGHTS] = None
-    device: Annotated[str, Help("auto, cuda, mps or cpu.")] = "auto"
-    progress: Progress | None = None
-
-    def __post_init__(self) -> None:
-        """Raise UsageError where the text cannot be used."""
-        require_text("TEXT", self.text)
 
 
 @dataclass(frozen=True)

@@ -63,7 +63,7 @@ def command_line(command: str, options: object, for_others: bool = True) -> str:
         if not option.kw_only:
             places += texts
         elif isinstance(value, bool):
-            words.append(flag_of(option.name, about) if value else str(about.off))
+            words.append(flag_of(option.name, about if value else about.off or about))
         else:
             words += [part for text in texts for part in (flag_of(option.name, about), text)]
     dash = ["--"] if any(text.startswith("-") for text in places) else []
