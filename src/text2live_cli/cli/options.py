@@ -117,13 +117,13 @@ def taking_options(
         @functools.wraps(command)
         def call(**given: Any) -> None:
             values, manner = _taken(given, fields), flags(**_taken(given, ways))
-            if shared:
-                values["defaults"] = _taken(given, others)
+            defaults = _taken(given, others)
 
             def make(progress: Progress) -> Options:
                 config = manner.config if isinstance(manner, RunFlags) else None
                 named = {"progress": progress} if _has_progress(options) else {}
-                return options(**_completed(options, values, config), **named)
+                told = _decided(values) | ({"defaults": _decided(defaults)} if shared else {})
+                return options(**_completed(options, told, config), **named)
 
             command(make, manner, **given)
 
@@ -174,18 +174,22 @@ def _parameters(options: Any, must: bool = True) -> list[inspect.Parameter]:
 def _taken(given: dict[str, Any], parameters: Sequence[inspect.Parameter]) -> dict[str, Any]:
     """The values of these parameters, out of `given`; those not named are left to their fields."""
     values = {one.name: given.pop(one.name) for one in parameters}
-    named = {
+    return {
         name: tuple(value) if isinstance(value, list) else value
         for name, value in values.items()
         if value is not None and value is not False
     }
-    for name in [name for name in named if name.endswith(_OFF)]:
-        del named[name]
+
+
+def _decided(values: dict[str, Any]) -> dict[str, Any]:
+    """With False where a flag says no. Raises UsageError where another says yes."""
+    kept = {name: value for name, value in values.items() if not name.endswith(_OFF)}
+    for name in values.keys() - kept.keys():
         yes = name.removesuffix(_OFF)
-        if named.setdefault(yes, False):
+        if kept.setdefault(yes, False):
             flag = "--" + yes.replace("_", "-")
-            raise typer.BadParameter(f"{flag} and its opposite: choose one")
-    return named
+            raise UsageError(f"{flag} and its opposite: choose one")
+    return kept
 
 
 def _parameters_of(
