@@ -24,7 +24,7 @@ ASKED_BY = ("OMP_NUM_THREADS", "MKL_NUM_THREADS")
 """Variables of the environment by which a number is asked for."""
 _CLEARLY = 0.75  # share of the time that half as many must stay under: a quiet machine keeps all
 _SIZES = ((136, 200), (152, 179), (168, 162))  # of the pictures that are measured with
-_SECONDS, _ROUNDS = 0.25, 2  # of measuring each number, at the least; by turns
+_SECONDS, _ROUNDS = 0.1, 2  # of measuring each number, at the least; by turns
 _CGROUP = Path("/sys/fs/cgroup/cpu.max")  # what a container may use
 
 

@@ -17,7 +17,7 @@ from ..errors import Text2LiveError
 from .grabcut import (
     Mask,
     closed,
-    grab,
+    grab_each,
     odd,
     opened,
 )
@@ -251,7 +251,8 @@ def _shrunk(values: Map, size: tuple[int, ...]) -> Map:
 
 def cut_out_text(picture: NDArray[np.uint8], relevancy: Map) -> CutOut:
     """A text's map (h, w), brought to the edges of its picture (h, w, 3)."""
-    masks = [_cleaned(grab(picture, text_labels(relevancy, s))) for s in _SHIFTS]
+    labels = [text_labels(relevancy, shift) for shift in _SHIFTS]
+    masks = [_cleaned(mask) for mask in grab_each(picture, labels)]
     return CutOut(masks[0], _agreement(masks))
 
 
@@ -286,13 +287,15 @@ def cut_out_hints(picture: NDArray[np.uint8], hints: Hints, relevancy: Map | Non
             for inset, shift in zip(_INSETS, _SHIFTS, strict=True)
         ]
         never = outside | ~frame
-    masks = []
+    every = []
     for start in starts:
         labels = np.where(start, cv2.GC_PR_FGD, cv2.GC_PR_BGD).astype(np.uint8)
         labels[never] = cv2.GC_BGD
         labels[inside & ~outside] = cv2.GC_FGD
-        mask = _cleaned(grab(picture, labels)) & ~never
-        masks.append(_pieces_at(mask, inside) if hints.points else mask)
+        every.append(labels)
+    masks = [_cleaned(mask) & ~never for mask in grab_each(picture, every)]
+    if hints.points:
+        masks = [_pieces_at(mask, inside) for mask in masks]
     # A pixel more or less can empty a cut-out: the one that agrees best with the others is taken.
     orders = [[mask, *masks[:i], *masks[i + 1 :]] for i, mask in enumerate(masks)]
     best = max(orders, key=_agreement)
