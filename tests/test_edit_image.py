@@ -30,6 +30,7 @@ from text2live_cli.runs.folder import CHECKPOINT
 QUICK = ("--clip", "swatch", "--preset", "draft", "--views", "2", "--steps", "2")
 OUT = ("-o", "out")
 DRAFT = config.PICTURE, "draft", config.SWATCH
+SETTLING = replace(config.PRESETS[DRAFT], steps=10, views=1, until_settled=True)
 FILES = {
     "layer.png",
     "composite.png",
@@ -180,7 +181,7 @@ def test_a_resumed_run_ends_as_it_was_begun_to_and_its_record_repeats_it(
     cup: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(settling, "_RISE", 3.0)
-    monkeypatch.setitem(config.PRESETS, DRAFT, replace(config.PRESETS[DRAFT], steps=10, views=1))
+    monkeypatch.setitem(config.PRESETS, DRAFT, SETTLING)
     settings: dict[str, Any] = {"clip": "swatch", "preset": "draft", "layout": "plain"}
     for name, asked, done in (
         ("settled", {}, 5),

@@ -36,7 +36,7 @@ from text2live_cli.guide.prompts import (
     fill,
     trailing_parts,
 )
-from text2live_cli.pipelines.options import ImageOptions
+from text2live_cli.pipelines.options import VideoOptions
 from text2live_cli.progress import Silent
 from text2live_cli.texts import slug
 
@@ -110,16 +110,18 @@ def test_presets_are_the_published_ones() -> None:
         ({"until_settled": False}, "draft", False),
         ({"steps": 100}, "draft", False),
         ({"minutes": 5.0}, "draft", False),
+        ({"minutes": 5.0, "resume": True}, "draft", True),
         ({"steps": 100, "until_settled": True}, "draft", True),
         ({"until_settled": True}, "standard", True),
-        ({"minutes": 5.0, "resume": True}, "draft", True),
     ],
 )
-def test_a_draft_ends_when_it_has_settled_unless_its_length_was_asked_for(
+def test_a_draft_of_a_clip_ends_when_it_has_settled_unless_its_length_was_asked_for(
     asked: dict[str, Any], preset: str, settles: bool
 ) -> None:
-    overrides = ImageOptions("cup.png", "golden cup", **asked).overrides()
-    assert resolve_settings(preset, "swatch", **overrides).until_settled == settles
+    overrides = VideoOptions("clip.mp4", "golden cup", **asked).overrides()
+    assert resolve_video_settings(preset, "swatch", True, **overrides).until_settled == settles
+    if "until_settled" not in asked:
+        assert not resolve_settings(preset, "swatch", **overrides).until_settled
 
 
 def test_the_layers_of_a_clip_have_weights_of_their_own() -> None:
@@ -176,7 +178,9 @@ def test_a_panorama_is_seen_through_windows(tiny: ClipGuide) -> None:
 def test_the_help_says_the_presets_numbers() -> None:
     assert presets_in_words(PICTURE) == (
         "paper (512 px, 1000 steps), standard (320 px, 400 steps) or"
-        " draft (192 px, 60 steps, with swatch at most 100)"
+        " draft (192 px, 60 steps, with swatch 100)"
     )
     help_text = passed(run("edit-video", "--help")).output
-    assert "192 px, 120 steps" in help_text and "3000" in help_text
+    words = " ".join(help_text.replace("│", "").split())
+    assert "192 px, 120 steps, with swatch at most 120" in words
+    assert "3000" in words

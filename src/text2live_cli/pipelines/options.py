@@ -108,7 +108,8 @@ class EditOptions:
         bool | None,
         Help(
             "End before the last step, after half of them at the soonest, where the edit no longer"
-            " comes nearer to the text. Drafts with swatch do so, without --steps or --minutes.",
+            " comes nearer to the text. Drafts of clips with swatch do so, without --steps or"
+            " --minutes.",
             off=Help("Never end before the last step.", "--all-steps"),
         ),
     ] = None
