@@ -59,8 +59,6 @@ _RAISED = "judge, over the source"
 SOURCES = Path(__file__).parents[1] / "src"
 FLAGS = {"points": "point", "not_points": "not"}
 """Options whose flag is not their name."""
-OFF = {"until_settled": "--all-steps"}
-"""Flags that say no."""
 _SEED = 5_000  # of the scenes: none that another bench reports on
 _FIT_STEPS = 400
 _JUDGED_EVERY = 6  # frames of a clip
@@ -139,8 +137,7 @@ def _command(name: str, source: Path, prompt: str, way: dict[str, Any], folder: 
 def _flags(name: str, value: object) -> list[str]:
     """An option as words of the command line; of several values, each with its flag."""
     if isinstance(value, bool):
-        off = [OFF[name]] if name in OFF else []
-        return ["--" + name.replace("_", "-")] if value else off
+        return ["--" + name.replace("_", "-")] if value else []
     values = value if isinstance(value, tuple) else () if value is None else (value,)
     flag = "--" + FLAGS.get(name, name).replace("_", "-")
     return [word for one in values for word in (flag, str(one))]

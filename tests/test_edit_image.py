@@ -6,9 +6,7 @@ import json
 import math
 import subprocess
 import sys
-from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -18,7 +16,7 @@ from swatch_training.painter import paint_scene
 from typer.testing import Result
 
 from tests.commands import StopAt, assert_interrupted_well, history_of, one_line, run
-from text2live_cli import Text2LiveError, UsageError, config, edit_image
+from text2live_cli import Text2LiveError, UsageError, edit_image
 from text2live_cli.engine import losses, settling
 from text2live_cli.engine.settling import is_settled
 from text2live_cli.engine.training import MAX_SKIPPED
@@ -28,9 +26,6 @@ from text2live_cli.progress import Silent
 from text2live_cli.runs.folder import CHECKPOINT
 
 QUICK = ("--clip", "swatch", "--preset", "draft", "--views", "2", "--steps", "2")
-OUT = ("-o", "out")
-DRAFT = config.PICTURE, "draft", config.SWATCH
-SETTLING = replace(config.PRESETS[DRAFT], steps=10, views=1, until_settled=True)
 FILES = {
     "layer.png",
     "composite.png",
@@ -172,35 +167,6 @@ def test_a_settled_run_ends_early_and_can_be_resumed_and_trained_on(
     assert rest.layer.read_bytes() == whole.layer.read_bytes()
     with pytest.raises(UsageError, match="until-settled was False and is now True"):
         edit_image(cup, "golden cup", output="whole", steps=10, resume=True, **settings)
-    changed = run("edit-image", "--config", Path("ended", "run.json"), cup, "--until-settled", *OUT)
-    assert changed.exit_code == 0, changed.stderr
-    assert json.loads(Path("out", "run.json").read_text())["steps_done"] == 5
-
-
-def test_a_resumed_run_ends_as_it_was_begun_to_and_its_record_repeats_it(
-    cup: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(settling, "_RISE", 3.0)
-    monkeypatch.setitem(config.PRESETS, DRAFT, SETTLING)
-    settings: dict[str, Any] = {"clip": "swatch", "preset": "draft", "layout": "plain"}
-    for name, asked, done in (
-        ("settled", {}, 5),
-        ("all", {"until_settled": False}, 10),
-        ("few", {"steps": 9}, 9),
-        ("own", {"steps": 9, "until_settled": True}, 5),
-    ):
-        stop = StopAt("training", 3)
-        begun = edit_image(cup, "golden cup", output=name, progress=stop, **settings, **asked)
-        assert begun.interrupted
-        ended = edit_image(cup, "golden cup", output=name, resume=True, **settings)
-        assert (ended.record["steps_done"], ended.interrupted) == (done, False)
-        record, flag = ended.record, "--all-steps" if name == "all" else "--until-settled"
-        assert (flag in record["command_line"].split()) == (name in ("all", "own"))
-        again = run("edit-image", "--config", Path(name, "run.json"), cup, "-o", f"{name}-again")
-        assert again.exit_code == 0, again.stderr
-        repeated = json.loads(Path(f"{name}-again", "run.json").read_text())
-        assert repeated["steps_done"] == done
-        assert Path(f"{name}-again", "layer.png").read_bytes() == ended.layer.read_bytes()
 
 
 def test_ctrl_c_on_the_command_line_exits_130_with_a_result(cup: Path) -> None:
@@ -504,7 +470,6 @@ BAD = [
     (("cup.png", "golden cup", "--size", "100000"), 2, "--size 100000"),
     (("cup.png", "golden cup", "--device", "gpu"), 2, "--device gpu"),
     (("cup.png", "golden cup", "--minutes", "1", "--steps", "3"), 2, "choose one"),
-    (("cup.png", "golden cup", "--until-settled", "--all-steps"), 2, "its opposite: choose one"),
     (("cup.png", "golden cup", "-o", "x" * 300), 1, "cannot write into"),
     (("cup.png", "golden cup", "--size", "0"), 2, "--size 0"),
     (("cup.png", "golden cup", "--views", "0"), 2, "--views 0"),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Any
 
 import pytest
 import torch
@@ -36,7 +35,6 @@ from text2live_cli.guide.prompts import (
     fill,
     trailing_parts,
 )
-from text2live_cli.pipelines.options import VideoOptions
 from text2live_cli.progress import Silent
 from text2live_cli.texts import slug
 
@@ -102,28 +100,6 @@ def test_presets_are_the_published_ones() -> None:
     assert EditSettings().clip == weights.DEFAULT_CLIP
 
 
-@pytest.mark.parametrize(
-    ("asked", "preset", "settles"),
-    [
-        ({}, "draft", True),
-        ({}, "standard", False),
-        ({"until_settled": False}, "draft", False),
-        ({"steps": 100}, "draft", False),
-        ({"minutes": 5.0}, "draft", False),
-        ({"minutes": 5.0, "resume": True}, "draft", True),
-        ({"steps": 100, "until_settled": True}, "draft", True),
-        ({"until_settled": True}, "standard", True),
-    ],
-)
-def test_a_draft_of_a_clip_ends_when_it_has_settled_unless_its_length_was_asked_for(
-    asked: dict[str, Any], preset: str, settles: bool
-) -> None:
-    overrides = VideoOptions("clip.mp4", "golden cup", **asked).overrides()
-    assert resolve_video_settings(preset, "swatch", True, **overrides).until_settled == settles
-    if "until_settled" not in asked:
-        assert not resolve_settings(preset, "swatch", **overrides).until_settled
-
-
 def test_the_layers_of_a_clip_have_weights_of_their_own() -> None:
     vit = "ViT-B-32-quickgelu/openai"
     fg, bg = (resolve_video_settings("paper", vit, side).weights for side in (True, False))
@@ -181,6 +157,4 @@ def test_the_help_says_the_presets_numbers() -> None:
         " draft (192 px, 60 steps, with swatch 100)"
     )
     help_text = passed(run("edit-video", "--help")).output
-    words = " ".join(help_text.replace("│", "").split())
-    assert "192 px, 120 steps, with swatch at most 120" in words
-    assert "3000" in words
+    assert "192 px, 120 steps" in help_text and "3000" in help_text

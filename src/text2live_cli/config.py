@@ -81,8 +81,6 @@ class Help(NamedTuple):
     panel: str | None = None
     hidden: bool = False
     """An alias of former versions: taken, but not told."""
-    off: Help | None = None
-    """Of the flag that says no, where that is not the default."""
 
 
 @dataclass(frozen=True)
@@ -213,8 +211,7 @@ _DRAFT: dict[str, Any] = {
 _DRAFT_SCHEDULE = Schedule(decay_steps=400)  # so few steps need their learning rate to the end
 _SWATCH: dict[str, Any] = {"weights": SWATCH_WEIGHTS, "schedule": SWATCH_SCHEDULE}
 # Fewer steps, which end at a twentieth of their learning rate: 100 of a picture for 120, 120 of a
-# clip for 240. With 80, a few pictures stayed short of their look, and with those that had settled
-# before; clips did not (docs/performance.md).
+# clip for 240. With 80, a few pictures stayed short of their look (docs/performance.md).
 _SHORT: dict[str, Any] = {**_SWATCH, "schedule": replace(SWATCH_SCHEDULE, decay_steps=300)}
 
 PRESETS: dict[tuple[str, str, str], EditSettings] = {
@@ -233,9 +230,7 @@ PRESETS: dict[tuple[str, str, str], EditSettings] = {
     (CLIP, "standard", VIT): replace(_VIDEO, **_STANDARD, views=4, steps=600),
     (CLIP, "standard", SWATCH): replace(_VIDEO, **_STANDARD, views=4, steps=600, **_SWATCH),
     (CLIP, "draft", VIT): replace(_VIDEO, **_DRAFT, views=3, steps=120),
-    (CLIP, "draft", SWATCH): replace(
-        _VIDEO, **_DRAFT, views=3, steps=120, until_settled=True, **_SHORT
-    ),
+    (CLIP, "draft", SWATCH): replace(_VIDEO, **_DRAFT, views=3, steps=120, **_SHORT),
 }
 """What is edited, the preset's name and the kind of encoder → the values of the preset."""
 
@@ -246,9 +241,7 @@ def presets_in_words(medium: str) -> str:
     for name in PRESET_NAMES:
         settings, embedded = PRESETS[medium, name, VIT], PRESETS[medium, name, SWATCH]
         steps = f"{settings.steps} steps"
-        if embedded.until_settled:
-            steps += f", with swatch at most {embedded.steps}"
-        elif embedded.steps != settings.steps:
+        if embedded.steps != settings.steps:
             steps += f", with swatch {embedded.steps}"
         words.append(f"{name} ({settings.size} px, {steps})")
     return f"{', '.join(words[:-1])} or {words[-1]}"

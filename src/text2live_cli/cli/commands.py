@@ -21,9 +21,9 @@ from ..pipelines.options import (
     CompositeOptions,
     FitOptions,
     ImageOptions,
+    RegionOptions,
     VideoOptions,
 )
-from ..pipelines.region_options import RegionOptions
 from ..progress import Progress
 from ..texts import shown_path, visible
 from .console import ConsoleProgress, print_result

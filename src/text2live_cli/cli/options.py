@@ -24,8 +24,6 @@ Options = TypeVar("Options")
 
 SHARED = "Of every edit"
 """Heading of the options that several edits share."""
-_OFF = "__off"
-"""Ends the name of the parameter of a flag that says no."""
 
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Only warnings and errors.")]
 Json = Annotated[
@@ -117,13 +115,13 @@ def taking_options(
         @functools.wraps(command)
         def call(**given: Any) -> None:
             values, manner = _taken(given, fields), flags(**_taken(given, ways))
-            defaults = _taken(given, others)
+            if shared:
+                values["defaults"] = _taken(given, others)
 
             def make(progress: Progress) -> Options:
                 config = manner.config if isinstance(manner, RunFlags) else None
                 named = {"progress": progress} if _has_progress(options) else {}
-                told = _decided(values) | ({"defaults": _decided(defaults)} if shared else {})
-                return options(**_completed(options, told, config), **named)
+                return options(**_completed(options, values, config), **named)
 
             command(make, manner, **given)
 
@@ -145,9 +143,10 @@ def _shared_parameters(shared: Sequence[type], taken: set[str]) -> list[inspect.
             about = help_of(options, field.name)
             if field.name in taken or not field.kw_only or about is None or about.hidden:
                 continue
-            if field.name not in NOT_OF_A_JOB:
-                found = _parameters_of(options, field, False, SHARED)
-                parameters |= {one.name: one for one in found}
+            if field.name not in NOT_OF_A_JOB and (
+                one := _parameter(options, field, False, SHARED)
+            ):
+                parameters[field.name] = one
     return list(parameters.values())
 
 
@@ -167,8 +166,8 @@ def _completed(options: Any, values: dict[str, Any], config: Path | None) -> dic
 
 def _parameters(options: Any, must: bool = True) -> list[inspect.Parameter]:
     """Typer's parameters; arguments may only be left out where they `must` not be there."""
-    fields = dataclasses.fields(options)
-    return [one for field in fields for one in _parameters_of(options, field, must)]
+    fields = (_parameter(options, field, must) for field in dataclasses.fields(options))
+    return [parameter for parameter in fields if parameter is not None]
 
 
 def _taken(given: dict[str, Any], parameters: Sequence[inspect.Parameter]) -> dict[str, Any]:
@@ -181,22 +180,10 @@ def _taken(given: dict[str, Any], parameters: Sequence[inspect.Parameter]) -> di
     }
 
 
-def _decided(values: dict[str, Any]) -> dict[str, Any]:
-    """With False where a flag says no. Raises UsageError where another says yes."""
-    kept = {name: value for name, value in values.items() if not name.endswith(_OFF)}
-    for name in values.keys() - kept.keys():
-        yes = name.removesuffix(_OFF)
-        if kept.setdefault(yes, False):
-            flag = "--" + yes.replace("_", "-")
-            raise UsageError(f"{flag} and its opposite: choose one")
-    return kept
-
-
-def _parameters_of(
+def _parameter(
     options: Any, field: dataclasses.Field[Any], must: bool, panel: str | None = None
-) -> list[inspect.Parameter]:
-    """Typer's parameters for a field: none where it is not for the command line, two where there is
-    a flag that says no.
+) -> inspect.Parameter | None:
+    """Typer's parameter for a field; None where it is not for the command line.
 
     `panel` is the heading where the field has none.
 
@@ -204,21 +191,11 @@ def _parameters_of(
     """
     about = help_of(options, field.name)
     if about is None:
-        return []
-    one = _parameter(options, field, about, must, panel)
-    if about.off is None:
-        return [one]
-    off = _parameter(options, field, about.off, must, panel)
-    return [one, off.replace(name=field.name + _OFF)]
-
-
-def _parameter(
-    options: Any, field: dataclasses.Field[Any], about: Help, must: bool, panel: str | None
-) -> inspect.Parameter:
+        return None
     hint = types_of(options, annotated=True)[field.name]
     kind, default = _plain(get_args(hint)[0]), field.default
     required = default is dataclasses.MISSING
-    is_flag = default is False or bool in get_args(get_args(hint)[0])
+    is_flag = default is False
     if required or not field.kw_only:
         info = typer.Argument(help=about.text, metavar=about.metavar or field.name.upper())
     else:
@@ -234,7 +211,7 @@ def _parameter(
         field.name,
         inspect.Parameter.KEYWORD_ONLY,
         default=inspect.Parameter.empty if required and must else False if is_flag else None,
-        annotation=Annotated[bool if is_flag else kind | None, info],
+        annotation=Annotated[kind if is_flag else kind | None, info],
     )
 
 

@@ -165,7 +165,7 @@ class Trainer:
         if self.ended and self.done < self.steps:
             progress.message(
                 f"settled after {self.done} of {self.steps} steps: three looks in a row brought it"
-                " no nearer to the text; --all-steps takes the rest"
+                " no nearer to the text"
             )
 
     def step(self) -> None:

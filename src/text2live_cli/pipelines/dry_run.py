@@ -147,7 +147,7 @@ def _is_ready(plan: VideoPlan) -> bool:
 
 def _training_facts(plan: ImagePlan | VideoPlan, size: tuple[int, int]) -> dict[str, str]:
     options, settings = plan.options, plan.settings
-    steps = f"{settings.steps} steps" + (" at the most" if settings.until_settled else "")
+    steps = f"{settings.steps} steps"
     if options.minutes is not None:
         steps = f"as many steps as fit into {options.minutes:g} minutes"
     elif plan.resumes and options.steps is None:

@@ -95,7 +95,7 @@ def prepare_image(
     path, size = plan.options.mask, (picture.height, picture.width)
     mask = read_mask(Path(path), size, progress) if path is not None else None
     inputs = _inputs(plan, mask)
-    settings = session.settings_of(plan, checkpoint)
+    settings = session.with_layout(plan.settings, checkpoint)
     find = partial(with_region, scene, guide, prompts, settings, plan.hints, mask, progress)
     if plan.pixels > _KEPT_PIXELS:
         scene, region = find()

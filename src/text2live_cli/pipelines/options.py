@@ -105,14 +105,12 @@ class EditOptions:
         Help("As many steps as fit into this time, ten at the least, instead of --steps."),
     ] = None
     until_settled: Annotated[
-        bool | None,
+        bool,
         Help(
             "End before the last step, after half of them at the soonest, where the edit no longer"
-            " comes nearer to the text. Drafts of clips with swatch do so, without --steps or"
-            " --minutes.",
-            off=Help("Never end before the last step.", "--all-steps"),
+            " comes nearer to the text."
         ),
-    ] = None
+    ] = False
     views: Annotated[
         int | None,
         Help(f"Views (random, turned crops) that CLIP sees of each picture, 1 to {MAX_VIEWS}."),
@@ -173,23 +171,11 @@ class EditOptions:
         check_texts(self.prompt, self.roi, self.screen, self.also, self.keep)
         object.__setattr__(self, "without", self._left_out())
 
-    @property
-    def settles(self) -> bool | None:
-        """Whether the run may end before its last step; None: as the preset has it, or the run
-        that is resumed.
-
-        A number of steps that was asked for, or a time, is used to its end.
-        """
-        if self.until_settled is not None:
-            return self.until_settled
-        is_timed = self.minutes is not None and not self.resume
-        return False if is_timed or self.steps is not None else None
-
     def overrides(self) -> dict[str, Any]:
         """What replaces the preset's values, as `config.resolve_settings` takes it."""
         names = ("region", "size", "steps", "views", "seed", "device", "precision", "channels")
         values = {name: getattr(self, name) for name in (*names, "layout", "text_distance")}
-        values["until_settled"] = self.settles
+        values["until_settled"] = self.until_settled
         for term in fields(LossWeights):
             name = LAMBDA + term.name
             values[name] = 0.0 if term.name in self.without else getattr(self, name)
@@ -336,6 +322,27 @@ class FitOptions(FitSettings):
     def settings(self) -> FitSettings:
         """What decides how the clip is fitted."""
         return FitSettings(**{f.name: getattr(self, f.name) for f in fields(FitSettings)})
+
+
+@dataclass(frozen=True)
+class RegionOptions:
+    """Of `region`, but for where its pictures go."""
+
+    source: Annotated[Path | str, Help("The picture.")]
+    text: Annotated[str | None, Help('What is looked for: "cake". Not needed with --box.')] = None
+    _: KW_ONLY
+    box: Annotated[str | None, BOX] = None
+    points: Annotated[Sequence[str], POINT] = ()
+    not_points: Annotated[Sequence[str], NOT] = ()
+    mask: Annotated[Path | str | None, MASK] = None
+    clip: Annotated[str, Help(ENCODER)] = DEFAULT_CLIP
+    clip_weights: Annotated[Path | str | None, WEIGHTS] = None
+    device: Annotated[str, Help("auto, cuda, mps or cpu.")] = "auto"
+    progress: Progress | None = None
+
+    def __post_init__(self) -> None:
+        """Raise UsageError where the text cannot be used."""
+        require_text("TEXT", self.text)
 
 
 @dataclass(frozen=True)

@@ -53,14 +53,13 @@ class PreviewResult:
         before, after = record["draft"]["text_before"], record["draft"]["text_after"]
         cost = record["cost"]
         memory = cost["memory"]
-        steps = f"{cost['steps']} steps" + (" at the most" if cost["at_most"] else "")
         room = "memory not known" if memory is None else f"{memory / 2**30:.1f} GiB of memory"
         return {
             "region": place,
             "picture": f"like “{record['roi']}” by {record['roi_score']:.2f}, like"
             f" “{record['prompt']}” by {before:.2f}",
             "draft": f"after {record['draft']['steps']} steps by {after:.2f}",
-            "all of it": f"{steps}, about {clock(cost['seconds'])}; {room} and"
+            "all of it": f"{cost['steps']} steps, about {clock(cost['seconds'])}; {room} and"
             f" {cost['disk'] / 1e6:.0f} MB of disk at the most",
             "run": record["command_line"],
         }
@@ -117,7 +116,6 @@ def _record(plan: ImagePlan, draft: dict[str, Any], session: Session, edit: Any)
         "draft": {"steps": draft["steps_done"], **draft["figures"]},
         "cost": {
             "steps": steps,
-            "at_most": plan.settings.until_settled,
             "seconds": round(once + steps * each, 1),
             "memory": need_of(plan),
             "disk": room_of(plan),

@@ -27,7 +27,7 @@ from ..progress import Progress, Silent
 from ..runs.folder import check_output
 from ..runs.preflight import require_file_place
 from .option_fields import taking
-from .region_options import RegionOptions
+from .options import RegionOptions
 
 
 def run_find_region(options: RegionOptions) -> Region:

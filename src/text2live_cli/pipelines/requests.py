@@ -62,8 +62,8 @@ def command_line(command: str, options: object, for_others: bool = True) -> str:
         texts = [shown_path(Path(one)) if hides else str(one) for one in values]
         if not option.kw_only:
             places += texts
-        elif isinstance(value, bool):
-            words.append(flag_of(option.name, about if value else about.off or about))
+        elif value is True:
+            words.append(flag_of(option.name, about))
         else:
             words += [part for text in texts for part in (flag_of(option.name, about), text)]
     dash = ["--"] if any(text.startswith("-") for text in places) else []

@@ -258,18 +258,8 @@ class Session:
         where = f"on {self.device.type} in {self.precision.name}"
         self.progress.message(f"preset {plan.settings.preset}{reason}; {where}")
 
-    def settings_of(self, plan: Plan, checkpoint: Checkpoint | None) -> EditSettings:
-        """The plan's, with what is left open resolved: as in the run that is resumed, or for here.
-
-        That is the layout "auto", and when a run ends that was begun otherwise than its preset has.
-        """
-        settings = plan.settings
-        if checkpoint is not None and plan.options.settles is None:
-            settles = bool(checkpoint.job.get("until-settled"))
-            settings = dataclasses.replace(settings, until_settled=settles)
-        return self._with_layout(settings, checkpoint)
-
-    def _with_layout(self, settings: EditSettings, checkpoint: Checkpoint | None) -> EditSettings:
+    def with_layout(self, settings: EditSettings, checkpoint: Checkpoint | None) -> EditSettings:
+        """With "auto" resolved: as in the run that is resumed, or the faster one here."""
         if settings.layout != "auto":
             return settings
         if checkpoint is not None:
@@ -292,10 +282,6 @@ def what_was_asked(plan: Plan, trained: Trained[Any]) -> dict[str, Any]:
     fixed: dict[str, Any] = {"preset": plan.settings.preset, "minutes": None, "steps": steps}
     fixed["threads"] = trained.job["threads"]
     repeated = dataclasses.replace(plan.options, **fixed)
-    settles, would = trainer.settings.until_settled, repeated.settles
-    if settles != (plan.settings.until_settled if would is None else would):
-        repeated = dataclasses.replace(repeated, until_settled=settles)
-        wishes["until_settled"] = settles
     line = command_line(plan.command, repeated)
     if trainer.schedule_steps < trainer.steps:  # trained on after its end
         wishes["schedule_steps"] = trainer.schedule_steps

@@ -113,7 +113,7 @@ def prepare_video(
     below = _check_atlas(plan, atlas, session.device)
     for note in clip.notes:
         progress.message(note)
-    settings = session.settings_of(plan, checkpoint)
+    settings = session.with_layout(plan.settings, checkpoint)
     guide = session.guide
     if session.device.type == "cpu":
         need = clip_need(guide.shape, settings, plan.size, clip.count)
