@@ -163,6 +163,6 @@ def kin_and_others(text: str) -> tuple[list[str], list[str]]:
     words = set(canonical(text).split())
     objects = [word for word in OBJECTS if word not in words]
     places = [word for word in PLACES if word not in words]
-    if words & set(OBJECTS):
-        return objects, places
-    return ([], objects + places) if not words & set(PLACES) else (places, objects)
+    if names_a_place(text):
+        return places, objects
+    return (objects, places) if words & set(OBJECTS) else ([], objects + places)
