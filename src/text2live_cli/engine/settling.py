@@ -1,7 +1,8 @@
 """When a training may end before its last step (`--until-settled`).
 
 Each tenth of the run, the edit is looked at through views that no step draws. Where three such
-looks in a row bring it no nearer to the text, the rest would hardly either (docs/performance.md).
+looks in a row bring it no nearer to the text, the rest mostly does not either; a few edits would
+have gained by it, so no preset has it (docs/performance.md).
 """
 
 from __future__ import annotations
