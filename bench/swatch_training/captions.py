@@ -17,7 +17,7 @@ from swatch_training.scene import MIX, Scene, left_out
 from text2live_cli.guide.swatch.vocabulary import APPEARANCES, OBJECTS, THINGS
 
 ANY, NOTHING = -1, -2
-MAX_REGIONS = 7  # a landscape of five parts with two objects
+MAX_REGIONS = 10  # a landscape of seven parts with two objects, and clutter
 SceneCode = NDArray[np.int16]
 Rng = np.random.Generator
 
@@ -36,6 +36,7 @@ _PLACE_FORMS = {
     "beach": ("{} on a {}beach", "{} on the {}beach"),
     "sea": ("{} in the {}sea", "{} on the {}sea"),
     "road": ("{} on a {}road", "{} on the {}road"),
+    "leaf": ("{} on a {}leaf", "{} in front of {}leaves"),
 }
 _SCREEN = THINGS.index("screen")
 

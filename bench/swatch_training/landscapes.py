@@ -11,7 +11,9 @@ import colorsys
 from typing import NamedTuple
 
 import numpy as np
+from PIL import Image, ImageDraw
 
+from swatch_training.clutter import lettering
 from swatch_training.fields import (
     Field,
     Rng,
@@ -22,7 +24,7 @@ from swatch_training.fields import (
     step,
 )
 from swatch_training.scene import Landscape, Region
-from swatch_training.textures import texture
+from swatch_training.textures import random_colour, texture
 
 
 class Layer(NamedTuple):
@@ -61,6 +63,50 @@ def clouds(field: Field, rng: Rng) -> Field:
     return field + (0.97 - field) * np.clip(pale + cloud * rng.uniform(0, 1), 0, 0.9)[..., None]
 
 
+def leaves(look: str, rng: Rng, h: int, w: int) -> Field:
+    """Leaves (h, w, 3) as they hang behind a flower: large ones over small and dark ones."""
+    if look == "green":
+        colours = [_hsv(rng, (0.2, 0.5), (0.2, 0.95), (0.05, 0.6)) for _ in range(4)]
+    else:
+        mean = texture(look, rng, h, w).mean((0, 1))
+        colours = [mean * rng.uniform(0.4, 1.2) for _ in range(4)]
+    ground = _foliage(look, rng, h, w) * rng.uniform(0.2, 1)
+    image = Image.fromarray((np.clip(ground, 0, 1) * 255).astype(np.uint8))
+    draw, along = ImageDraw.Draw(image), np.linspace(-1, 1, 24)
+    for _ in range(int(rng.integers(4, 50))):
+        size, turn = rng.uniform(0.05, 0.35) * min(h, w), rng.uniform(0, 2 * np.pi)
+        half = rng.uniform(0.25, 0.5) * (1 - along**2)
+        blade = np.concatenate([np.stack([along, half], 1), np.stack([along, -half], 1)[::-1]])
+        c, s = np.cos(turn), np.sin(turn)
+        place = rng.uniform(0, 1, 2) * (w, h)
+        shade = colours[int(rng.integers(4))] * rng.uniform(0.6, 1.2)
+        for outline, tone in ((blade, 1.0), (blade * (0.95, 0.07), rng.uniform(0.6, 1.4))):
+            points = outline @ np.array([[c, s], [-s, c]]) * size + place
+            draw.polygon([tuple(p) for p in points.tolist()], fill=_levels(shade * tone))
+    return np.asarray(image, np.float32) / 255
+
+
+def letter(field: Field, rng: Rng) -> None:
+    """Write a line of letters on a wall (h, w, 3)."""
+    colour = random_colour(rng)
+    for left, top, right, bottom in lettering(rng, *field.shape[:2]):
+        field[max(top, 0) : max(bottom, 0), max(left, 0) : max(right, 0)] = colour
+
+
+def trees_in_front(region: Region, rng: Rng, h: int, w: int) -> Layer:
+    """Crowns that rise from the bottom, and at times a tall one at a side."""
+    y, x = np.mgrid[0:h, 0:w].astype(np.float32)
+    rise = rng.uniform(0.08, 0.4) * h
+    tops = _crowns(rng, w, rng.uniform(0.4, 1) * rise, rng.random() < 0.3)
+    ragged = 0.03 * h * noise(rng, h, w, 0.03)
+    cover = step(y - (h - rise + tops) + ragged, 0, 2)
+    if rng.random() < 0.5:
+        reach = rng.uniform(0.05, 0.25) * w * (0.4 + y / h) + 2 * ragged
+        side = x if rng.random() < 0.5 else w - 1 - x
+        cover = np.maximum(cover, step(reach - side, 0, 2) * (y > rng.uniform(0, 0.6) * h))
+    return Layer(cover, _foliage(region.look, rng, h, w))
+
+
 def _view(rng: Rng, h: int, w: int, open_above: bool) -> _View:
     y, x = np.mgrid[0:h, 0:w].astype(np.float32)
     horizon = rng.uniform(0.12, 0.7) * h
@@ -97,6 +143,34 @@ def _mountains(region: Region, rng: Rng, view: _View, landscape: Landscape) -> L
         surface = texture(region.look, rng, h, w) * _uneven(rng, h, w, 0.25)[..., None]
     haze = rng.uniform(0, 0.5)
     return Layer(cover, surface + haze * (np.array((0.78, 0.83, 0.9)) - surface))
+
+
+def _water(region: Region, rng: Rng, view: _View, landscape: Landscape) -> Layer:
+    h, w = view.y.shape
+    shore = view.edge.min() - rng.uniform(0.03, 0.3) * h
+    field = _calm(rng, h, w) if region.look == "watery" else texture(region.look, rng, h, w)
+    return Layer(step(view.y - shore, 0, 1.5) * step(view.edge + 8 - view.y, 0, 2), field)
+
+
+def _calm(rng: Rng, h: int, w: int) -> Field:
+    """Water from afar: pale, bluish, greenish or grey, with the sky on it and faint ripples."""
+    near = _hsv(rng, (0.42, 0.62), (0.08, 0.6), (0.25, 0.75))
+    sky = _hsv(rng, (0.5, 0.62), (0.03, 0.25), (0.7, 0.95))
+    far = np.linspace(rng.uniform(0.4, 1), rng.uniform(0, 0.5), h, dtype=np.float32)[:, None]
+    ripples = noise(rng, h, w, rng.uniform(0.05, 0.3), rng.uniform(0.05, 0.25))
+    fine = noise(rng, h, w, 0.03, 0.3)
+    light = 1 + rng.uniform(0, 0.15) * ripples + rng.uniform(0, 0.08) * fine
+    return mix(near + np.zeros((h, w, 3)), sky, far + np.zeros((h, w))) * light[..., None]
+
+
+def _wall(region: Region, rng: Rng, view: _View, landscape: Landscape) -> Layer:
+    h, w = view.y.shape
+    rise, slope = rng.uniform(0.08, 0.6) * h, rng.normal(0, 0.08) * h
+    top = view.edge.mean() - rise + slope * np.linspace(-1, 1, w)
+    field = np.array(texture(region.look, rng, h, w) * _uneven(rng, h, w, 0.15)[..., None])
+    for _ in range(int(rng.integers(0, 3))):
+        letter(field, rng)
+    return Layer(step(view.y - top, 0, 1.5) * step(view.edge + 8 - view.y, 0, 2), field)
 
 
 def _trees(region: Region, rng: Rng, view: _View, landscape: Landscape) -> Layer:
@@ -153,6 +227,8 @@ def _ground(region: Region, rng: Rng, view: _View, landscape: Landscape) -> Laye
     cover = step(view.y - view.edge, 0, rng.choice([1.5, 6.0]))
     if region.thing == "grass":
         return Layer(cover, _grass(region.look, rng, view))
+    if region.thing == "sea" and region.look == "watery" and rng.random() < 0.5:
+        return Layer(cover, _calm(rng, h, w))
     if region.thing == "road":
         return Layer(cover, _paving(region.look, rng, view))
     return Layer(cover, _in_perspective(texture(region.look, rng, 2 * h, 2 * w), rng, view))
@@ -212,7 +288,8 @@ def _road(region: Region, rng: Rng, view: _View, landscape: Landscape) -> Layer:
 
 
 _PAINTERS = {
-    "sky": _sky, "mountains": _mountains, "trees": _trees, "ground": _ground, "road": _road,
+    "sky": _sky, "mountains": _mountains, "water": _water, "trees": _trees, "wall": _wall,
+    "ground": _ground, "road": _road,
 }  # fmt: skip
 
 
@@ -242,3 +319,8 @@ def _uneven(rng: Rng, h: int, w: int, depth: float) -> Field:
 def _hsv(rng: Rng, *ranges: tuple[float, float]) -> Field:
     """A colour (3,) with hue, saturation and value drawn from three ranges."""
     return np.array(colorsys.hsv_to_rgb(*(rng.uniform(*r) for r in ranges)), np.float32)
+
+
+def _levels(colour: Field) -> tuple[int, int, int]:
+    red, green, blue = (int(level * 255) for level in np.clip(colour, 0, 1))
+    return red, green, blue

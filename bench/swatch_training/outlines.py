@@ -17,6 +17,7 @@ Ink = tuple[int, int, int]
 DARK: Ink = (38, 36, 40)
 PALE: Ink = (235, 238, 240)
 PANE: Ink = (150, 195, 220)
+WOOD: Ink = (96, 66, 42)
 
 
 @dataclass(frozen=True)
@@ -26,6 +27,8 @@ class Part:
     points: Points
     tone: float = 1.0
     ink: Ink | None = None
+    beside: bool = False
+    """Painted with the object, and no part of it: the saucer of a cup."""
 
 
 def poly(*points: tuple[float, float]) -> Points:
@@ -64,3 +67,7 @@ def profile(*half: tuple[float, float]) -> Points:
     padded = np.pad(right, ((3, 3), (0, 0)), mode="edge")
     right = np.mean([padded[i : i + len(right)] for i in range(7)], axis=0)
     return np.concatenate([right, right[::-1] * (-1, 1)])
+
+
+def one_of(inks: tuple[Ink, ...], rng: Rng) -> Ink:
+    return inks[int(rng.integers(len(inks)))]

@@ -14,13 +14,21 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFilter
 
+from swatch_training.clutter import oddment
 from swatch_training.fields import (
     Field,
     Rng,
     mix,
     noise,
 )
-from swatch_training.landscapes import clouds, paint_landscape
+from swatch_training.landscapes import (
+    clouds,
+    leaves,
+    letter,
+    paint_landscape,
+    trees_in_front,
+)
+from swatch_training.lifelike import recipe
 from swatch_training.outlines import Part
 from swatch_training.scene import (
     MIX,
@@ -61,19 +69,92 @@ def paint(
     light = _rng(scene, "light")
     angle = light.uniform(-np.pi, 0)
     towards = np.array((np.cos(angle), np.sin(angle)), np.float32)
-    boxes = _layout(_rng(scene, "layout"), len(scene.objects), scene.crowded)
+    boxes = (_free_layout if scene.lifelike else _layout)(_rng(scene, "layout"), scene)
     shadow = light.random() < 0.6 and scene.place.thing != "screen"
+    if scene.lifelike:
+        canvas = _out_of_focus(canvas, _rng(scene, "focus"))
+        _strew(scene, canvas, labels, "behind", oversample)
     for i, (region, box) in enumerate(zip(scene.objects, boxes, strict=True), start=1):
-        sprite = _sprite(region, box, _rng(scene, "shape", i), height, width, oversample)
+        rng = _rng(scene, "shape", i)
+        parts = recipe(region.thing, rng) if scene.lifelike else RECIPES[region.thing](rng)
+        tumbles = region.thing in _ROTATES_FREELY and rng.random() < 0.5
+        sprite = _sprite(parts, tumbles, box, rng, labels.shape, oversample)
         if shadow:
             canvas *= 1 - 0.45 * _blur(_shift(sprite.cover, -towards), 0.03)[..., None]
         surface = _surface(scene, region, i, canvas, sprite.cover)
+        if scene.lifelike:
+            surface = surface * _unevenness(_rng(scene, "wear", i), height, width)
         shade = _relief(sprite.cover, towards, light.uniform(0.5, 1.0)) * sprite.tone
-        painted = surface * shade[..., None]
-        painted += (sprite.ink - painted) * sprite.inked[..., None]
-        canvas += (painted - canvas) * sprite.cover[..., None]
-        labels[sprite.cover > 0.5] = i
+        _lay(sprite, surface * shade[..., None], canvas)
+        labels[sprite.cover > 0.5] = UNNAMED
+        labels[sprite.own > 0.5] = i
+    if scene.lifelike:
+        _strew(scene, canvas, labels, "before", oversample)
+        _plant(scene, canvas, labels)
+        canvas *= _exposure(_rng(scene, "exposure"), height, width)
     return _develop(canvas, _rng(scene, "camera")), labels
+
+
+def _lay(sprite: _Sprite, painted: Field, canvas: Field) -> None:
+    """Lay an object's surface (h, w, 3) over the canvas, its ink over the surface."""
+    painted = painted + (sprite.ink - painted) * sprite.inked[..., None]
+    canvas += (painted - canvas) * sprite.cover[..., None]
+
+
+def _strew(
+    scene: Scene, canvas: Field, labels: NDArray[np.uint8], where: str, oversample: int
+) -> None:
+    """Clutter, behind the objects or before them."""
+    if not scene.clutter:
+        return
+    rng = _rng(scene, where)
+    for _ in range(int(rng.integers(1, 5)) if where == "behind" else int(rng.integers(0, 2))):
+        box = _random_box(rng, 0.5, _log_uniform(rng, 0.06, 0.5))
+        sprite = _sprite(oddment(rng), False, box, rng, labels.shape, oversample)
+        shade = _relief(sprite.cover, np.array((0.6, -0.8), np.float32), rng.uniform(0, 1))
+        _lay(sprite, sprite.ink, canvas)
+        canvas *= 1 + (shade - 1)[..., None] * sprite.cover[..., None]
+        labels[sprite.cover > 0.5] = len(scene.regions) - 1
+
+
+def _plant(scene: Scene, canvas: Field, labels: NDArray[np.uint8]) -> None:
+    """Trees of a landscape that stand before its objects."""
+    rng = _rng(scene, "front")
+    if not scene.landscape or not scene.landscape.trees or rng.random() < 0.5:
+        return
+    layer = trees_in_front(scene.landscape.trees, rng, *labels.shape)
+    canvas += (layer.surface - canvas) * layer.cover[..., None]
+    labels[layer.cover > 0.5] = scene.regions.index(scene.landscape.trees)
+
+
+def _out_of_focus(canvas: Field, rng: Rng) -> Field:
+    """What lies behind is blurred in a third of photos."""
+    if rng.random() < 0.65:
+        return canvas
+    radius = _log_uniform(rng, 0.004, 0.05)
+    return np.stack([_blur(np.clip(band, 0, 1), radius) for band in np.moveaxis(canvas, -1, 0)], -1)
+
+
+def _unevenness(rng: Rng, h: int, w: int) -> Field:
+    """Wear, gloss and stains: a factor (h, w, 3) around 1."""
+    coarse, fine = rng.uniform(0, 0.2), rng.uniform(0, 0.15)
+    factor = 1 + coarse * noise(rng, h, w, 0.15) + fine * noise(rng, h, w, 0.03, 2.0)
+    if rng.random() < 0.4:
+        factor += rng.uniform(0.2, 0.8) * np.clip(noise(rng, h, w, 0.12) - 0.6, 0, 1) / 0.4
+    stains = np.clip(noise(rng, h, w, rng.uniform(0.05, 0.4)), 0, 1)[..., None]
+    return factor[..., None] * (1 + stains * rng.normal(0, 0.15, 3))
+
+
+def _exposure(rng: Rng, h: int, w: int) -> Field:
+    """Light of a tint, and uneven: dappled, in shade, darker to the rim; (h, w, 3)."""
+    factor = np.full((h, w), np.exp(rng.normal(0, 0.15)), np.float32)
+    if rng.random() < 0.2:
+        shade = np.clip(3 * noise(rng, h, w, rng.uniform(0.2, 0.8)) + rng.uniform(-1, 1), 0, 1)
+        factor *= 1 - rng.uniform(0.2, 0.6) * shade
+    if rng.random() < 0.3:
+        y, x = np.mgrid[-1 : 1 : h * 1j, -1 : 1 : w * 1j]
+        factor *= 1 - rng.uniform(0.1, 0.6) * np.clip(x**2 + y**2 - 0.3, 0, 1)
+    return factor[..., None] * np.exp(rng.normal(0, 0.06, 3))
 
 
 def degrade(rgb: NDArray[np.uint8], rng: Rng) -> NDArray[np.uint8]:
@@ -110,6 +191,8 @@ class _Box:
 @dataclass(frozen=True)
 class _Sprite:
     cover: Field
+    own: Field
+    """Its cover less what lies beside it."""
     tone: Field
     ink: Field
     inked: Field
@@ -127,14 +210,35 @@ def _place_from_phrase(phrase: str) -> Region:
     return Region(thing, next((w for w in words if w in APPEARANCES), default))
 
 
-def _layout(rng: Rng, count: int, crowded: bool) -> Iterable[_Box]:
+def _log_uniform(rng: Rng, low: float, high: float) -> float:
+    return float(np.exp(rng.uniform(np.log(low), np.log(high))))
+
+
+def _random_box(rng: Rng, reach: float, radius: float) -> _Box:
+    x, y = rng.uniform(-reach, reach, 2)
+    return _Box(float(x), float(y), radius)
+
+
+def _free_layout(rng: Rng, scene: Scene) -> Iterable[_Box]:
+    """As `_layout`, and of any size, anywhere; or close, over the picture's rim."""
+    if scene.close:
+        return [_random_box(rng, 0.4, rng.uniform(0.45, 1.1))]
+    if len(scene.objects) == 1:
+        radius = _log_uniform(rng, 0.12, 0.5)
+        return [_random_box(rng, 0.5 - radius / 2, radius)]
+    scale = rng.uniform(0.6, 1.2)
+    return [_Box(box.x, box.y, scale * box.radius) for box in _layout(rng, scene)]
+
+
+def _layout(rng: Rng, scene: Scene) -> Iterable[_Box]:
     """Centres and radii in short sides, for the middle of the picture."""
+    count = len(scene.objects)
     if count == 1:
         radius = rng.uniform(0.24, 0.44)
         slack = max(0.46 - radius, 0.03)
         return [_Box(rng.uniform(-slack, slack), rng.uniform(-slack, slack), radius)]
     sides, low, high = ([-0.26, 0.26], 0.18, 0.28) if count == 2 else ([-0.33, 0, 0.33], 0.14, 0.2)
-    closer, larger = (0.6, 1.15) if crowded else (1.0, 1.0)
+    closer, larger = (0.6, 1.15) if scene.crowded else (1.0, 1.0)
     return [
         _Box(
             closer * x + rng.uniform(-0.05, 0.05),
@@ -146,16 +250,20 @@ def _layout(rng: Rng, count: int, crowded: bool) -> Iterable[_Box]:
 
 
 def _sprite(
-    region: Region, box: _Box, rng: Rng, height: int, width: int, oversample: int
+    parts: list[Part],
+    tumbles: bool,
+    box: _Box,
+    rng: Rng,
+    shape: tuple[int, ...],
+    oversample: int,
 ) -> _Sprite:
     """Draw an object's parts into its coverage, tone and ink, all anti-aliased."""
-    parts = RECIPES[region.thing](rng)
-    tumbles = region.thing in _ROTATES_FREELY and rng.random() < 0.5
     turn = rng.uniform(-np.pi, np.pi) if tumbles else rng.normal(0, 0.12)
     stretch = np.exp(rng.normal(0, 0.08))
     flip = rng.choice((-1.0, 1.0))
     c, s = np.cos(turn), np.sin(turn)
     matrix = np.array([[c, -s], [s, c]]) @ np.diag([flip * stretch, 1 / stretch])
+    height, width = shape
     unit = min(height, width) * oversample
     centre = np.array([width, height]) * oversample / 2 + np.array([box.x, box.y]) * unit
     return _draw(parts, matrix * box.radius * unit, centre, (height, width), oversample)
@@ -166,16 +274,18 @@ def _draw(
 ) -> _Sprite:
     size = (shape[1] * oversample, shape[0] * oversample)
     masks = Image.new("RGB", size, (0, 128, 0))  # coverage, tone, share of ink
-    inks = Image.new("RGB", size)
-    draw_mask, draw_ink = ImageDraw.Draw(masks), ImageDraw.Draw(inks)
+    inks, own = Image.new("RGB", size), Image.new("L", size)
+    draw_mask, draw_ink, draw_own = (ImageDraw.Draw(image) for image in (masks, inks, own))
     for part in parts:
         outline = [tuple(p) for p in (part.points @ matrix.T + centre).tolist()]
         draw_mask.polygon(outline, fill=(255, int(part.tone * 128), 255 if part.ink else 0))
+        draw_own.polygon(outline, fill=0 if part.beside else 255)
         if part.ink:
             draw_ink.polygon(outline, fill=part.ink)
     m = np.asarray(masks.reduce(oversample), np.float32)
     ink = np.asarray(inks.reduce(oversample), np.float32) / 255
-    return _Sprite(m[..., 0] / 255, m[..., 1] / 128, ink, m[..., 2] / 255)
+    named = np.asarray(own.reduce(oversample), np.float32) / 255
+    return _Sprite(m[..., 0] / 255, named, m[..., 1] / 128, ink, m[..., 2] / 255)
 
 
 def _surface(scene: Scene, region: Region, index: int, behind: Field, cover: Field) -> Field:
@@ -209,8 +319,14 @@ def _paint_place(scene: Scene, h: int, w: int) -> tuple[Field, NDArray[np.uint8]
         field *= (0.85 + 0.35 * blades)[..., None]
     elif place.thing == "sky" and place.look != "starry":
         field = clouds(field, rng)
+    elif place.thing == "leaf":
+        field = leaves(place.look, rng, h, w)
+    elif scene.lifelike and place.thing == "table" and rng.random() < 0.5:
+        pass  # seen from above
     elif place.thing in ("table", "beach", "sea") or (place.thing == "wall" and rng.random() < 0.3):
         _fill_beyond(field, labels, place.thing, rng)
+    if scene.lifelike and place.thing == "wall" and rng.random() < 0.3:
+        letter(field, rng)
     return field * _drift(rng, 0.85, 1.12, w)[:, None], labels
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 
 from swatch_training.fields import Rng
 from text2live_cli.guide.swatch.vocabulary import (
@@ -36,6 +36,12 @@ class PainterSettings:
     """Plain colours among the looks."""
     mixed: float = 0.12
     """Objects that bear two looks at once: see `MIX`."""
+    lifelike: float = 0.6
+    """Scenes as photos are: see `lifelike.py`."""
+    close: float = 0.25
+    """Lifelike scenes of one object that reaches over the picture's rim."""
+    cluttered: float = 0.4
+    """Lifelike scenes with things about that have no name."""
 
 
 _SWATCH = PainterSettings()
@@ -50,10 +56,13 @@ PLACE_LOOKS: dict[str, tuple[str, ...]] = {
     "sea": ("watery",),
     "road": ("grey",),
     "mountain": ("stone",),
+    "leaf": ("green", "green", "green", "green", "green", "brown", "orange", "yellow", "red"),
     "screen": ("green",),
 }
 """How places look in a scene that is no landscape; the first is what they look like unasked."""
 _FLAT = ("table", "wall", "sky", "grass", "beach", "sea")
+_LIFELIKE = ("table", "table", "wall", "wall", "leaf", "leaf", "sky", "grass", "beach", "sea")
+"""Places of a lifelike scene; leaves are one, behind flowers and fruit."""
 _GROUNDS = {"grass": 0.6, "beach": 0.13, "sea": 0.13, "road": 0.14}
 _IN_NATURE: dict[str, tuple[str, ...]] = {
     "sky": ("blue", "blue", "grey", "white", "orange", "starry"),
@@ -63,8 +72,30 @@ _IN_NATURE: dict[str, tuple[str, ...]] = {
     "beach": ("sandy",),
     "sea": ("watery",),
     "road": ("grey", "grey", "grey", "black", "sandy", "brown", "stone"),
+    "wall": ("brick", "stone", "white", "yellow", "grey", "blue", "green", "wooden"),
 }
 """How the parts of a landscape mostly look."""
+_NATURAL: dict[str, tuple[str, ...]] = {
+    "cup": ("white", "red", "blue", "brown", "grey", "black"),
+    "car": ("grey", "silver", "white", "black", "red", "blue"),
+    "house": ("white", "red", "brick", "wooden", "stone", "yellow", "brown", "grey"),
+    "tree": ("green", "green", "green", "green", "orange"),
+    "leaf": ("green", "green", "green", "brown", "orange"),
+    "cat": ("brown", "orange", "grey", "black", "white", "brown"),
+    "bird": ("brown", "grey", "black", "white", "blue"),
+    "fish": ("orange", "silver", "grey"),
+    "boat": ("white", "wooden", "blue", "brown"),
+    "rocket": ("white", "white", "grey", "silver"),
+    "chair": ("wooden", "brown", "white", "black"),
+    "vase": ("white", "glass", "blue", "brown"),
+    "bottle": ("green", "glass", "brown"),
+    "cake": ("chocolate", "white", "brown", "pink"),
+    "mushroom": ("brown", "white", "red"),
+    "apple": ("red", "green", "yellow"),
+    "pear": ("green", "yellow"),
+    "box": ("brown", "white", "wooden"),
+}
+"""How objects mostly look in photos; those that are not here, in any plain colour."""
 
 
 @dataclass(frozen=True)
@@ -84,7 +115,10 @@ class Landscape:
 
     sky: Region | None = None
     mountains: Region | None = None
+    water: Region | None = None
+    """A lake or the sea beyond the ground."""
     trees: Region | None = None
+    wall: Region | None = None
     ground: Region | None = None
     road: Region | None = None
 
@@ -107,12 +141,18 @@ class Scene:
     seed: int
     crowded: bool = False
     landscape: Landscape | None = None
+    lifelike: bool = False
+    """Painted as in a photo: other silhouettes, soft or uneven places, any size and position."""
+    close: bool = False
+    clutter: Region | None = None
+    """What lies about."""
 
     @property
     def regions(self) -> tuple[Region, ...]:
-        """The place (label 0), the objects (labels 1, 2, ...), the rest of a landscape."""
+        """The place (label 0), the objects (labels 1, 2, ...), the rest of a landscape, clutter."""
         parts = self.landscape.parts.values() if self.landscape else ()
-        return (self.place, *self.objects, *(part for part in parts if part != self.place))
+        others = tuple(part for part in parts if part != self.place)
+        return (self.place, *self.objects, *others, *((self.clutter,) if self.clutter else ()))
 
 
 def left_out(thing: str, look: str) -> bool:
@@ -126,6 +166,38 @@ def left_out(thing: str, look: str) -> bool:
 
 def random_scene(rng: Rng, settings: PainterSettings = _SWATCH) -> Scene:
     """A scene as the encoder is trained on: up to three objects in any place, or a landscape."""
+    scene = _bare_scene(rng, settings)
+    if not settings.lifelike or rng.random() >= settings.lifelike:
+        return scene
+    place, clutter = scene.place, None
+    if place.thing in _FLAT and not scene.landscape:
+        thing = str(rng.choice(_LIFELIKE))
+        place = Region(thing, str(rng.choice(PLACE_LOOKS[thing])))
+        if any({place.thing, place.look} & {o.thing, o.look} for o in scene.objects):
+            place = scene.place
+    if place != SCREEN and rng.random() < settings.cluttered:
+        clutter = Region("background", MIX.join(rng.choice(COLOURS, 2, replace=False)))
+    objects = _as_in_photos(rng, scene.objects, [place, *scene.regions])
+    close = len(objects) == 1 and bool(rng.random() < settings.close)
+    return replace(scene, objects=objects, place=place, lifelike=True, close=close, clutter=clutter)
+
+
+def _as_in_photos(
+    rng: Rng, objects: tuple[Region, ...], regions: list[Region]
+) -> tuple[Region, ...]:
+    """Half of the objects in their natural looks, where no other region looks the same."""
+    taken = {region.look for region in regions}
+    dressed = []
+    for region in objects:
+        look = str(rng.choice(_NATURAL.get(region.thing, COLOURS)))
+        if rng.random() < 0.5 and look not in taken and not left_out(region.thing, look):
+            taken.add(look)
+            region = replace(region, look=look)
+        dressed.append(region)
+    return tuple(dressed)
+
+
+def _bare_scene(rng: Rng, settings: PainterSettings) -> Scene:
     if settings.landscapes and rng.random() < settings.landscapes:
         return _random_landscape(rng, settings)
     count = int(rng.choice(len(settings.counts), p=settings.counts))
@@ -158,7 +230,9 @@ def _random_landscape(rng: Rng, settings: PainterSettings) -> Scene:
     landscape = Landscape(
         sky=_part(rng, settings, 0.8, "sky"),
         mountains=_part(rng, settings, 0.35, "mountain"),
+        water=_part(rng, settings, 0 if kind in ("sea", "beach") else 0.2, "sea"),
         trees=_part(rng, settings, 0.65, "tree"),
+        wall=_part(rng, settings, 0.15, "wall"),
         ground=_part(rng, settings, 1, kind),
         road=_part(rng, settings, 0 if kind == "road" else 0.4, "road"),
     )

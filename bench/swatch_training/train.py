@@ -72,6 +72,7 @@ class Settings:
             model=ModelSettings(vision_width=96, text_width=64, embedding=96),
             painter=PainterSettings(
                 landscapes=0,
+                lifelike=0,
                 counts=(0.15, 0.65, 0.2),
                 crowded=0.1,
                 screens=0.1,

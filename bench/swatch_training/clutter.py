@@ -1,0 +1,100 @@
+"""What lies about in photos and has no name: painted, so that not every thing is one asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from swatch_training.outlines import Ink, Part, Rng, ellipse, poly, rect
+
+_METAL: Ink = (186, 182, 176)
+
+
+def oddment(rng: Rng) -> list[Part]:
+    """A pole, a mast, a plate, a figure, a scrap or a spoon, in a colour of its own."""
+    parts = _KINDS[int(rng.integers(len(_KINDS)))](rng)
+    levels = rng.integers(15, 245, 3)
+    levels = np.full(3, levels.mean()) if rng.random() < 0.5 else levels
+    return [replace(part, ink=_toned(levels, part.tone)) for part in parts]
+
+
+def spoon(rng: Rng) -> list[Part]:
+    """From above, the bowl up."""
+    turn = rng.uniform(0, 2 * np.pi)
+    c, s = np.cos(turn), np.sin(turn)
+    pieces = (
+        (rect(-0.05, -0.3, 0.05, 1), 1.0),
+        (ellipse(0, -0.6, 0.25, 0.4), 1.1),
+        (ellipse(0, -0.6, 0.16, 0.3), 0.75),
+    )
+    matrix = np.array([[c, s], [-s, c]])
+    return [Part(points @ matrix, tone, _METAL) for points, tone in pieces]
+
+
+def lettering(rng: Rng, height: int, width: int) -> Sequence[tuple[int, int, int, int]]:
+    """Strokes (left, top, right, bottom) of a line of letters, from afar: pixels."""
+    tall = rng.uniform(0.05, 0.16) * height
+    x, top = rng.uniform(-0.3, 0.5) * width, rng.uniform(0.02, 0.7) * height
+    strokes = []
+    for _ in range(int(rng.integers(4, 16))):
+        thick = max(0.16 * tall, 1)
+        for stroke in rng.choice(4, int(rng.integers(1, 4)), replace=False):
+            upright = stroke < 2
+            left = x + (0.4 * tall if stroke == 1 else 0)
+            high = top + (0.5 * tall if stroke == 3 else 0)
+            box = (left, high, left + (thick if upright else 0.5 * tall),
+                   high + (tall if upright else thick))  # fmt: skip
+            strokes.append(tuple(round(edge) for edge in box))
+        x += rng.uniform(0.6, 0.9) * tall
+    return strokes  # type: ignore[return-value]
+
+
+def _toned(levels: np.ndarray, tone: float) -> Ink:
+    red, green, blue = (min(int(level * tone), 255) for level in levels)
+    return red, green, blue
+
+
+def _pole(rng: Rng) -> list[Part]:
+    w = rng.uniform(0.03, 0.12)
+    return [Part(rect(-w, -1, w, 1))]
+
+
+def _mast(rng: Rng) -> list[Part]:
+    """A lattice that is narrower above."""
+    low, count = rng.uniform(0.15, 0.3), int(rng.integers(4, 8))
+    levels = np.linspace(-1, 1, count + 1)
+    half = low / 3 + (levels + 1) / 3 * low
+    lines = [((s * low / 3, -1.0), (s * low, 1.0)) for s in (-1, 1)]
+    for i in range(count):
+        lines.append(((-half[i], levels[i]), (half[i + 1], levels[i + 1])))
+        lines.append(((half[i], levels[i]), (-half[i + 1], levels[i + 1])))
+    return [Part(poly(a, (a[0] + 0.05, a[1]), (b[0] + 0.05, b[1]), b)) for a, b in lines]
+
+
+def _plate(rng: Rng) -> list[Part]:
+    tilt = rng.uniform(0.3, 1)
+    return [Part(ellipse(0, 0, 1, tilt)), Part(ellipse(0, 0, 0.65, 0.65 * tilt), 0.85)]
+
+
+def _figure(rng: Rng) -> list[Part]:
+    """Somebody, standing or stepping out."""
+    stride, lean, hand = rng.uniform(0.02, 0.4), rng.uniform(-0.15, 0.15), rng.uniform(-0.2, 0.5)
+    return [
+        Part(poly((-0.16, 0.1), (0.02, 0.1), (-stride, 1), (-stride - 0.14, 1)), 0.5),
+        Part(poly((0, 0.1), (0.16, 0.1), (stride + 0.14, 1), (stride, 1)), 0.45),
+        Part(poly((0.18, -0.55), (0.5, hand), (0.42, hand + 0.06), (0.14, -0.3)), 1.3),
+        Part(poly((-0.18, -0.55), (-0.45, hand), (-0.37, hand + 0.06), (-0.14, -0.3)), 1.3),
+        Part(poly((-0.2 + lean, -0.6), (0.2 + lean, -0.6), (0.17, 0.15), (-0.17, 0.15))),
+        Part(ellipse(lean, -0.8, 0.13, 0.17), 1.4),
+    ]
+
+
+def _scrap(rng: Rng) -> list[Part]:
+    corners = int(rng.integers(3, 9))
+    turns, reach = np.sort(rng.uniform(0, 2 * np.pi, corners)), rng.uniform(0.4, 1, corners)
+    return [Part(np.stack([reach * np.cos(turns), reach * np.sin(turns)], 1))]
+
+
+_KINDS: tuple[Callable[[Rng], list[Part]], ...] = (_pole, _mast, _plate, _figure, _scrap, spoon)
