@@ -1,10 +1,12 @@
 """Do settings differ? The same pictures and seeds edited each way, compared pair by pair.
 
-    python bench/ab.py --b steps=80 [--b steps=80,views=4] [--a steps=120] [--scenes 12] [--photos]
+    python bench/ab.py --b steps=80 [--b steps=80,views=4] [--a steps=120] [--scenes 12] [--swaps 4]
+        [--photos]
     python bench/ab.py --b src=../candidate/src
     python bench/ab.py --b steps=120 --scenes 0 --clips 6
 
-Painted scenes (`guidance.py`, other ones than it reports on), with --photos the lines of
+Painted scenes (`guidance.py`, other ones than it reports on), with --swaps further ones, each asked
+for three looks, of which the result should be nearest to its own, with --photos the lines of
 `photos.py` to choose settings by, with their boxes and points (or from the text: --photos text),
 and --clips painted clips, whose atlases are fitted first with the true masks, are edited by A (the
 defaults, unless --a says otherwise) and by every B, in turn, with the embedded encoder: by the
@@ -33,7 +35,15 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from guidance import Edit, Judge, Outcome, fresh_edits, to_lab
+from guidance import (
+    Edit,
+    Judge,
+    Outcome,
+    fresh_edits,
+    nearest_swap,
+    swapped_edits,
+    to_lab,
+)
 from outline import read_outline
 from photo_lines import CHOOSE, LINES, Line
 from photos import MEDIA, WAYS, closeup, extract_pictures, parse_override
@@ -51,10 +61,11 @@ BETTER = {
     "bit-equal outside": 1,
     "judge": 1,
     "ΔE to the truth": -1,
+    "nearest to its own of three": 1,
     "CPU seconds": -1,
 }
 """Every figure, and whether more of it is better."""
-_TIME = "CPU seconds"
+_TIME, _OWN = "CPU seconds", "nearest to its own of three"
 _RAISED = "judge, over the source"
 SOURCES = Path(__file__).parents[1] / "src"
 FLAGS = {"points": "point", "not_points": "not"}
@@ -82,10 +93,17 @@ class Film:
 
 
 @dataclass(frozen=True)
+class Swap:
+    """A painted scene that is asked for each of `guidance.SWAPS`."""
+
+    edit: Edit
+
+
+@dataclass(frozen=True)
 class Task:
     """One picture or clip, one prompt, one seed."""
 
-    subject: Edit | Line | Film
+    subject: Edit | Swap | Line | Film
     seed: int
     way: str
     """How the object of a photo is told, one of `WAYS`."""
@@ -102,7 +120,9 @@ def run(task: Task, ways: Sequence[dict[str, Any]], pictures: Path) -> list[Figu
     if isinstance(task.subject, Film):
         return [_clip(task.subject, way) for way in ways]
     if isinstance(task.subject, Edit):
-        return [_paint(task.subject, way, pictures) for way in ways]
+        return [_painted_figures(_paint(task.subject, way, pictures)) for way in ways]
+    if isinstance(task.subject, Swap):
+        return [_swap_figures(_paint(task.subject.edit, way, pictures)) for way in ways]
     return [_photo(task.subject, task.way, way, pictures) for way in ways]
 
 
@@ -149,7 +169,7 @@ def _child_seconds() -> float:
     return usage.ru_utime + usage.ru_stime
 
 
-def _paint(edit: Edit, way: dict[str, Any], pictures: Path) -> Figures:
+def _paint(edit: Edit, way: dict[str, Any], pictures: Path) -> Outcome:
     """Of a painted scene, whose truth is known."""
     source, inside = edit.paint(edit.look)
     truth, _ = edit.paint(edit.wanted)
@@ -157,7 +177,7 @@ def _paint(edit: Edit, way: dict[str, Any], pictures: Path) -> Figures:
         picture = Path(folder, "source.png")
         write_picture(picture, source)
         made, alpha, seconds = _edited(picture, edit.prompt, way)
-    return _painted_figures(Outcome(edit, source, made, truth, inside, alpha, seconds))
+    return Outcome(edit, source, made, truth, inside, alpha, seconds)
 
 
 def _photo(line: Line, told: str, way: dict[str, Any], pictures: Path) -> Figures:
@@ -221,6 +241,11 @@ def _painted_figures(shown: Outcome) -> Figures:
     }
 
 
+def _swap_figures(shown: Outcome) -> Figures:
+    nearest, moved = nearest_swap(shown)
+    return {**_painted_figures(shown), _OWN: float(moved and nearest == shown.edit.wanted)}
+
+
 def _judged(source: np.ndarray, made: np.ndarray, prompt: str) -> Figures:
     """How much the edit looks like its text, and how much more than its source."""
     judge = Judge()
@@ -272,6 +297,7 @@ def main() -> None:
     parser.add_argument("--a", type=parse_way, default={}, help="NAME=VALUE,…")
     parser.add_argument("--b", type=parse_way, action="append", required=True, help="the same")
     parser.add_argument("--scenes", type=int, default=12, help="painted ones")
+    parser.add_argument("--swaps", type=int, default=0, help="painted ones, three edits each")
     parser.add_argument("--clips", type=int, default=0, help="painted ones")
     parser.add_argument(
         "--photos", nargs="*", choices=WAYS, help="the lines to choose by, told so (default: box)"
@@ -286,13 +312,14 @@ def main() -> None:
     moving = fresh_edits(asked.clips, _SEED, _MOVING, _PLACES)
     with tempfile.TemporaryDirectory() as folder:
         films = [Film(edit, Path(folder, f"film{i}")) for i, edit in enumerate(moving)]
-        subjects: list[tuple[Edit | Line | Film, str]] = [
+        subjects: list[tuple[Edit | Swap | Line | Film, str]] = [
             *((scene, "") for scene in scenes),
+            *((Swap(edit), "") for edit in swapped_edits(asked.swaps, _SEED + 1)),
             *photos,
             *((film, "") for film in films),
         ]
         if not subjects:
-            parser.error("nothing to edit: --scenes, --clips or --photos")
+            parser.error("nothing to edit: --scenes, --swaps, --clips or --photos")
         tasks = [Task(one, seed, way) for one, way in subjects for seed in range(asked.seeds)]
         extract_pictures(asked.media, Path(folder), [line.picture for line, _ in photos])
         work = partial(run, ways=(asked.a, *asked.b), pictures=Path(folder))

@@ -225,14 +225,20 @@ def report_fresh(outcomes: Sequence[Outcome]) -> None:
     print(f"median seconds              {np.median(seconds):.0f}")
 
 
+def nearest_swap(outcome: Outcome) -> tuple[str, bool]:
+    """Which of the `SWAPS` a result is nearest to, and whether it is nearer to what was asked for
+    than its source was."""
+    truths = {wanted: outcome.edit.paint(wanted)[0] for wanted in SWAPS}
+    distances = {wanted: outcome.distance(outcome.made, truth) for wanted, truth in truths.items()}
+    moved = distances[outcome.edit.wanted] < outcome.distance(outcome.source, outcome.truth)
+    return min(distances, key=lambda wanted: distances[wanted]), moved
+
+
 def report_swaps(outcomes: Sequence[Outcome]) -> None:
     """How often a result is nearest to its own truth of three, and nearer than its source was."""
     hits = []
     for o in outcomes:
-        truths = {wanted: o.edit.paint(wanted)[0] for wanted in SWAPS}
-        distances = {wanted: o.distance(o.made, truth) for wanted, truth in truths.items()}
-        nearest = min(distances, key=lambda wanted: distances[wanted])
-        moved = distances[o.edit.wanted] < o.distance(o.source, o.truth)
+        nearest, moved = nearest_swap(o)
         hits.append(moved and nearest == o.edit.wanted)
         if not hits[-1]:
             print(f"{o.edit}: nearest to {nearest}, {'moved' if moved else 'not moved'} towards it")
