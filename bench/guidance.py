@@ -38,6 +38,8 @@ from text2live_cli.media.pictures import read_picture
 JUDGE = Path(__file__).with_name("judge.safetensors")
 SIZE = (240, 320)
 SWAPS = ("golden", "chocolate", "snowy")
+_THINGS = OBJECTS[:26]
+"""Those of the first training: with more, all random scenes would be others."""
 _PLACES = ("wooden table", "grass", "sandy beach", "blue sky", "brick wall", "grey background",
            "white background", "sea")  # fmt: skip
 
@@ -117,7 +119,7 @@ class Outcome:
 
 
 def fresh_edits(
-    count: int, seed: int, things: Sequence[str] = OBJECTS, places: Sequence[str] = _PLACES
+    count: int, seed: int, things: Sequence[str] = _THINGS, places: Sequence[str] = _PLACES
 ) -> list[Edit]:
     """Random objects in a plain colour, random places, random looks asked for."""
     rng = np.random.default_rng(seed)

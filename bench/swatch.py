@@ -121,7 +121,7 @@ def accuracies(
     return {
         "colour of 11, object given": _share(colour, [COLOURS.index(a) for a in _claims(plain)[1]]),
         "look of 45, object given": _share(look, [APPEARANCES.index(a) for a in looks]),
-        "object of 26": _share(thing, [OBJECTS.index(t) for t in things]),
+        f"object of {len(OBJECTS)}": _share(thing, [OBJECTS.index(t) for t in things]),
         "retrieval among 100": _retrieval(bench, seen, pairs),
         "own look above the place's look": _share(bench.choice(seen, swapped), [0] * count),
     }

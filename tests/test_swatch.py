@@ -160,8 +160,8 @@ class TestVocabulary:
 
     def test_what_is_like_nothing_has_no_nearest_word(self):
         assert nearest_words("qqqq") == ()
-        assert nearest_words("astronaut") == ()
-        assert kind_of("astronaut").name == "a person"
+        assert nearest_words("mouth") == ()
+        assert kind_of("mouth").name == "a part of a body"
 
     def test_kinds_hold_unknown_words_once_and_known_ones_as_nearest(self):
         unknown = [word for words in KINDS.values() for word in words]
@@ -290,7 +290,7 @@ class TestPainter:
     def test_left_out_pairs_are_spread_over_objects_and_looks_and_never_painted(self):
         pairs = [(t, a) for t in vocabulary.OBJECTS for a in vocabulary.APPEARANCES
                  if left_out(t, a)]  # fmt: skip
-        assert len(pairs) == 51
+        assert len(pairs) == 55
         assert {t for t, _ in pairs} == set(vocabulary.OBJECTS)
         assert {a for _, a in pairs} == set(vocabulary.APPEARANCES)
         rng = np.random.default_rng(1)
@@ -550,8 +550,8 @@ class TestTraining:
         assert second.train_step(store) == second_loss
         third.load_checkpoint(tmp_path / "checkpoint.safetensors")
         assert third.train_step(store) == second_loss
-        assert first_loss["total"] == pytest.approx(8.314, rel=0.02)
-        assert second_loss["total"] == pytest.approx(9.307, rel=0.02)
+        assert first_loss["total"] == pytest.approx(7.630, rel=0.02)
+        assert second_loss["total"] == pytest.approx(8.116, rel=0.02)
 
 
 class TestWeights:

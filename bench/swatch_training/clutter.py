@@ -13,7 +13,7 @@ _METAL: Ink = (186, 182, 176)
 
 
 def oddment(rng: Rng) -> list[Part]:
-    """A pole, a mast, a plate, a figure, a scrap or a spoon, in a colour of its own."""
+    """A pole, a mast, a scrap or a spoon, in a colour of its own."""
     parts = _KINDS[int(rng.integers(len(_KINDS)))](rng)
     levels = rng.integers(15, 245, 3)
     levels = np.full(3, levels.mean()) if rng.random() < 0.5 else levels
@@ -73,28 +73,10 @@ def _mast(rng: Rng) -> list[Part]:
     return [Part(poly(a, (a[0] + 0.05, a[1]), (b[0] + 0.05, b[1]), b)) for a, b in lines]
 
 
-def _plate(rng: Rng) -> list[Part]:
-    tilt = rng.uniform(0.3, 1)
-    return [Part(ellipse(0, 0, 1, tilt)), Part(ellipse(0, 0, 0.65, 0.65 * tilt), 0.85)]
-
-
-def _figure(rng: Rng) -> list[Part]:
-    """Somebody, standing or stepping out."""
-    stride, lean, hand = rng.uniform(0.02, 0.4), rng.uniform(-0.15, 0.15), rng.uniform(-0.2, 0.5)
-    return [
-        Part(poly((-0.16, 0.1), (0.02, 0.1), (-stride, 1), (-stride - 0.14, 1)), 0.5),
-        Part(poly((0, 0.1), (0.16, 0.1), (stride + 0.14, 1), (stride, 1)), 0.45),
-        Part(poly((0.18, -0.55), (0.5, hand), (0.42, hand + 0.06), (0.14, -0.3)), 1.3),
-        Part(poly((-0.18, -0.55), (-0.45, hand), (-0.37, hand + 0.06), (-0.14, -0.3)), 1.3),
-        Part(poly((-0.2 + lean, -0.6), (0.2 + lean, -0.6), (0.17, 0.15), (-0.17, 0.15))),
-        Part(ellipse(lean, -0.8, 0.13, 0.17), 1.4),
-    ]
-
-
 def _scrap(rng: Rng) -> list[Part]:
     corners = int(rng.integers(3, 9))
     turns, reach = np.sort(rng.uniform(0, 2 * np.pi, corners)), rng.uniform(0.4, 1, corners)
     return [Part(np.stack([reach * np.cos(turns), reach * np.sin(turns)], 1))]
 
 
-_KINDS: tuple[Callable[[Rng], list[Part]], ...] = (_pole, _mast, _plate, _figure, _scrap, spoon)
+_KINDS: tuple[Callable[[Rng], list[Part]], ...] = (_pole, _mast, _scrap, spoon)

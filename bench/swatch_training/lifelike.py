@@ -5,7 +5,7 @@ Beside those of `shapes.py`, which other benches and tests paint with and which 
 
 from __future__ import annotations
 
-from swatch_training import grown, made
+from swatch_training import grown, made, people
 from swatch_training.outlines import Part, Rng
 from swatch_training.shapes import RECIPES, Recipe
 
@@ -31,4 +31,5 @@ _WAYS: dict[str, tuple[Recipe, ...]] = {
     "boat": (made.ship,),
     "bird": (grown.flying_bird,),
     "cake": (made.slice,),
+    "person": (people.figure, people.portrait),
 }

@@ -278,3 +278,20 @@ def slice(rng: Rng) -> list[Part]:
     for i, (y0, y1) in enumerate(pairwise(edges)):
         parts.append(Part(rect(-0.75, y0, 0.75, y1), 0.9, PALE if i % 2 else None))
     return [*parts, Part(poly((-0.75, -0.1), (0.75, -0.1), (0.3, -0.5), (-0.1, -0.55)), 1.15)]
+
+
+def plate(rng: Rng) -> list[Part]:
+    """A plate or a bowl, from above or the side, at times with something on it."""
+    tilt, rim = rng.uniform(0.25, 1), rng.uniform(0.55, 0.8)
+    deep = rng.uniform(0, 0.5) * (1 - tilt)
+    parts = [
+        Part(ellipse(0, deep, 0.7, 0.7 * tilt), 0.7),
+        Part(poly((-1, 0), (1, 0), (0.7, deep), (-0.7, deep)), 0.8),
+        Part(ellipse(0, 0, 1, tilt)),
+        Part(ellipse(0, 0.02, rim, rim * tilt), 0.85),
+    ]
+    if rng.random() < 0.5:
+        x, y = rng.uniform(-0.2, 0.2, 2)
+        food: Ink = one_of(_DRINKS, rng)
+        parts.append(Part(ellipse(x, y * tilt - 0.1, 0.4, 0.4 * max(tilt, 0.5)), 1, food, True))
+    return parts

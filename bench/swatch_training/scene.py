@@ -94,6 +94,7 @@ _NATURAL: dict[str, tuple[str, ...]] = {
     "apple": ("red", "green", "yellow"),
     "pear": ("green", "yellow"),
     "box": ("brown", "white", "wooden"),
+    "plate": ("white", "white", "blue", "brown", "red"),
 }
 """How objects mostly look in photos; those that are not here, in any plain colour."""
 

@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 import numpy as np
 
+from swatch_training import made, people
 from swatch_training.outlines import (
     DARK,
     PALE,
@@ -20,7 +21,7 @@ from swatch_training.outlines import (
 )
 
 Recipe = Callable[[Rng], list[Part]]
-RECIPES: dict[str, Recipe] = {}
+RECIPES: dict[str, Recipe] = {"person": people.figure, "plate": made.plate}
 
 
 def _recipe(function: Recipe) -> Recipe:

@@ -11,7 +11,7 @@ import re
 OBJECTS: tuple[str, ...] = (
     "cup", "cake", "car", "house", "tree", "fish", "bird", "cat", "apple", "vase", "ball", "box",
     "hat", "mushroom", "flower", "boat", "bottle", "star", "heart", "leaf", "chair", "lamp",
-    "butterfly", "pear", "umbrella", "rocket",
+    "butterfly", "pear", "umbrella", "rocket", "person", "plate",
 )  # fmt: skip
 PLACES: tuple[str, ...] = (
     "table", "wall", "sky", "grass", "beach", "sea", "road", "mountain", "background", "screen",
@@ -66,6 +66,9 @@ _SYNONYMS: dict[str, str] = {
     "pear": "pears",
     "umbrella": "umbrellas parasol",
     "rocket": "rockets spaceship",
+    "person": "persons people human man men woman women boy boys girl girls child children kid kids"
+    " lady guy player players",
+    "plate": "plates saucer saucers dish dishes bowl bowls",
     "table": "tables desk tabletop",
     "wall": "walls",
     "sky": "skies",
