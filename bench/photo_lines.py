@@ -70,7 +70,6 @@ LINES: tuple[Line, ...] = (
         CHOOSE,
         points=("130,200", "440,240", "300,370"),
         not_points=("290,130",),
-        known=False,
     ),
     Line("chelsea", "leopard cat", ("cat",), REPORT, points=("240,60", "120,210", "325,185")),
     Line("chelsea", "zebra cat", ("cat",), CHOOSE, box="0,0,405,300"),
@@ -150,7 +149,7 @@ LINES: tuple[Line, ...] = (
         points=("100,430", "400,450"),
         not_points=("200,270",),
     ),
-    Line("tennis-05", "snowy player", ("player",), REPORT, box="128,53,76,131", known=False),
+    Line("tennis-05", "snowy player", ("player",), REPORT, box="128,53,76,131"),
     Line(
         "tennis-05",
         "mossy court",
@@ -160,7 +159,7 @@ LINES: tuple[Line, ...] = (
         not_points=("250,115",),
         known=False,
     ),
-    Line("tennis-35", "golden player", ("player",), CHOOSE, box="50,70,126,133", known=False),
+    Line("tennis-35", "golden player", ("player",), CHOOSE, box="50,70,126,133"),
     Line(
         "tennis-35",
         "brick wall",
@@ -176,7 +175,6 @@ LINES: tuple[Line, ...] = (
         CHOOSE,
         points=("180,100", "172,142", "192,72"),
         not_points=("225,150",),
-        known=False,
     ),
     Line("tennis-65", "straw court", ("court",), REPORT, points=("60,200", "300,190"), known=False),
 )

@@ -158,7 +158,7 @@ def about_landscapes(count: int, rng: np.random.Generator) -> dict[str, list[Que
     """Where are the parts of landscapes, those that fill 3 % to 90 % of them? By what they are."""
     questions: dict[str, list[Question]] = {}
     for _ in range(count):
-        scene = random_scene(rng, PainterSettings(landscapes=1, screens=0))
+        scene = random_scene(rng, PainterSettings(landscapes=1, screens=0, lifelike=0))
         labels = paint(scene, WORKING_SIZE, WORKING_SIZE)[1]
         for label, region in enumerate(scene.regions):
             if region not in scene.objects and 0.03 < (labels == label).mean() < 0.9:

@@ -38,7 +38,7 @@ _PLACE_FORMS = {
     "road": ("{} on a {}road", "{} on the {}road"),
     "leaf": ("{} on a {}leaf", "{} in front of {}leaves"),
 }
-_SCREEN = THINGS.index("screen")
+_SCREEN, _BACKGROUND = THINGS.index("screen"), THINGS.index("background")
 
 
 class Caption(NamedTuple):
@@ -92,7 +92,8 @@ def sentence(caption: Caption, rng: Rng) -> str:
 
 def describe(code: SceneCode, rng: Rng) -> list[Caption]:
     """Two captions for a scene: a true one and, nearly always, a closely related false one."""
-    place, objects = code[0], code[code[:, 0] != NOTHING][1:]
+    place, others = code[0], code[1:]
+    objects = others[(others[:, 0] != NOTHING) & (others[:, 0] != _BACKGROUND)]
     if not len(objects):
         other = int(rng.integers(len(APPEARANCES)))
         return [Caption(int(place[0]), int(place[1])), Caption(int(place[0]), other)]
@@ -118,7 +119,7 @@ def _tempting(thing: int, look: int, code: SceneCode, rng: Rng) -> Caption:
     seen = [int(v) for v in code[:, 1] if v in false]
     draw = rng.random()
     if draw < 0.3 and place[1] in false and place[0] != _SCREEN:
-        swapped = look if rng.random() < 0.5 else ANY
+        swapped = look if rng.random() < 0.5 and not _left_out(int(place[0]), look) else ANY
         return Caption(thing, int(place[1]), int(place[0]), swapped)
     return Caption(thing, int(rng.choice(seen if draw < 0.6 and seen else false)))
 

@@ -3,24 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 
 import numpy as np
 
-from swatch_training.outlines import Ink, Part, Rng, ellipse, poly, rect
-
-_METAL: Ink = (186, 182, 176)
+from swatch_training.outlines import Part, Rng, ellipse, poly, rect
 
 
 def oddment(rng: Rng) -> list[Part]:
-    """A pole, a mast, a scrap or a spoon, in a colour of its own."""
-    parts = _KINDS[int(rng.integers(len(_KINDS)))](rng)
-    levels = rng.integers(15, 245, 3)
-    levels = np.full(3, levels.mean()) if rng.random() < 0.5 else levels
-    return [replace(part, ink=_toned(levels, part.tone)) for part in parts]
+    """A pole, a mast, a scrap or a spoon."""
+    return _KINDS[int(rng.integers(len(_KINDS)))](rng)
 
 
-def spoon(rng: Rng) -> list[Part]:
+def _spoon(rng: Rng) -> list[Part]:
     """From above, the bowl up."""
     turn = rng.uniform(0, 2 * np.pi)
     c, s = np.cos(turn), np.sin(turn)
@@ -30,30 +24,25 @@ def spoon(rng: Rng) -> list[Part]:
         (ellipse(0, -0.6, 0.16, 0.3), 0.75),
     )
     matrix = np.array([[c, s], [-s, c]])
-    return [Part(points @ matrix, tone, _METAL) for points, tone in pieces]
+    return [Part(points @ matrix, tone) for points, tone in pieces]
 
 
 def lettering(rng: Rng, height: int, width: int) -> Sequence[tuple[int, int, int, int]]:
     """Strokes (left, top, right, bottom) of a line of letters, from afar: pixels."""
     tall = rng.uniform(0.05, 0.16) * height
     x, top = rng.uniform(-0.3, 0.5) * width, rng.uniform(0.02, 0.7) * height
-    strokes = []
+    strokes: list[tuple[int, int, int, int]] = []
     for _ in range(int(rng.integers(4, 16))):
         thick = max(0.16 * tall, 1)
         for stroke in rng.choice(4, int(rng.integers(1, 4)), replace=False):
             upright = stroke < 2
             left = x + (0.4 * tall if stroke == 1 else 0)
             high = top + (0.5 * tall if stroke == 3 else 0)
-            box = (left, high, left + (thick if upright else 0.5 * tall),
-                   high + (tall if upright else thick))  # fmt: skip
-            strokes.append(tuple(round(edge) for edge in box))
+            right = left + (thick if upright else 0.5 * tall)
+            low = high + (tall if upright else thick)
+            strokes.append((round(left), round(high), round(right), round(low)))
         x += rng.uniform(0.6, 0.9) * tall
-    return strokes  # type: ignore[return-value]
-
-
-def _toned(levels: np.ndarray, tone: float) -> Ink:
-    red, green, blue = (min(int(level * tone), 255) for level in levels)
-    return red, green, blue
+    return strokes
 
 
 def _pole(rng: Rng) -> list[Part]:
@@ -79,4 +68,4 @@ def _scrap(rng: Rng) -> list[Part]:
     return [Part(np.stack([reach * np.cos(turns), reach * np.sin(turns)], 1))]
 
 
-_KINDS: tuple[Callable[[Rng], list[Part]], ...] = (_pole, _mast, _scrap, spoon)
+_KINDS: tuple[Callable[[Rng], list[Part]], ...] = (_pole, _mast, _scrap, _spoon)

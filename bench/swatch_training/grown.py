@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
 from swatch_training.outlines import (
@@ -66,7 +68,7 @@ def cat_face(rng: Rng) -> list[Part]:
 
 def _squeezed(part: Part, far: float) -> Part:
     x, y = part.points.T
-    return Part(np.stack([np.where(x > 0, far * x, x), y], 1), part.tone, part.ink)
+    return replace(part, points=np.stack([np.where(x > 0, far * x, x), y], 1))
 
 
 def cat_lying(rng: Rng) -> list[Part]:
@@ -80,10 +82,7 @@ def cat_lying(rng: Rng) -> list[Part]:
         Part(poly((x, -0.03), (x + 0.06, -0.03), (x + 0.1, 0.3), (x + 0.07, 0.3)), 0.65)
         for x in (0, 0.2, 0.4, 0.6)
     ]
-    head = [
-        Part(0.42 * part.points + np.array((-0.55, -0.1)), part.tone, part.ink)
-        for part in cat_face(rng)[1:]
-    ]
+    head = [replace(part, points=0.42 * part.points - (0.55, 0.1)) for part in cat_face(rng)[1:]]
     return parts + head
 
 

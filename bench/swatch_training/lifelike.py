@@ -30,6 +30,6 @@ _WAYS: dict[str, tuple[Recipe, ...]] = {
     "leaf": (grown.sprig, grown.wide_leaf),
     "boat": (made.ship,),
     "bird": (grown.flying_bird,),
-    "cake": (made.slice,),
+    "cake": (made.cake_slice,),
     "person": (people.figure, people.portrait),
 }

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
 
-from swatch_training.clutter import spoon
 from swatch_training.outlines import (
     DARK,
     PALE,
@@ -45,17 +43,10 @@ def cup_from_above(rng: Rng) -> list[Part]:
     k, rim, foot = rng.uniform(0.45, 0.95), rng.uniform(0.5, 0.62), rng.uniform(0.3, 0.45)
     deep = rng.uniform(0.35, 0.65)
     top, low = -0.35, -0.35 + deep
-    parts: list[Part] = []
-    if rng.random() < 0.6:
-        ink = None if rng.random() < 0.5 else PALE
-        parts += [
-            Part(ellipse(0, low, 1, k), 0.95, ink, beside=True),
-            Part(ellipse(0, low, 0.7, 0.7 * k), 0.85, ink, beside=True),
-        ]
     turn, side = rng.uniform(0.5, 1.0), rng.choice((-1.0, 1.0))
     handle = arc(side * rim * turn, top + 0.5 * deep, 0.3, 0.12, 0, 1)
     lined = PALE if rng.random() < 0.4 else None
-    parts += [
+    return [
         Part(handle, 0.9),
         Part(poly((-rim, top), (rim, top), (foot, low), (-foot, low))),
         Part(ellipse(0, low, foot, foot * k)),
@@ -67,9 +58,6 @@ def cup_from_above(rng: Rng) -> list[Part]:
             one_of(_DRINKS, rng),
         ),
     ]
-    if rng.random() < 0.3:
-        parts += [replace(part, beside=True) for part in spoon(rng)]
-    return parts
 
 
 def mug(rng: Rng) -> list[Part]:
@@ -271,9 +259,9 @@ def ship(rng: Rng) -> list[Part]:
     return parts
 
 
-def slice(rng: Rng) -> list[Part]:
+def cake_slice(rng: Rng) -> list[Part]:
     layers = int(rng.integers(2, 5))
-    parts = [Part(ellipse(0, 0.6, 1.05, 0.3), 1, PALE, beside=True)]
+    parts = []
     edges = np.linspace(-0.1, 0.65, 2 * layers)
     for i, (y0, y1) in enumerate(pairwise(edges)):
         parts.append(Part(rect(-0.75, y0, 0.75, y1), 0.9, PALE if i % 2 else None))

@@ -64,7 +64,7 @@ def paint_scene(
 def paint(
     scene: Scene, height: int, width: int, oversample: int = 2
 ) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
-    """RGB (h, w, 3) and labels (h, w): 0 the place, 1.. the objects, `UNNAMED` the rest."""
+    """RGB (h, w, 3) and labels (h, w): of the scene's regions, and `UNNAMED`."""
     canvas, labels = (_paint_view if scene.landscape else _paint_place)(scene, height, width)
     light = _rng(scene, "light")
     angle = light.uniform(-np.pi, 0)
@@ -72,8 +72,8 @@ def paint(
     boxes = (_free_layout if scene.lifelike else _layout)(_rng(scene, "layout"), scene)
     shadow = light.random() < 0.6 and scene.place.thing != "screen"
     if scene.lifelike:
+        _add_clutter(scene, canvas, labels, towards, "behind", oversample)
         canvas = _out_of_focus(canvas, _rng(scene, "focus"))
-        _strew(scene, canvas, labels, "behind", oversample)
     for i, (region, box) in enumerate(zip(scene.objects, boxes, strict=True), start=1):
         rng = _rng(scene, "shape", i)
         parts = recipe(region.thing, rng) if scene.lifelike else RECIPES[region.thing](rng)
@@ -85,39 +85,44 @@ def paint(
         if scene.lifelike:
             surface = surface * _unevenness(_rng(scene, "wear", i), height, width)
         shade = _relief(sprite.cover, towards, light.uniform(0.5, 1.0)) * sprite.tone
-        _lay(sprite, surface * shade[..., None], canvas)
+        _composite(sprite, surface * shade[..., None], canvas)
         labels[sprite.cover > 0.5] = UNNAMED
         labels[sprite.own > 0.5] = i
     if scene.lifelike:
-        _strew(scene, canvas, labels, "before", oversample)
-        _plant(scene, canvas, labels)
+        _add_clutter(scene, canvas, labels, towards, "before", oversample)
+        _add_trees_in_front(scene, canvas, labels)
         canvas *= _exposure(_rng(scene, "exposure"), height, width)
     return _develop(canvas, _rng(scene, "camera")), labels
 
 
-def _lay(sprite: _Sprite, painted: Field, canvas: Field) -> None:
+def _composite(sprite: _Sprite, painted: Field, canvas: Field) -> None:
     """Lay an object's surface (h, w, 3) over the canvas, its ink over the surface."""
     painted = painted + (sprite.ink - painted) * sprite.inked[..., None]
     canvas += (painted - canvas) * sprite.cover[..., None]
 
 
-def _strew(
-    scene: Scene, canvas: Field, labels: NDArray[np.uint8], where: str, oversample: int
+def _add_clutter(
+    scene: Scene,
+    canvas: Field,
+    labels: NDArray[np.uint8],
+    towards: Field,
+    where: str,
+    oversample: int,
 ) -> None:
-    """Clutter, behind the objects or before them."""
+    """Clutter, "behind" the objects or one piece "before" them."""
     if not scene.clutter:
         return
     rng = _rng(scene, where)
+    surface = texture(scene.clutter.look, rng, *labels.shape)
     for _ in range(int(rng.integers(1, 5)) if where == "behind" else int(rng.integers(0, 2))):
         box = _random_box(rng, 0.5, _log_uniform(rng, 0.06, 0.5))
         sprite = _sprite(oddment(rng), False, box, rng, labels.shape, oversample)
-        shade = _relief(sprite.cover, np.array((0.6, -0.8), np.float32), rng.uniform(0, 1))
-        _lay(sprite, sprite.ink, canvas)
-        canvas *= 1 + (shade - 1)[..., None] * sprite.cover[..., None]
-        labels[sprite.cover > 0.5] = len(scene.regions) - 1
+        shade = _relief(sprite.cover, towards, rng.uniform(0, 1)) * sprite.tone
+        _composite(sprite, surface * shade[..., None], canvas)
+        labels[sprite.cover > 0.5] = scene.regions.index(scene.clutter)
 
 
-def _plant(scene: Scene, canvas: Field, labels: NDArray[np.uint8]) -> None:
+def _add_trees_in_front(scene: Scene, canvas: Field, labels: NDArray[np.uint8]) -> None:
     """Trees of a landscape that stand before its objects."""
     rng = _rng(scene, "front")
     if not scene.landscape or not scene.landscape.trees or rng.random() < 0.5:
@@ -221,6 +226,9 @@ def _random_box(rng: Rng, reach: float, radius: float) -> _Box:
 
 def _free_layout(rng: Rng, scene: Scene) -> Iterable[_Box]:
     """As `_layout`, and of any size, anywhere; or close, over the picture's rim."""
+    if scene.served:
+        box = _random_box(rng, 0.25, rng.uniform(0.25, 0.5))
+        return [box, _Box(box.x, box.y - rng.uniform(0, 0.3) * box.radius, 0.6 * box.radius)]
     if scene.close:
         return [_random_box(rng, 0.4, rng.uniform(0.45, 1.1))]
     if len(scene.objects) == 1:
@@ -313,14 +321,13 @@ def _paint_place(scene: Scene, h: int, w: int) -> tuple[Field, NDArray[np.uint8]
     labels = np.zeros((h, w), np.uint8)
     if place.thing == "screen":
         return np.broadcast_to(SCREEN_GREEN, (h, w, 3)).copy(), labels
-    field = np.array(texture(place.look, rng, h, w), np.float32)
+    paint = leaves if place.thing == "leaf" else texture
+    field = np.array(paint(place.look, rng, h, w), np.float32)
     if place.thing == "grass":
         blades = noise(rng, h, w, 0.025, stretch=5)
         field *= (0.85 + 0.35 * blades)[..., None]
     elif place.thing == "sky" and place.look != "starry":
         field = clouds(field, rng)
-    elif place.thing == "leaf":
-        field = leaves(place.look, rng, h, w)
     elif scene.lifelike and place.thing == "table" and rng.random() < 0.5:
         pass  # seen from above
     elif place.thing in ("table", "beach", "sea") or (place.thing == "wall" and rng.random() < 0.3):

@@ -61,7 +61,18 @@ PLACE_LOOKS: dict[str, tuple[str, ...]] = {
 }
 """How places look in a scene that is no landscape; the first is what they look like unasked."""
 _FLAT = ("table", "wall", "sky", "grass", "beach", "sea")
-_LIFELIKE = ("table", "table", "wall", "wall", "leaf", "leaf", "sky", "grass", "beach", "sea")
+_LIFELIKE_PLACES = (
+    "table",
+    "table",
+    "wall",
+    "wall",
+    "leaf",
+    "leaf",
+    "sky",
+    "grass",
+    "beach",
+    "sea",
+)
 """Places of a lifelike scene; leaves are one, behind flowers and fruit."""
 _GROUNDS = {"grass": 0.6, "beach": 0.13, "sea": 0.13, "road": 0.14}
 _IN_NATURE: dict[str, tuple[str, ...]] = {
@@ -97,6 +108,10 @@ _NATURAL: dict[str, tuple[str, ...]] = {
     "plate": ("white", "white", "blue", "brown", "red"),
 }
 """How objects mostly look in photos; those that are not here, in any plain colour."""
+_SERVED = (["cup"], ["cake"], ["apple"], ["pear"])
+"""Objects that stand on a plate, where they are alone."""
+_ODD = (*COLOURS, "grey", "grey", "grey", "black", "white", "silver", "wooden")
+"""How clutter looks."""
 
 
 @dataclass(frozen=True)
@@ -145,8 +160,11 @@ class Scene:
     lifelike: bool = False
     """Painted as in a photo: other silhouettes, soft or uneven places, any size and position."""
     close: bool = False
+    """The object reaches over the picture's rim."""
+    served: bool = False
+    """The second object stands on the first, a plate."""
     clutter: Region | None = None
-    """What lies about."""
+    """What lies about and has no name of its own: background, as a region."""
 
     @property
     def regions(self) -> tuple[Region, ...]:
@@ -167,42 +185,47 @@ def left_out(thing: str, look: str) -> bool:
 
 def random_scene(rng: Rng, settings: PainterSettings = _SWATCH) -> Scene:
     """A scene as the encoder is trained on: up to three objects in any place, or a landscape."""
-    scene = _bare_scene(rng, settings)
-    if not settings.lifelike or rng.random() >= settings.lifelike:
-        return scene
-    place, clutter = scene.place, None
-    if place.thing in _FLAT and not scene.landscape:
-        thing = str(rng.choice(_LIFELIKE))
-        place = Region(thing, str(rng.choice(PLACE_LOOKS[thing])))
-        if any({place.thing, place.look} & {o.thing, o.look} for o in scene.objects):
-            place = scene.place
-    if place != SCREEN and rng.random() < settings.cluttered:
-        clutter = Region("background", MIX.join(rng.choice(COLOURS, 2, replace=False)))
-    objects = _as_in_photos(rng, scene.objects, [place, *scene.regions])
+    lifelike = bool(settings.lifelike) and bool(rng.random() < settings.lifelike)
+    if settings.landscapes and rng.random() < settings.landscapes:
+        scene = _random_landscape(rng, settings)
+    else:
+        scene = _random_view(rng, settings, _LIFELIKE_PLACES if lifelike else _FLAT)
+    return _as_in_photos(rng, settings, scene) if lifelike else scene
+
+
+def _as_in_photos(rng: Rng, settings: PainterSettings, scene: Scene) -> Scene:
+    """With objects that look natural, or are close, or on a plate, and with what lies about."""
+    objects = _dressed(rng, scene.objects, {region.look for region in scene.regions})
+    served = [o.thing for o in objects] in _SERVED and bool(rng.random() < 0.5)
+    if served:
+        (thing,) = objects
+        alike = rng.random() < 0.4 and MIX not in thing.look and not left_out("plate", thing.look)
+        objects = (Region("plate", thing.look if alike else "white"), thing)
     close = len(objects) == 1 and bool(rng.random() < settings.close)
-    return replace(scene, objects=objects, place=place, lifelike=True, close=close, clutter=clutter)
+    clutter = None
+    if scene.place != SCREEN and rng.random() < settings.cluttered:
+        clutter = Region("background", str(rng.choice(_ODD)))
+    return replace(
+        scene, objects=objects, lifelike=True, close=close, served=served, clutter=clutter
+    )
 
 
-def _as_in_photos(
-    rng: Rng, objects: tuple[Region, ...], regions: list[Region]
-) -> tuple[Region, ...]:
+def _dressed(rng: Rng, objects: tuple[Region, ...], taken: set[str]) -> tuple[Region, ...]:
     """Half of the objects in their natural looks, where no other region looks the same."""
-    taken = {region.look for region in regions}
     dressed = []
     for region in objects:
         look = str(rng.choice(_NATURAL.get(region.thing, COLOURS)))
         if rng.random() < 0.5 and look not in taken and not left_out(region.thing, look):
-            taken.add(look)
+            taken = taken | {look}
             region = replace(region, look=look)
         dressed.append(region)
     return tuple(dressed)
 
 
-def _bare_scene(rng: Rng, settings: PainterSettings) -> Scene:
-    if settings.landscapes and rng.random() < settings.landscapes:
-        return _random_landscape(rng, settings)
+def _random_view(rng: Rng, settings: PainterSettings, places: tuple[str, ...]) -> Scene:
+    """Objects before one place, which is no landscape."""
     count = int(rng.choice(len(settings.counts), p=settings.counts))
-    place = _random_place(rng, settings)
+    place = _random_place(rng, settings, places)
     if not count:
         place = Region("background", _random_look(rng, settings))
     objects = _random_objects(rng, settings, count, [place])
@@ -263,7 +286,7 @@ def _random_look(rng: Rng, settings: PainterSettings, mixed: float = 0.0) -> str
     return str(rng.choice(COLOURS if rng.random() < settings.plain else LOOKS))
 
 
-def _random_place(rng: Rng, settings: PainterSettings) -> Region:
+def _random_place(rng: Rng, settings: PainterSettings, places: tuple[str, ...]) -> Region:
     draw = rng.random()
     if draw < settings.screens:
         return SCREEN
@@ -271,5 +294,5 @@ def _random_place(rng: Rng, settings: PainterSettings) -> Region:
         textured = rng.random() < 0.5
         look = _random_look(rng, settings) if textured else str(rng.choice(COLOURS))
         return Region("background", look)
-    thing = str(rng.choice(_FLAT))
+    thing = str(rng.choice(places))
     return Region(thing, str(rng.choice(PLACE_LOOKS[thing])))

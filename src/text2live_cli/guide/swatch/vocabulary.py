@@ -66,8 +66,8 @@ _SYNONYMS: dict[str, str] = {
     "pear": "pears",
     "umbrella": "umbrellas parasol",
     "rocket": "rockets spaceship",
-    "person": "persons people human man men woman women boy boys girl girls child children kid kids"
-    " lady guy player players",
+    "person": "persons people man men woman women boy boys girl girls child children kid kids"
+    " lady ladies guy guys human humans player players",
     "plate": "plates saucer saucers dish dishes bowl bowls",
     "table": "tables desk tabletop",
     "wall": "walls",
