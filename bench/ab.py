@@ -36,11 +36,12 @@ from typing import Any
 
 import numpy as np
 from guidance import (
+    SWAPS,
     Edit,
     Judge,
     Outcome,
     fresh_edits,
-    nearest_swap,
+    judge_swap,
     swapped_edits,
     to_lab,
 )
@@ -93,17 +94,17 @@ class Film:
 
 
 @dataclass(frozen=True)
-class Swap:
-    """A painted scene that is asked for each of `guidance.SWAPS`."""
+class Swaps:
+    """A painted scene, asked for each of `guidance.SWAPS`."""
 
-    edit: Edit
+    edits: tuple[Edit, ...]
 
 
 @dataclass(frozen=True)
 class Task:
     """One picture or clip, one prompt, one seed."""
 
-    subject: Edit | Swap | Line | Film
+    subject: Edit | Swaps | Line | Film
     seed: int
     way: str
     """How the object of a photo is told, one of `WAYS`."""
@@ -121,8 +122,8 @@ def run(task: Task, ways: Sequence[dict[str, Any]], pictures: Path) -> list[Figu
         return [_clip(task.subject, way) for way in ways]
     if isinstance(task.subject, Edit):
         return [_painted_figures(_paint(task.subject, way, pictures)) for way in ways]
-    if isinstance(task.subject, Swap):
-        return [_swap_figures(_paint(task.subject.edit, way, pictures)) for way in ways]
+    if isinstance(task.subject, Swaps):
+        return [_swapped(task.subject, way, pictures) for way in ways]
     return [_photo(task.subject, task.way, way, pictures) for way in ways]
 
 
@@ -227,7 +228,7 @@ def _clip(film: Film, way: dict[str, Any]) -> Figures:
             assert alpha is not None
             shown = Outcome(film.edit, frames[t], made, truth[t], masks[t], alpha, seconds)
             rows.append(_painted_figures(shown))
-    return {name: float(np.mean([row[name] for row in rows])) for name in rows[0]}
+    return _means(rows)
 
 
 def _painted_figures(shown: Outcome) -> Figures:
@@ -241,9 +242,15 @@ def _painted_figures(shown: Outcome) -> Figures:
     }
 
 
-def _swap_figures(shown: Outcome) -> Figures:
-    nearest, moved = nearest_swap(shown)
-    return {**_painted_figures(shown), _OWN: float(moved and nearest == shown.edit.wanted)}
+def _swapped(swaps: Swaps, way: dict[str, Any], pictures: Path) -> Figures:
+    """Of a scene's swapped prompts: means."""
+    shown = [_paint(edit, way, pictures) for edit in swaps.edits]
+    rows = [{**_painted_figures(one), _OWN: float(judge_swap(one).right)} for one in shown]
+    return _means(rows)
+
+
+def _means(rows: Sequence[Figures]) -> Figures:
+    return {name: float(np.mean([row[name] for row in rows])) for name in rows[0]}
 
 
 def _judged(source: np.ndarray, made: np.ndarray, prompt: str) -> Figures:
@@ -309,12 +316,13 @@ def main() -> None:
     lines = [line for line in LINES if line.half == CHOOSE and line.known]
     photos = [(line, way) for way in _ways(asked.photos) for line in lines]
     scenes = fresh_edits(asked.scenes, _SEED)
+    swaps, n = swapped_edits(asked.swaps, _SEED + 1), len(SWAPS)
     moving = fresh_edits(asked.clips, _SEED, _MOVING, _PLACES)
     with tempfile.TemporaryDirectory() as folder:
         films = [Film(edit, Path(folder, f"film{i}")) for i, edit in enumerate(moving)]
-        subjects: list[tuple[Edit | Swap | Line | Film, str]] = [
+        subjects: list[tuple[Edit | Swaps | Line | Film, str]] = [
             *((scene, "") for scene in scenes),
-            *((Swap(edit), "") for edit in swapped_edits(asked.swaps, _SEED + 1)),
+            *((Swaps(tuple(swaps[i : i + n])), "") for i in range(0, len(swaps), n)),
             *photos,
             *((film, "") for film in films),
         ]

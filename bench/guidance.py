@@ -227,23 +227,31 @@ def report_fresh(outcomes: Sequence[Outcome]) -> None:
     print(f"median seconds              {np.median(seconds):.0f}")
 
 
-def nearest_swap(outcome: Outcome) -> tuple[str, bool]:
-    """Which of the `SWAPS` a result is nearest to, and whether it is nearer to what was asked for
-    than its source was."""
+class Swapped(NamedTuple):
+    """Which of the `SWAPS` a result is nearest to, and whether it came nearer to its own."""
+
+    nearest: str
+    moved: bool
+    right: bool
+
+
+def judge_swap(outcome: Outcome) -> Swapped:
+    """A result among the three that its scene is asked for."""
     truths = {wanted: outcome.edit.paint(wanted)[0] for wanted in SWAPS}
     distances = {wanted: outcome.distance(outcome.made, truth) for wanted, truth in truths.items()}
     moved = distances[outcome.edit.wanted] < outcome.distance(outcome.source, outcome.truth)
-    return min(distances, key=lambda wanted: distances[wanted]), moved
+    nearest = min(distances, key=lambda wanted: distances[wanted])
+    return Swapped(nearest, moved, moved and nearest == outcome.edit.wanted)
 
 
 def report_swaps(outcomes: Sequence[Outcome]) -> None:
     """How often a result is nearest to its own truth of three, and nearer than its source was."""
-    hits = []
-    for o in outcomes:
-        nearest, moved = nearest_swap(o)
-        hits.append(moved and nearest == o.edit.wanted)
-        if not hits[-1]:
-            print(f"{o.edit}: nearest to {nearest}, {'moved' if moved else 'not moved'} towards it")
+    judged = [judge_swap(outcome) for outcome in outcomes]
+    for outcome, (nearest, moved, right) in zip(outcomes, judged, strict=True):
+        if not right:
+            how = "moved" if moved else "not moved"
+            print(f"{outcome.edit}: nearest to {nearest}, {how} towards it")
+    hits = [one.right for one in judged]
     print(f"towards its own truth of {len(SWAPS)}  {np.mean(hits):.0%} of {len(hits)}")
 
 
