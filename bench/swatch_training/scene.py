@@ -177,7 +177,7 @@ class Scene:
 def left_out(thing: str, look: str) -> bool:
     """Whether an object is never shown, nor spoken of, with this look in training.
 
-    51 of the 1170 pairs, spread evenly; how the encoder judges them shows whether it has learned
+    55 of the 1260 pairs, spread evenly; how the encoder judges them shows whether it has learned
     objects and looks, or pairs.
     """
     return (11 * OBJECTS.index(thing) + 4 * APPEARANCES.index(look)) % 23 == 1
