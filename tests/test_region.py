@@ -227,6 +227,18 @@ def test_nothing_that_stands_out_is_said_before_any_work() -> None:
             region_from_hints(flat, parse_hints(SIZE, box, points), None)
 
 
+def test_a_map_that_misses_the_object_does_not_empty_its_box() -> None:
+    picture = np.full((240, 320, 3), (90, 120, 90), np.uint8)
+    picture[110:130, 100:220] = (200, 40, 40)
+    noisy = picture + np.random.default_rng(0).normal(0, 6, picture.shape)
+    picture = np.clip(noisy, 0, 255).astype(np.uint8)
+    relevancy = np.zeros((240, 320), np.float32)
+    relevancy[132:] = 0.9  # of the box, the part without the bar
+    found = region_from_hints(picture, Hints(box=Box(90 / 320, 0.42, 140 / 320, 0.25)), relevancy)
+    assert found.target[112:128, 105:215].mean() > 0.95
+    assert found.share == pytest.approx(20 * 120 / (240 * 320), rel=0.1)
+
+
 def test_a_small_thing_in_a_large_photo_is_found_in_its_box() -> None:
     mask = np.zeros((1500, 2000), np.uint8)
     cv2.circle(mask, (1300, 500), 20, 1, -1)

@@ -171,7 +171,10 @@ def region_from_hints(picture: NDArray[np.uint8], hints: Hints, relevancy: Map |
     coarse = None
     if relevancy is not None:
         coarse = _resized(_resized(relevancy, size)[window], small.shape[:2])
-    mask, certainty = cut_out_hints(small, _seen_in(window, hints, size), coarse)
+    seen = _seen_in(window, hints, size)
+    mask, certainty = cut_out_hints(small, seen, coarse)
+    if coarse is not None and mask.mean() <= _LEAST:  # the text's thing is more than what is shown
+        mask, certainty = cut_out_hints(small, seen, None)
     flat = small.std(axis=(0, 1)).max() < _FLAT
     if flat or mask.mean() <= _LEAST or (hints.box is None and mask.mean() > _MOST):
         raise Text2LiveError(
