@@ -157,7 +157,10 @@ def test_every_pixel_gets_gradient_from_the_whole_view() -> None:
 
 
 def test_views_are_differentiable_through_the_colour_steps() -> None:
-    picture = (0.2 + 0.6 * torch.rand(1, 3, 12, 12, dtype=torch.float64)).requires_grad_()
+    # A colour whose channels nearly tie lies at a kink of the hue: this seed draws none.
+    rng = torch.Generator().manual_seed(0)
+    noise = torch.rand(1, 3, 12, 12, dtype=torch.float64, generator=rng)
+    picture = (0.2 + 0.6 * noise).requires_grad_()
     factors = torch.tensor([[1.03, 0.97, 1.02, 0.04]], dtype=torch.float64)
     assert torch.autograd.gradcheck(lambda x: V.color_jitter(x, factors), picture)
 
