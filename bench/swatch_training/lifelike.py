@@ -1,6 +1,6 @@
 """Silhouettes as photos show them: seen from above or close, with more parts and more variety.
 
-Beside those of `shapes.py`, which other benches and tests paint with and which stay as they are.
+Beside those of `shapes.py`, which the scenes of other benches and of tests are painted with.
 """
 
 from __future__ import annotations

@@ -165,8 +165,7 @@ def boxy_car(rng: Rng) -> list[Part]:
         Part(poly((-0.95, -0.12), (bonnet, -0.14), (0.95, -0.05), (0.97, 0.33), (-0.97, 0.33))),
         Part(poly((-0.93, -0.1), (-0.86, roof), (bonnet - 0.2, roof), (bonnet, -0.1)), 0.95),
     ]
-    for x0, x1 in ((-0.82, -0.45), (-0.38, 0.02), (0.08, bonnet - 0.1)):
-        slant = 0.12 if x1 == bonnet - 0.1 else 0.0
+    for x0, x1, slant in ((-0.82, -0.45, 0.0), (-0.38, 0.02, 0.0), (0.08, bonnet - 0.1, 0.12)):
         if x1 - x0 > 0.1:
             parts.append(
                 Part(

@@ -323,14 +323,14 @@ def _paint_place(scene: Scene, h: int, w: int) -> tuple[Field, NDArray[np.uint8]
         return np.broadcast_to(SCREEN_GREEN, (h, w, 3)).copy(), labels
     paint = leaves if place.thing == "leaf" else texture
     field = np.array(paint(place.look, rng, h, w), np.float32)
+    from_above = scene.lifelike and place.thing == "table" and rng.random() < 0.5
+    fills = from_above or (place.thing == "wall" and rng.random() >= 0.3)
     if place.thing == "grass":
         blades = noise(rng, h, w, 0.025, stretch=5)
         field *= (0.85 + 0.35 * blades)[..., None]
     elif place.thing == "sky" and place.look != "starry":
         field = clouds(field, rng)
-    elif scene.lifelike and place.thing == "table" and rng.random() < 0.5:
-        pass  # seen from above
-    elif place.thing in ("table", "beach", "sea") or (place.thing == "wall" and rng.random() < 0.3):
+    elif place.thing in ("table", "beach", "sea", "wall") and not fills:
         _fill_beyond(field, labels, place.thing, rng)
     if scene.lifelike and place.thing == "wall" and rng.random() < 0.3:
         letter(field, rng)

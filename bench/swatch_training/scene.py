@@ -62,17 +62,8 @@ PLACE_LOOKS: dict[str, tuple[str, ...]] = {
 """How places look in a scene that is no landscape; the first is what they look like unasked."""
 _FLAT = ("table", "wall", "sky", "grass", "beach", "sea")
 _LIFELIKE_PLACES = (
-    "table",
-    "table",
-    "wall",
-    "wall",
-    "leaf",
-    "leaf",
-    "sky",
-    "grass",
-    "beach",
-    "sea",
-)
+    "table", "table", "wall", "wall", "leaf", "leaf", "sky", "grass", "beach", "sea",
+)  # fmt: skip
 """Places of a lifelike scene; leaves are one, behind flowers and fruit."""
 _GROUNDS = {"grass": 0.6, "beach": 0.13, "sea": 0.13, "road": 0.14}
 _IN_NATURE: dict[str, tuple[str, ...]] = {

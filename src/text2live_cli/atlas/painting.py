@@ -220,6 +220,9 @@ class _FrameEdit(NamedTuple):
     def read(
         cls, text: str, clip: Clip, atlas: Atlas, lift: Lift, progress: Progress
     ) -> _FrameEdit:
+        """Its picture: an edit layer already, or lifted from the frame. Raises UsageError where
+        the atlas has no such frame, or the picture another size.
+        """
         match = _FRAME_EDIT.fullmatch(text)
         if match is None:
             raise UsageError(f"--frame-edit {text}: write FRAME:PICTURE, as in 12:edit.png")
