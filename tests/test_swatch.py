@@ -39,12 +39,8 @@ from swatch_training.scene import (
     left_out,
     random_scene,
 )
-from swatch_training.train import (
-    Settings,
-    Store,
-    Trainer,
-    paint_store,
-)
+from swatch_training.store import Store, paint_store
+from swatch_training.train import Settings, Trainer
 from torch.nn import functional
 
 from text2live_cli.errors import Text2LiveError, UsageError
@@ -89,7 +85,7 @@ def open_clips_own(swatch):
 def store(tmp_path_factory):
     folder = tmp_path_factory.mktemp("store")
     painted = Store.open(folder, 12, "w+")
-    paint_store(painted, range(12), Settings(out=folder, work=folder, seed=5))
+    paint_store(painted, range(12), 5, PainterSettings())
     return painted
 
 

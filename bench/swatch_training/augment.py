@@ -59,6 +59,31 @@ def soften(views: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
     return (views + strength.view(-1, 1, 1, 1) * noise).clamp(0, 1)
 
 
+def develop(views: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+    """Views (B, 3, H, W) as cameras differ: brightness curve, tint, uneven light, sharpness, noise.
+
+    Each in some of them.
+    """
+    n = len(views)
+
+    def some(share: float, other: torch.Tensor) -> torch.Tensor:
+        return torch.where(_chance(n, share, generator).view(-1, 1, 1, 1) > 0, other, views)
+
+    def drawn(low: float, high: float) -> torch.Tensor:
+        return _uniform(n, low, high, generator).view(-1, 1, 1, 1)
+
+    views = some(0.4, views.clamp(1e-4, 1) ** drawn(-0.5, 0.5).exp())
+    views = some(0.3, views * (1 + 0.15 * torch.randn(n, 3, 1, 1, generator=generator)))
+    light = torch.randn(n, 1, 4, 4, generator=generator)
+    light = functional.interpolate(light, views.shape[2:], mode="bicubic", align_corners=False)
+    views = some(0.4, views * (0.25 * light).exp())
+    blurred = functional.avg_pool2d(functional.pad(views, (1,) * 4, mode="replicate"), 3, 1)
+    views = some(0.2, views + drawn(0.5, 1.5) * (views - blurred))
+    views = some(0.25, blurred)
+    noise = torch.randn(views.shape, generator=generator)
+    return some(0.3, views + drawn(0, 0.06) * noise).clamp(0, 1)
+
+
 def _uniform(n: int, low: float, high: float, generator: torch.Generator) -> torch.Tensor:
     return torch.rand(n, generator=generator) * (high - low) + low
 

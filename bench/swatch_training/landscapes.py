@@ -229,8 +229,9 @@ def _ground(region: Region, rng: Rng, view: _View, landscape: Landscape) -> Laye
         return Layer(cover, _grass(region.look, rng, view))
     if region.thing == "sea" and region.look == "watery" and rng.random() < 0.5:
         return Layer(cover, _calm(rng, h, w))
-    if region.thing == "road":
-        return Layer(cover, _paving(region.look, rng, view))
+    if region.thing in ("road", "background"):
+        field = _paving(region.look, rng, view)
+        return Layer(cover, field if region.thing == "road" else _marked(field, rng, view))
     return Layer(cover, _in_perspective(texture(region.look, rng, 2 * h, 2 * w), rng, view))
 
 
@@ -266,6 +267,21 @@ def _paving(look: str, rng: Rng, view: _View) -> Field:
     else:
         field = _in_perspective(texture(look, rng, 2 * h, 2 * w), rng, view)
     return field * light[..., None]
+
+
+def _marked(field: Field, rng: Rng, view: _View) -> Field:
+    """A playing field (h, w, 3) with its lines: some lead away, some lie across."""
+    h, w = view.y.shape
+    pale, thin = rng.uniform(0.6, 1), rng.uniform(0.004, 0.015)
+    for _ in range(int(rng.integers(0, 5))):
+        if rng.random() < 0.5:
+            off = view.x - (rng.uniform(0, 1) + rng.normal(0, 0.4) * (view.depth - 1)) * w
+            breadth = thin * w / np.maximum(view.depth, 1)
+        else:
+            off = view.y - rng.uniform(0.3, 1) * h - rng.normal(0, 0.06) * (view.x - w / 2)
+            breadth = np.full((h, w), 0.6 * thin * h)
+        field = mix(field, pale * np.ones(3), step(breadth - abs(off), -0.5, 1))
+    return field
 
 
 def _road(region: Region, rng: Rng, view: _View, landscape: Landscape) -> Layer:

@@ -10,10 +10,12 @@ from torch.nn import functional
 from swatch_training.captions import (
     BANK,
     NOTHING,
+    Caption,
     describe,
     sentence,
     truth,
 )
+from text2live_cli.guide.swatch.locator import CELL
 from text2live_cli.guide.swatch.model import encode_rows, encode_tokens
 from text2live_cli.guide.swatch.tokenizer import SwatchTokenizer
 from text2live_cli.guide.swatch.towers import PATCH_SIZE
@@ -25,7 +27,10 @@ BOUND_WEIGHT = 2.0
 OBJECT_WEIGHT = 3.0
 """So do the names of objects, which are learned much more slowly than looks."""
 _VISIBLE = 0.015
+_VISIBLE_TO_LOCATOR = 0.005
 _PATCH_SHARE = 0.6
+_CELLS, _FEW = 256, 12
+"""Cells of each view that a locator learns by; a region of fewer than `_FEW` gets less of them."""
 
 
 def training_losses(
@@ -79,15 +84,51 @@ def contrast(logits: torch.Tensor, true: torch.Tensor, weights: torch.Tensor) ->
     return (each * weights[columns] / of_row[rows]).sum() / true.any(-1).sum().clamp(min=1)
 
 
-def region_shares(labels: torch.Tensor, regions: int) -> torch.Tensor:
+def locating_loss(
+    found: torch.Tensor,
+    texts: torch.Tensor,
+    labels: torch.Tensor,
+    scenes: torch.Tensor,
+    described: list[Caption],
+    generator: torch.Generator,
+) -> torch.Tensor:
+    """The contrast of captions for some cells of what a locator has `found` (B, gh, gw, E).
+
+    `texts` (C, E), normalised, are of the bank and then of `described`; labels are (B, h, w),
+    scenes (B, R, 2).
+    """
+    shares = region_shares(labels, scenes.shape[1], CELL)
+    true = truth(
+        torch.tensor([*BANK, *described]), _visible_scenes(scenes, shares, _VISIBLE_TO_LOCATOR)
+    )
+    cells = _draw_cells(shares.flatten(2), generator)
+    chosen = torch.gather(found.flatten(1, 2), 1, cells[..., None].expand(-1, -1, found.shape[-1]))
+    of_cells = torch.gather(shares.flatten(2), 2, cells[:, None].expand(-1, shares.shape[1], -1))
+    return _dense_loss(chosen @ texts.T, true, of_cells, _weights(len(described)))
+
+
+def _draw_cells(shares: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+    """Indices (B, n) of cells, from shares (B, R, N): most of them from each region alike.
+
+    Else places, which are large, would be what is learned, and small things unlikely.
+    """
+    clear = (shares > _PATCH_SHARE).float()
+    fair = (clear / clear.sum(2, keepdim=True).clamp(min=_FEW)).sum(1) + 1e-7
+    chances = 0.7 * fair / fair.sum(1, keepdim=True) + 0.3 / fair.shape[1]
+    return torch.multinomial(chances, _CELLS, generator=generator)
+
+
+def region_shares(labels: torch.Tensor, regions: int, cell: int = PATCH_SIZE) -> torch.Tensor:
     """How much of each patch each region covers: (B, R, gh, gw) from labels (B, h, w)."""
     planes = torch.stack([labels == r for r in range(regions)], 1).float()
-    return functional.avg_pool2d(planes, PATCH_SIZE)
+    return functional.avg_pool2d(planes, cell)
 
 
-def _visible_scenes(scenes: torch.Tensor, shares: torch.Tensor) -> torch.Tensor:
+def _visible_scenes(
+    scenes: torch.Tensor, shares: torch.Tensor, least: float = _VISIBLE
+) -> torch.Tensor:
     """The scenes less the regions that a view has cut off."""
-    hidden = shares.mean((2, 3)) < _VISIBLE
+    hidden = shares.mean((2, 3)) < least
     return scenes.masked_fill(hidden[..., None], NOTHING)
 
 

@@ -42,6 +42,8 @@ class PainterSettings:
     """Lifelike scenes of one object that reaches over the picture's rim."""
     cluttered: float = 0.4
     """Lifelike scenes with things about that have no name."""
+    courts: float = 0.12
+    """Lifelike landscapes whose ground is one for games, and has no name."""
 
 
 _SWATCH = PainterSettings()
@@ -101,6 +103,8 @@ _NATURAL: dict[str, tuple[str, ...]] = {
 """How objects mostly look in photos; those that are not here, in any plain colour."""
 _SERVED = (["cup"], ["cake"], ["apple"], ["pear"])
 """Objects that stand on a plate, where they are alone."""
+_COURTS = ("orange", "brown", "red", "blue", "grey", "sandy", "wooden")
+"""Grounds that games are played on."""
 _ODD = (*COLOURS, "grey", "grey", "grey", "black", "white", "silver", "wooden")
 """How clutter looks."""
 
@@ -186,6 +190,9 @@ def random_scene(rng: Rng, settings: PainterSettings = _SWATCH) -> Scene:
 
 def _as_in_photos(rng: Rng, settings: PainterSettings, scene: Scene) -> Scene:
     """With objects that look natural, or are close, or on a plate, and with what lies about."""
+    if scene.landscape and scene.place != SCREEN and rng.random() < settings.courts:
+        ground = Region("background", str(rng.choice(_COURTS)))
+        scene = replace(scene, place=ground, landscape=replace(scene.landscape, ground=ground))
     objects = _dressed(rng, scene.objects, {region.look for region in scene.regions})
     served = [o.thing for o in objects] in _SERVED and bool(rng.random() < 0.5)
     if served:

@@ -10,10 +10,10 @@ from __future__ import annotations
 import argparse
 import hashlib
 import json
-import os
 import subprocess
 import tempfile
 import time
+from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -26,16 +26,14 @@ from safetensors.torch import load_file, save_file
 from torch import multiprocessing
 
 from swatch_training.augment import augment, random_size, soften
-from swatch_training.captions import MAX_REGIONS, encode_scene
 from swatch_training.encoder import build_model
 from swatch_training.losses import training_losses
-from swatch_training.painter import degrade, paint
-from swatch_training.scene import PainterSettings, random_scene
+from swatch_training.scene import PainterSettings
+from swatch_training.store import Store, paint_all
 from text2live_cli.guide.swatch.model import load_swatch
 from text2live_cli.guide.swatch.tokenizer import SwatchTokenizer
 from text2live_cli.guide.swatch.towers import ModelSettings
 
-PAINTED_SIZE = 128
 RELEVANCY = "dense"
 _WARMUP, _LOG_EVERY, _SAVE_EVERY = 150, 50, 250
 _FALL = 0.6
@@ -61,6 +59,10 @@ class Settings:
     model: ModelSettings = field(default_factory=ModelSettings)
     painter: PainterSettings = field(default_factory=PainterSettings)
 
+    def paint(self) -> float:
+        """Paint the scenes, unless an earlier run has; returns the seconds that it took."""
+        return paint_all(self.work, self.scenes, self.seed, self.painter)
+
     def for_judge(self) -> Settings:
         """The second encoder, which judges what the first has guided: see bench/guidance.py."""
         return replace(
@@ -82,55 +84,13 @@ class Settings:
         )
 
 
-@dataclass(frozen=True)
-class Store:
-    """Painted scenes on disk: pictures (N, s, s, 3), labels (N, s/2, s/2), codes (N, R, 2)."""
-
-    pictures: np.ndarray
-    labels: np.ndarray
-    codes: np.ndarray
-
-    @classmethod
-    def open(cls, folder: Path, count: int, mode: str) -> Store:
-        """Map the store's arrays; mode "w+" makes them, "r" and "r+" need them."""
-        s = PAINTED_SIZE
-        shapes = {
-            "pictures": ((count, s, s, 3), np.uint8),
-            "labels": ((count, s // 2, s // 2), np.uint8),
-            "codes": ((count, MAX_REGIONS, 2), np.int16),
-        }
-        maps = {
-            name: np.lib.format.open_memmap(folder / f"{name}.npy", mode, dtype, shape)
-            for name, (shape, dtype) in shapes.items()
-        }
-        if any(maps[name].shape != shape for name, (shape, _) in shapes.items()):
-            raise ValueError(f"{folder}: painted by another version; choose another --work")
-        return cls(**maps)
-
-    def batch(self, rows: np.ndarray) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        """Pictures (B, 3, s, s) in 0..1, labels (B, s/2, s/2) and codes (B, R, 2) of some rows."""
-        pictures = torch.from_numpy(self.pictures[rows]).permute(0, 3, 1, 2).float() / 255
-        return pictures, torch.from_numpy(self.labels[rows]), torch.from_numpy(self.codes[rows])
-
-
-def paint_store(store: Store, rows: range, settings: Settings) -> None:
-    """Paint the scenes numbered `rows`; each depends on the seed and its number alone."""
-    for row in rows:
-        rng = np.random.default_rng([settings.seed, row])
-        scene = random_scene(rng, settings.painter)
-        rgb, labels = paint(scene, PAINTED_SIZE, PAINTED_SIZE)
-        store.pictures[row] = degrade(rgb, rng)
-        store.labels[row] = labels[::2, ::2]
-        store.codes[row] = encode_scene(scene)
-
-
 class Trainer:
     """Model, optimiser and schedule of one worker."""
 
     def __init__(self, settings: Settings, rank: int = 0) -> None:
         torch.manual_seed(settings.seed)
         self.settings, self.rank, self.step, self.seconds = settings, rank, 0, 0.0
-        self.start = _digest(settings.start) if settings.start else "random"
+        self.start = digest(settings.start) if settings.start else "random"
         self.tokenizer = SwatchTokenizer()
         self.model: CLIP = build_model(self.tokenizer, settings.model)
         if settings.start:
@@ -166,7 +126,7 @@ class Trainer:
         losses = training_losses(self.model, self.tokenizer, views, labels, codes, rng)
         self.optimizer.zero_grad()
         losses["total"].backward()
-        self._average_gradients()
+        average_gradients(self.model.parameters())
         torch.nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
         for group in self.optimizer.param_groups:
             group["lr"] = self._learning_rate()
@@ -214,17 +174,17 @@ class Trainer:
         fall = (settings.steps - self.step) / (_FALL * settings.steps)
         return settings.learning_rate * min(1.0, rise, fall)
 
-    def _average_gradients(self) -> None:
-        if self.settings.workers == 1 or not dist.is_initialized():
-            return
-        gradients = [p.grad for p in self.model.parameters() if p.grad is not None]
-        flat = torch.cat([g.flatten() for g in gradients])
-        dist.all_reduce(flat)
-        flat /= dist.get_world_size()
-        for gradient, mean in zip(
-            gradients, flat.split([g.numel() for g in gradients]), strict=True
-        ):
-            gradient.copy_(mean.view_as(gradient))
+
+def average_gradients(parameters: Iterable[torch.nn.Parameter]) -> None:
+    """Make the gradients those of all workers together; alone they stay as they are."""
+    if not dist.is_initialized():
+        return
+    gradients = [p.grad for p in parameters if p.grad is not None]
+    flat = torch.cat([g.flatten() for g in gradients])
+    dist.all_reduce(flat)
+    flat /= dist.get_world_size()
+    for gradient, mean in zip(gradients, flat.split([g.numel() for g in gradients]), strict=True):
+        gradient.copy_(mean.view_as(gradient))
 
 
 def _work(rank: int, settings: Settings) -> None:
@@ -235,7 +195,7 @@ def _work(rank: int, settings: Settings) -> None:
     dist.init_process_group("gloo", rendezvous, rank=rank, world_size=settings.workers)
     store = Store.open(settings.work, settings.scenes, "r")
     trainer = Trainer(settings, rank)
-    commit = _commit()
+    commit = commit_of_code()
     checkpoint = settings.work / "checkpoint.safetensors"
     if checkpoint.exists():
         trainer.load_checkpoint(checkpoint)
@@ -262,23 +222,6 @@ def _train(trainer: Trainer, store: Store, checkpoint: Path) -> None:
             trainer.save_checkpoint(checkpoint)
 
 
-def _paint_all(settings: Settings) -> float:
-    """Paint the scenes, unless an earlier run has; returns the seconds that it took."""
-    ready = settings.work / f"painted-{settings.seed}-{settings.scenes}"
-    if not ready.exists():
-        begin = time.monotonic()
-        Store.open(settings.work, settings.scenes, "w+")
-        painters = os.cpu_count() or 1
-        multiprocessing.spawn(_paint_share, (painters, settings), painters)
-        ready.write_text(f"{time.monotonic() - begin:.1f}")
-    return float(ready.read_text())
-
-
-def _paint_share(index: int, painters: int, settings: Settings) -> None:
-    store = Store.open(settings.work, settings.scenes, "r+")
-    paint_store(store, range(index, settings.scenes, painters), settings)
-
-
 def _log(settings: Settings, record: dict[str, float]) -> None:
     line = json.dumps(record)
     print(line, flush=True)
@@ -293,7 +236,7 @@ def save_weights(trainer: Trainer, commit: str) -> None:
         k: v.half().contiguous() if v.is_floating_point() else v
         for k, v in trainer.model.state_dict().items()
     }
-    hours = (trainer.seconds + _paint_all(settings)) / 3600
+    hours = (trainer.seconds + settings.paint()) / 3600
     metadata = {
         "commit": commit, "seed": settings.seed, "steps": trainer.step, "device": settings.device,
         "threads": settings.workers, "hours": round(hours, 3),
@@ -304,11 +247,11 @@ def save_weights(trainer: Trainer, commit: str) -> None:
     save_file(state, settings.out, {k: str(v) for k, v in metadata.items()})
 
 
-def _digest(path: Path) -> str:
+def digest(path: Path) -> str:
     return "sha256 " + hashlib.sha256(path.read_bytes()).hexdigest()
 
 
-def _commit() -> str:
+def commit_of_code() -> str:
     """The commit that this folder's code is at, or "uncommitted" where it differs from it."""
     head, changes = _git("rev-parse", "HEAD"), _git("status", "--porcelain", ".")
     return head if head and changes == "" else "uncommitted"
@@ -348,7 +291,7 @@ def main() -> None:
     settings.work.mkdir(parents=True, exist_ok=True)
     (settings.work / "rendezvous").unlink(missing_ok=True)
     print(f"work folder: {settings.work}", flush=True)
-    _paint_all(settings)
+    settings.paint()
     multiprocessing.spawn(_work, (settings,), settings.workers)
 
 

@@ -39,11 +39,12 @@ def load_folded() -> tuple[Encoder, SwatchTokenizer, dict[str, str]]:
     A norm in eval mode is linear, and goes into the convolution before it; only rounding differs.
     """
     model, tokenizer, metadata = load_swatch()
-    model.visual.conv1 = _folded(model.visual.conv1).to(memory_format=torch.channels_last)
+    model.visual.conv1 = folded(model.visual.conv1).to(memory_format=torch.channels_last)
     return model, tokenizer, metadata
 
 
-def _folded(stem: nn.Sequential) -> nn.Sequential:
+def folded(stem: nn.Sequential) -> nn.Sequential:
+    """A stem in eval mode without its norms, frozen."""
     layers: list[Any] = list(stem)
     for norm in [layer for layer in layers if isinstance(layer, nn.BatchNorm2d)]:
         at = layers.index(norm)
@@ -67,7 +68,7 @@ def encode_tokens(model: Any, pictures: torch.Tensor) -> torch.Tensor:
     grid = visual.conv1(normalise(pictures))
     x = grid.flatten(2).transpose(1, 2)
     x = torch.cat([visual.class_embedding.expand(len(x), 1, -1), x], dim=1)
-    x = visual.ln_pre(x + _positions(visual.positional_embedding, visual.grid_size, grid.shape[2:]))
+    x = visual.ln_pre(x + positions(visual.positional_embedding, visual.grid_size, grid.shape[2:]))
     return visual.ln_post(visual.transformer(x)) @ visual.proj
 
 
@@ -85,9 +86,10 @@ def dense_map(tokens: torch.Tensor, text: torch.Tensor) -> torch.Tensor:
     return torch.cosine_similarity(tokens[:, 1:], text[:, None], dim=-1)
 
 
-def _positions(positions: torch.Tensor, native: tuple[int, int], grid: torch.Size) -> torch.Tensor:
+def positions(table: torch.Tensor, native: tuple[int, int], grid: torch.Size) -> torch.Tensor:
+    """The positional embedding (1 + n·n, width) of a `native` grid for another, bicubic."""
     if tuple(grid) == tuple(native):
-        return positions
-    square = positions[1:].T.reshape(1, -1, *native)
+        return table
+    square = table[1:].T.reshape(1, -1, *native)
     square = nn.functional.interpolate(square, tuple(grid), mode="bicubic", align_corners=False)
-    return torch.cat([positions[:1], square.flatten(2)[0].T])
+    return torch.cat([table[:1], square.flatten(2)[0].T])
