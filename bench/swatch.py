@@ -1,8 +1,8 @@
 """What `swatch` can do, on freshly painted scenes: `python bench/swatch.py [--weights FILE]`.
 
 Accuracies and retrieval, on pairs of object and look that were trained on and on pairs that were
-left out; and how well relevancy finds the object that a text names, by the rule that the engine
-uses and by others, so that the rule in the weights' metadata can be chosen. With `--guidance` also
+left out; and how well relevancy finds the object that a text names, by the locator that the engine
+uses and by the paper's rule. With `--guidance` also
 what its drafts look like to a second encoder: see guidance.py.
 """
 
@@ -29,6 +29,7 @@ from torch.nn import functional
 
 from text2live_cli.guide.clip import ClipGuide
 from text2live_cli.guide.relevancy import attention_relevancy, make_query, relevancy_map
+from text2live_cli.guide.swatch.locator import LOCATOR, load_locator
 from text2live_cli.guide.swatch.model import WEIGHTS, load_swatch
 from text2live_cli.guide.swatch.towers import NATIVE_SIZE
 from text2live_cli.guide.swatch.vocabulary import (
@@ -212,6 +213,7 @@ def main() -> None:
     """Print the tables."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--weights", type=Path, default=WEIGHTS)
+    parser.add_argument("--locator", type=Path, default=LOCATOR)
     parser.add_argument("--count", type=int, default=600)
     parser.add_argument("--seed", type=int, default=20_000)
     parser.add_argument("--guidance", action="store_true", help="also run the drafts (WEIGHTS)")
@@ -220,7 +222,7 @@ def main() -> None:
     model, tokenizer, metadata = load_swatch(options.weights)
     told = {name: value for name, value in metadata.items() if name != "words"}
     print(f"loaded in {time.perf_counter() - start:.2f} s; {told}\n")
-    guide = ClipGuide(model, tokenizer, "swatch", "", metadata["relevancy"])
+    guide = ClipGuide(model, tokenizer, "swatch", "", load_locator(options.locator))
     rng = np.random.default_rng(options.seed)
     with torch.no_grad():
         report_accuracies(Bench(guide), options.count, rng)

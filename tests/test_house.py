@@ -231,7 +231,8 @@ def test_the_wheel_holds_the_program_and_nothing_else() -> None:
     names = {file.distribution_path for file in builder.recurse_included_files()}
     assert names, "nothing is built"
     assert {name.split("/")[0] for name in names} == {"text2live_cli"}
-    assert "text2live_cli/guide/swatch/swatch.safetensors" in names
+    swatch = "text2live_cli/guide/swatch/"
+    assert {swatch + "swatch.safetensors", swatch + "locator.safetensors"} <= names
     assert "text2live_cli/py.typed" in names
     pages = {
         str(p.relative_to(ROOT / "src")) for p in (PACKAGE / "report").iterdir() if p.is_file()

@@ -107,3 +107,17 @@ def test_oddments_and_letters_are_drawn() -> None:
     assert all(part.ink is None for _ in range(20) for part in oddment(rng))
     for left, top, right, bottom in lettering(rng, 90, 120):
         assert right > left and bottom > top
+
+
+def test_a_court_is_ground_without_a_name_and_has_lines() -> None:
+    courts = [
+        scene
+        for scene in _scenes(60, replace(LIFELIKE, landscapes=1, screens=0, courts=1))
+        if scene.landscape and not scene.objects
+    ]
+    assert len(courts) > 10
+    for scene in courts:
+        assert scene.place.thing == "background" and scene.place is scene.landscape.ground
+        assert THINGS[encode_scene(scene)[0][0]] == "background"
+        rgb, labels = paint(scene, 64, 64)
+        assert (labels == 0).any() and rgb[labels == 0].std() > 0

@@ -34,7 +34,6 @@ from text2live_cli.guide.swatch.model import load_swatch
 from text2live_cli.guide.swatch.tokenizer import SwatchTokenizer
 from text2live_cli.guide.swatch.towers import ModelSettings
 
-RELEVANCY = "dense"
 _WARMUP, _LOG_EVERY, _SAVE_EVERY = 150, 50, 250
 _FALL = 0.6
 
@@ -241,7 +240,7 @@ def save_weights(trainer: Trainer, commit: str) -> None:
         "commit": commit, "seed": settings.seed, "steps": trainer.step, "device": settings.device,
         "threads": settings.workers, "hours": round(hours, 3),
         "scenes": settings.scenes, "passes": trainer.step * settings.batch * settings.workers,
-        "relevancy": RELEVANCY, "words": json.dumps(trainer.tokenizer.words),
+        "words": json.dumps(trainer.tokenizer.words),
         "start": trainer.start,
     }  # fmt: skip
     save_file(state, settings.out, {k: str(v) for k, v in metadata.items()})

@@ -60,7 +60,7 @@ class Trainer:
         torch.manual_seed(settings.seed)
         self.settings, self.rank, self.step = settings, rank, 0
         self.encoder, self.tokenizer, _ = load_swatch()
-        self.locator = _untrained(self.encoder.visual)
+        self.locator = untrained(self.encoder.visual)
         tower = list(self.locator.tower.parameters())
         known = {id(p) for p in tower}
         head = [p for p in self.locator.parameters() if id(p) not in known]
@@ -101,7 +101,7 @@ class Trainer:
         self.step += 1
 
 
-def _untrained(tower: nn.Module) -> Locator:
+def untrained(tower: nn.Module) -> Locator:
     """A locator whose tower knows what the encoder's does, and whose rest adds nothing yet."""
     locator = Locator()
     state = tower.state_dict()

@@ -21,6 +21,8 @@ from . import weights
 from .blocks import run_block, run_block_for_class
 from .encoder_names import can_guide, unsuitable
 from .shape import EncoderShape
+from .swatch.locator import LOCATOR, Locator, load_locator
+from .swatch.model import WEIGHTS, load_folded
 from .swatch.towers import Encoder
 from .views import panorama_windows, resize
 
@@ -41,7 +43,7 @@ class ClipGuide:
         tokenizer: Callable[..., Tensor],
         name: str,
         sha256: str = "",
-        relevancy_rule: str = "last-block",
+        locator: Locator | None = None,
         reload: Callable[[], Mapping[str, Tensor]] | None = None,
     ) -> None:
         visual = _require_class_token(model, name)
@@ -50,7 +52,7 @@ class ClipGuide:
         self.tokenizer = tokenizer
         self.name = name
         self.sha256 = sha256
-        self.relevancy_rule = relevancy_rule
+        self.locator = locator
         self.native = int(visual.image_size[0])
         self.patch = int(visual.patch_size[0])
         self.shape = EncoderShape(
@@ -64,6 +66,11 @@ class ClipGuide:
         self._std = torch.tensor(visual.image_std).view(1, 3, 1, 1)
         self._reload = reload
         self._positions: dict[tuple[int, int], Tensor] = {}
+
+    @property
+    def relevancy_rule(self) -> str:
+        """What a record calls the rule by which texts are found."""
+        return "located" if self.locator else "last-block"
 
     @property
     def device(self) -> torch.device:
@@ -83,9 +90,11 @@ class ClipGuide:
         if (self.device, self.dtype) == (device, dtype):
             return self
         rounded = self.dtype != torch.float32
-        if device.type == "mps":  # few of its kernels know another order in memory
-            self.model.to(memory_format=torch.contiguous_format)
-        self.model.to(device=device, dtype=dtype)
+        for module in filter(None, (self.model, self.locator)):
+            if device.type == "mps":  # few of its kernels know another order in memory
+                module.to(memory_format=torch.contiguous_format)
+            module.to(device)
+        self.model.to(dtype)
         if rounded and dtype == torch.float32 and self._reload is not None:
             self.model.load_state_dict(self._reload())
         self._mean, self._std = self._mean.to(device), self._std.to(device)
@@ -126,12 +135,6 @@ class ClipGuide:
         *_, last = self.blocks
         tokens = self.tokens(views, len(self.blocks) - 1)
         return self.project(run_block_for_class(last, tokens)[:, 0])
-
-    def patch_embeddings(self, views: Tensor) -> Tensor:
-        """Embeddings of the spatial tokens themselves: (B, grid h, grid w, D)."""
-        height, width = self.grid(views)
-        tokens = self.tokens(views, len(self.blocks))
-        return self.project(tokens[:, 1:]).unflatten(1, (height, width))
 
     def project(self, tokens: Tensor) -> Tensor:
         """Tokens (…, width) after the last block → the joint space (…, D), float32."""
@@ -222,16 +225,14 @@ def load_guide(name: str, file: Path | None, progress: Progress) -> ClipGuide:
     that cannot be had or do not fit.
     """
     if name == weights.SWATCH:
-        from .swatch.model import WEIGHTS, load_folded
-
-        model, tokenizer, metadata = load_folded()
-        swatch_hash = hashlib.sha256(WEIGHTS.read_bytes()).hexdigest()
+        model, tokenizer, _ = load_folded()
+        both = hashlib.sha256(WEIGHTS.read_bytes() + LOCATOR.read_bytes()).hexdigest()
         return ClipGuide(
             model,
             tokenizer,
             name,
-            swatch_hash,
-            metadata["relevancy"],
+            both,
+            load_locator(),
             lambda: load_folded()[0].state_dict(),
         )
     import open_clip

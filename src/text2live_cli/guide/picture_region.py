@@ -31,8 +31,7 @@ from .region import (
     scored,
     small_copy,
 )
-from .relevancy import averaged_relevancy, make_query, patch_probability
-from .swatch.vocabulary import names_a_place
+from .relevancy import averaged_relevancy, make_query
 
 _DIM = 0.3  # of the brightness that is left outside of the region
 _OUTLINE = (255, 220, 0)
@@ -107,11 +106,8 @@ def text_map(guide: ClipGuide, picture: NDArray[np.uint8], text: str) -> TextMap
     small = torch.from_numpy(small_copy(picture)).to(guide.device)
     batch = small.permute(2, 0, 1)[None].float() / 255
     query = make_query(guide, text)
-    (values,) = averaged_relevancy(guide, batch, [query])
-    probability = None
-    # Of objects in photos, the embedded encoder's patches say little, even where it finds them.
-    if guide.relevancy_rule == "dense" and names_a_place(text):
-        probability = patch_probability(guide, batch, query).float().cpu().numpy()
+    (values,), likely = averaged_relevancy(guide, batch, [query])
+    probability = None if likely is None else likely[0].cpu().numpy()
     return TextMap(text, values.float().cpu().numpy(), probability)
 
 

@@ -1,12 +1,13 @@
 """Where in the picture is the text? The relevancy map that bootstraps the alpha (paper §3.1).
 
-Two rules; the encoder's weights say which suits them. "last-block" is the paper's: the method of
-Chefer et al. (2021) on the last attention block. "dense" compares the text with every patch, for
-the embedded encoder, whose patches are trained to name what they show.
+Two rules. The paper's is the method of Chefer et al. (2021) on the last attention block. The
+embedded encoder has a locator, which is trained to name what each spot shows: its map is how much
+more likely the text is there than all else that it has a word for.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import torch
@@ -17,9 +18,10 @@ from .blocks import run_block_with_attention
 from .clip import ClipGuide
 from .swatch import vocabulary
 
-# Chosen on painted scenes (docs/swatch.md).
-_STRETCH = (0.3, 0.7)  # of the min-max normalised similarity
-_RIVALRY = 4.0  # logits: how much better than its rivals a text must be to stand out clearly
+_SIDE = 160  # pixels of the square views that the locator looks at
+# Chosen on photos (docs/region.md), which look less like anything than what the locator has seen:
+_CLEAR = 1.0  # log odds that the likeliest spot is given at least
+_SOFTNESS = 0.85  # of all odds
 
 _WINDOW = 0.7  # of each side: of the windows that an averaged map also looks through
 
@@ -27,23 +29,27 @@ _WINDOW = 0.7  # of each side: of the windows that an averaged map also looks th
 class Query(NamedTuple):
     """A text to be found: un-normalised embeddings, of the bare prompt without a template.
 
-    `kin` and `others` are what else a patch may show, for the dense rule: things of the text's own
-    kind, and all that is not. They are empty for the rule of the paper.
+    `rivals` are what else a spot may show, for a locator; none for the rule of the paper.
     """
 
     text: Tensor  # (D,)
-    kin: Tensor  # (k, D)
-    others: Tensor  # (o, D)
+    rivals: Tensor  # (r, D)
+
+
+class Averaged(NamedTuple):
+    """Maps (K, H, W) in [0, 1] of some queries."""
+
+    relevancy: Tensor
+    """Relative: 1 at the most relevant spot."""
+    probability: Tensor | None
+    """That each spot shows the text; None where nothing knows."""
 
 
 def make_query(guide: ClipGuide, text: str) -> Query:
-    """Encode `text`, and with the embedded encoder what it is to be told from."""
-    kin: list[str] = []
-    others: list[str] = []
-    if guide.relevancy_rule == "dense":
-        kin, others = vocabulary.kin_and_others(text)
-    embeddings = guide.encode_text([text, *kin, *others])
-    return Query(embeddings[0], embeddings[1 : 1 + len(kin)], embeddings[1 + len(kin) :])
+    """Encode `text`, and where there is a locator what it is to be told from."""
+    rivals = vocabulary.rivals(text) if guide.locator else []
+    embeddings = guide.encode_text([text, *rivals])
+    return Query(embeddings[0], embeddings[1:])
 
 
 def relevancy_map(guide: ClipGuide, pictures: Tensor, queries: list[Query]) -> Tensor:
@@ -52,28 +58,37 @@ def relevancy_map(guide: ClipGuide, pictures: Tensor, queries: list[Query]) -> T
     `pictures` (B, 3, H, W) are squeezed to a square; the result is (B, K, N, N) with N the
     encoder's native side.
     """
-    coarse = _coarse(guide, _square(pictures, _side(guide)), queries)
     side = guide.native
-    fine = F.interpolate(coarse, (side, side), mode="bilinear", align_corners=False)
-    return _normalized(fine)
+    if guide.locator:
+        maps = _relative(_odds(guide, _square(pictures, _SIDE), queries))
+        return F.interpolate(maps, (side, side), mode="bilinear", align_corners=False)
+    coarse = _attention(guide, _square(pictures, side), queries)
+    return _normalized(F.interpolate(coarse, (side, side), mode="bilinear", align_corners=False))
 
 
-def averaged_relevancy(guide: ClipGuide, picture: Tensor, queries: list[Query]) -> Tensor:
-    """Relevancy of each pixel of `picture` (1, 3, H, W) to each query: (K, H, W), each in [0, 1].
+def averaged_relevancy(guide: ClipGuide, picture: Tensor, queries: list[Query]) -> Averaged:
+    """Relevancy of each pixel of `picture` (1, 3, H, W) to each query, without gradient.
 
     Averaged over the whole picture and a window in each corner, and their mirror images: finer
-    than one map, and less subject to where the patches happen to lie. Without gradient.
+    than one map, and less subject to where the patches happen to lie.
     """
+    if guide.locator:
+        odds = _averaged(picture, _SIDE, lambda views: _odds(guide, views, queries))
+        return Averaged(_relative(odds), odds.sigmoid())
+    maps = _averaged(picture, guide.native, lambda views: _attention(guide, views, queries))
+    return Averaged(_normalized(maps), None)
+
+
+def _averaged(picture: Tensor, side: int, look: Callable[[Tensor], Tensor]) -> Tensor:
+    """What a `look` at square views (B, 3, side, side) gives, (B, K, h, w), as (K, H, W)."""
     height, width = picture.shape[2:]
     tall, wide = round(_WINDOW * height), round(_WINDOW * width)
     corners = [(y, x) for y in (0, height - tall) for x in (0, width - wide)]
     windows = [(0, 0, height, width), *((y, x, tall, wide) for y, x in corners)]
-    side = _side(guide)
     views = torch.cat(
         [_square(picture[:, :, y : y + h, x : x + w], side, True) for y, x, h, w in windows]
     )
-    coarse = _coarse(guide, torch.cat([views, views.flip(3)]), queries, together=True)
-    straight, mirrored = coarse.chunk(2)
+    straight, mirrored = look(torch.cat([views, views.flip(3)])).chunk(2)
     maps = (straight + mirrored.flip(3)) / 2
     total = torch.zeros(maps.shape[1], height, width, device=maps.device)
     weight = torch.zeros(height, width, device=maps.device)
@@ -82,19 +97,7 @@ def averaged_relevancy(guide: ClipGuide, picture: Tensor, queries: list[Query]) 
         fine = F.interpolate(one[None], (h, w), mode="bilinear", align_corners=False)[0]
         total[:, y : y + h, x : x + w] += fade * fine
         weight[y : y + h, x : x + w] += fade
-    return _normalized(total / weight)
-
-
-@torch.no_grad()
-def patch_probability(guide: ClipGuide, picture: Tensor, query: Query) -> Tensor:
-    """How likely each patch of `picture` (1, 3, H, W) shows the query's text, and nothing else that
-    the query tells it from: (grid h, grid w) in [0, 1]. For the dense rule; without gradient.
-    """
-    patches = guide.patch_embeddings(_square(picture, _side(guide), True))[0]
-    texts = torch.cat([query.text[None], query.kin, query.others])
-    scale = guide.model.logit_scale.exp().float()
-    logits = scale * F.normalize(patches, dim=-1) @ F.normalize(texts, dim=-1).T
-    return logits.softmax(-1)[..., 0]
+    return total / weight
 
 
 def _fade(height: int, width: int, device: torch.device) -> Tensor:
@@ -129,46 +132,32 @@ def attention_relevancy(guide: ClipGuide, views: Tensor, text: Tensor, blocks: i
     return torch.stack(rows, dim=1).unflatten(2, guide.grid(views))
 
 
-def _side(guide: ClipGuide) -> int:
-    """The side of the square views that the guide's rule looks at, pixels."""
-    return guide.native * 320 // 224 if guide.relevancy_rule == "dense" else guide.native
-
-
-def _coarse(
-    guide: ClipGuide, views: Tensor, queries: list[Query], together: bool = False
-) -> Tensor:
-    """Unscaled relevancy of square views (B, 3, N, N): (B, K, grid h, grid w).
-
-    `together`: the views show one picture, and are measured by one scale.
-    """
-    if guide.relevancy_rule == "dense":
-        return _dense(guide, views, queries, together)
+def _attention(guide: ClipGuide, views: Tensor, queries: list[Query]) -> Tensor:
     return attention_relevancy(guide, views, torch.stack([query.text for query in queries]))
 
 
 @torch.no_grad()
-def _dense(guide: ClipGuide, views: Tensor, queries: list[Query], together: bool) -> Tensor:
-    """Similarity of every patch, stretched, where it shows the text's kind and not its rivals."""
-    patches = F.normalize(guide.patch_embeddings(views), dim=-1)
-    scale = guide.model.logit_scale.exp().float()
-    maps = [_dense_map(patches, query, scale, together) for query in queries]
-    return torch.stack(maps, dim=1)
-
-
-def _dense_map(patches: Tensor, query: Query, scale: Tensor, together: bool) -> Tensor:
-    """One query's map (B, grid h, grid w) over normalised patches (B, grid h, grid w, D)."""
+def _odds(guide: ClipGuide, views: Tensor, queries: list[Query]) -> Tensor:
+    """Log odds that spots of square views (B, 3, N, N) show each text and not its rivals:
+    (B, K, h, w).
+    """
+    assert guide.locator
+    spots = guide.locator(views)
 
     def logits(texts: Tensor) -> Tensor:
-        return scale * patches @ F.normalize(texts, dim=-1).T
+        return spots @ F.normalize(texts, dim=-1).T
 
-    text = logits(query.text[None])[..., 0]
-    kin, others = logits(query.kin), logits(query.others)
-    rivals = kin.logsumexp(-1)
-    of_its_kind = torch.logaddexp(text, rivals) - others.logsumexp(-1)
-    above_rivals = (text - rivals) / _RIVALRY
-    low, high = _STRETCH
-    similar = (_normalized(text, (0, 1, 2) if together else (1, 2)) - low) / (high - low)
-    return similar.clamp(0, 1) * of_its_kind.sigmoid() * above_rivals.sigmoid()
+    odds = [
+        logits(query.text[None])[..., 0] - logits(query.rivals).logsumexp(-1) for query in queries
+    ]
+    return torch.stack(odds, dim=1)
+
+
+def _relative(odds: Tensor) -> Tensor:
+    """Log odds (…, h, w) as relevancy: where even the best spot is unlikely, all are raised."""
+    best = odds.amax((-2, -1), keepdim=True)
+    likely = (_SOFTNESS * (odds - (best - _CLEAR).clamp(max=0))).sigmoid()
+    return likely / likely.amax((-2, -1), keepdim=True)
 
 
 def _square(pictures: Tensor, side: int, antialias: bool = False) -> Tensor:
@@ -177,9 +166,9 @@ def _square(pictures: Tensor, side: int, antialias: bool = False) -> Tensor:
     )
 
 
-def _normalized(maps: Tensor, over: tuple[int, ...] = (-2, -1)) -> Tensor:
-    """Maps from 0 to 1, each of those that the dimensions `over` span."""
-    low, high = maps.amin(over, keepdim=True), maps.amax(over, keepdim=True)
+def _normalized(maps: Tensor) -> Tensor:
+    """Maps (…, h, w), each from 0 to 1."""
+    low, high = maps.amin((-2, -1), keepdim=True), maps.amax((-2, -1), keepdim=True)
     return (maps - low) / (high - low).clamp_min(1e-12)
 
 

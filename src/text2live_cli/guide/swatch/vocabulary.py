@@ -152,20 +152,7 @@ def unknown_words(prompt: str) -> list[str]:
     return [w for w in words if w not in CANONICAL and w not in FUNCTION_WORDS]
 
 
-def names_a_place(text: str) -> bool:
-    """Whether `text` names what is behind objects, and no object."""
+def rivals(text: str) -> list[str]:
+    """Every thing, object or place, that `text` does not name."""
     words = set(canonical(text).split())
-    return bool(words & set(PLACES)) and not words & set(OBJECTS)
-
-
-def kin_and_others(text: str) -> tuple[list[str], list[str]]:
-    """Things that `text` does not name: of the kind that it names (object or place), and the rest.
-
-    A text that names no object and no place has no kin.
-    """
-    words = set(canonical(text).split())
-    objects = [word for word in OBJECTS if word not in words]
-    places = [word for word in PLACES if word not in words]
-    if names_a_place(text):
-        return places, objects
-    return (objects, places) if words & set(OBJECTS) else ([], objects + places)
+    return [thing for thing in THINGS if thing not in words]
