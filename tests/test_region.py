@@ -314,14 +314,14 @@ def test_what_is_not_in_the_picture_is_told() -> None:
     assert sum(told["lake"]) >= 5 and sum(told["boat"]) >= 5
 
 
-def test_a_region_is_weighed_by_what_its_patches_show() -> None:
+def test_a_region_is_weighed_by_how_likely_it_shows_its_text() -> None:
     target = np.zeros((40, 60), np.float32)
     target[:, 30:] = 1
-    seen = np.tile(np.array([0.9, 0.9, 0.9, 0.02, 0.05, 0.05], np.float32), (4, 1))
+    seen = np.tile(np.array([0.9, 0.9, 0.9, 0.002, 0.005, 0.005], np.float32), (4, 1))
     where = TextMap("lake", target, seen)
     found = region.Region(target, None, None, "text", 1.0)
     shown = region.scored(found, where)
-    assert shown.score is not None and shown.score.probability == pytest.approx(0.04)
+    assert shown.score is not None and shown.score.probability == pytest.approx(0.004)
     assert shown.notes == ('the region hardly looks like "lake"',)
     assert region.scored(found._replace(origin="box"), where).notes == ()
     assert region.scored(found, where._replace(probability=seen[:, ::-1])).notes == ()
@@ -488,6 +488,7 @@ def test_that_a_thing_that_must_stay_is_not_sure_is_said_and_recorded(
     cups: tuple[np.ndarray, np.ndarray], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(region, "_UNSURE", 1.01)
+    monkeypatch.setattr(region, "_SEEN", 1.01)
     options = ("--clip", "swatch", "--preset", "draft", "--steps", 1, "--keep", "table")
     result = passed(run("edit-image", "two.png", "golden cup", *options, "-o", "out"))
     notes = json.loads(Path("out/run.json").read_text("utf-8"))["keep_regions"]["table"]["notes"]
