@@ -16,6 +16,7 @@ from pathlib import Path
 import guidance
 import numpy as np
 import torch
+from safetensors import safe_open
 from swatch_training.painter import paint
 from swatch_training.scene import (
     PainterSettings,
@@ -24,6 +25,7 @@ from swatch_training.scene import (
     left_out,
     random_scene,
 )
+from swatch_training.train import digest
 from torch import Tensor
 from torch.nn import functional
 
@@ -220,6 +222,8 @@ def main() -> None:
     options = parser.parse_args()
     start = time.perf_counter()
     model, tokenizer, metadata = load_swatch(options.weights)
+    if not _go_together(options.locator, options.weights):
+        parser.error(f"{options.locator}: was trained with other weights than {options.weights}")
     told = {name: value for name, value in metadata.items() if name != "words"}
     print(f"loaded in {time.perf_counter() - start:.2f} s; {told}\n")
     guide = ClipGuide(model, tokenizer, "swatch", "", load_locator(options.locator))
@@ -229,6 +233,12 @@ def main() -> None:
         report_relevancy(guide, options.count // 3, rng)
     if options.guidance:
         guidance.report()
+
+
+def _go_together(locator: Path, weights: Path) -> bool:
+    """Whether a locator was trained with the texts of these weights."""
+    with safe_open(locator, "pt") as file:
+        return bool(file.metadata()["start"] == digest(weights))
 
 
 def _scene(objects: Sequence[Region], place: Region, rng: np.random.Generator) -> Scene:

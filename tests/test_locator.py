@@ -7,12 +7,14 @@ import hashlib
 import numpy as np
 import pytest
 import torch
+from safetensors import safe_open
 from swatch_training.augment import develop
 from swatch_training.captions import BANK, Caption
 from swatch_training.losses import locating_loss
 from swatch_training.painter import paint, paint_scene
 from swatch_training.scene import PainterSettings, random_scene
 from swatch_training.store import Store, paint_store
+from swatch_training.train import digest
 from swatch_training.train_locator import Settings, Trainer, untrained
 from torch.nn import functional
 
@@ -20,7 +22,7 @@ from text2live_cli.guide.clip import ClipGuide, load_guide
 from text2live_cli.guide.relevancy import averaged_relevancy, make_query, relevancy_map
 from text2live_cli.guide.swatch import vocabulary
 from text2live_cli.guide.swatch.locator import CELL, LOCATOR, load_locator
-from text2live_cli.guide.swatch.model import encode_tokens, load_swatch
+from text2live_cli.guide.swatch.model import WEIGHTS, encode_tokens, load_swatch
 from text2live_cli.progress import Silent
 
 LOCATOR_SHA256 = "dcfc079322fc79f92be18b32eca23a1362320d6c9d358217bd3a5a56c3d68660"
@@ -50,6 +52,8 @@ def test_the_file_is_the_one_that_was_trained() -> None:
     data = LOCATOR.read_bytes()
     assert len(data) < 4_000_000
     assert hashlib.sha256(data).hexdigest() == LOCATOR_SHA256
+    with safe_open(LOCATOR, "pt") as file:
+        assert file.metadata()["start"] == digest(WEIGHTS), "it reads the encoder's texts"
 
 
 def test_a_cell_is_four_pixels() -> None:
@@ -142,6 +146,22 @@ def test_it_finds_things_in_scenes_as_photos_are(guide: ClipGuide) -> None:
             found = averaged_relevancy(guide, _picture(rgb), [query]).relevancy[0]
             overlaps.append(_overlap(found.numpy() > 0.5, mask))
     assert np.median(overlaps) > 0.6
+
+
+def test_what_is_not_there_is_relevant_nowhere(guide: ClipGuide) -> None:
+    """Else `--keep` of something that an example's crop does not hold would keep all of it."""
+    rgb, _ = paint_scene([("cup", "red")], "wooden table", 4, (160, 160))
+    words = ("boat", "butterfly", "umbrella")
+    found = relevancy_map(guide, _picture(rgb), [make_query(guide, word) for word in words])
+    assert found.max() < 0.6
+
+
+def test_it_moves_with_its_encoder_and_stays_precise() -> None:
+    guide = load_guide("swatch", None, Silent())
+    guide.to(torch.device("cpu"), torch.bfloat16)
+    assert guide.locator is not None and guide.relevancy_rule == "located"
+    assert guide.dtype == torch.bfloat16
+    assert {value.dtype for value in guide.locator.state_dict().values()} == {torch.float32}
 
 
 def test_likely_is_what_is_there(guide: ClipGuide) -> None:

@@ -119,7 +119,9 @@ def _draw_cells(shares: torch.Tensor, generator: torch.Generator) -> torch.Tenso
 
 
 def region_shares(labels: torch.Tensor, regions: int, cell: int = PATCH_SIZE) -> torch.Tensor:
-    """How much of each patch each region covers: (B, R, gh, gw) from labels (B, h, w)."""
+    """How much of each cell, `cell` pixels a side, each region covers: (B, R, gh, gw) from labels
+    (B, h, w).
+    """
     planes = torch.stack([labels == r for r in range(regions)], 1).float()
     return functional.avg_pool2d(planes, cell)
 

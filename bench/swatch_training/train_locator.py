@@ -43,9 +43,9 @@ class Settings:
     out: Path
     work: Path
     seed: int = 6
-    steps: int = 5_000
+    steps: int = 4_600
     workers: int = 2
-    scenes: int = 60_000
+    scenes: int = 48_000
     batch: int = 24
     learning_rate: float = 1e-3
     tower_rate: float = 3e-4

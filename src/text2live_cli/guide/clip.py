@@ -21,7 +21,7 @@ from . import weights
 from .blocks import run_block, run_block_for_class
 from .encoder_names import can_guide, unsuitable
 from .shape import EncoderShape
-from .swatch.locator import LOCATOR, Locator, load_locator
+from .swatch.locator import Locator, load_locator
 from .swatch.model import WEIGHTS, load_folded
 from .swatch.towers import Encoder
 from .views import panorama_windows, resize
@@ -34,7 +34,8 @@ class ClipGuide:
     """A text-image encoder in eval mode, without gradients for its weights.
 
     Pictures are RGB in [0, 1]; normalisation happens inside. `native` is the side in pixels that
-    the encoder was trained at, `patch` the side of one patch.
+    the encoder was trained at, `patch` the side of one patch. A `locator`, in the encoder's space
+    of texts, says where things are; it computes in full precision always.
     """
 
     def __init__(
@@ -90,11 +91,12 @@ class ClipGuide:
         if (self.device, self.dtype) == (device, dtype):
             return self
         rounded = self.dtype != torch.float32
-        for module in filter(None, (self.model, self.locator)):
-            if device.type == "mps":  # few of its kernels know another order in memory
+        if device.type == "mps":  # few of its kernels know another order in memory
+            for module in filter(None, (self.model, self.locator)):
                 module.to(memory_format=torch.contiguous_format)
-            module.to(device)
-        self.model.to(dtype)
+        self.model.to(device=device, dtype=dtype)
+        if self.locator:
+            self.locator.to(device)
         if rounded and dtype == torch.float32 and self._reload is not None:
             self.model.load_state_dict(self._reload())
         self._mean, self._std = self._mean.to(device), self._std.to(device)
@@ -226,12 +228,11 @@ def load_guide(name: str, file: Path | None, progress: Progress) -> ClipGuide:
     """
     if name == weights.SWATCH:
         model, tokenizer, _ = load_folded()
-        both = hashlib.sha256(WEIGHTS.read_bytes() + LOCATOR.read_bytes()).hexdigest()
         return ClipGuide(
             model,
             tokenizer,
             name,
-            both,
+            hashlib.sha256(WEIGHTS.read_bytes()).hexdigest(),
             load_locator(),
             lambda: load_folded()[0].state_dict(),
         )

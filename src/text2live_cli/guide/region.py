@@ -53,7 +53,7 @@ class TextMap(NamedTuple):
     values: Map
     """(h, w) in [0, 1], of any size."""
     probability: Map | None = None
-    """That each patch shows it, (h, w) in [0, 1]; None where that says nothing."""
+    """That each spot shows it, (h, w) in [0, 1]; None where nothing knows."""
 
 
 class TextScore(NamedTuple):
@@ -64,7 +64,7 @@ class TextScore(NamedTuple):
     """In [0, 1]; None where nothing of the map is inside."""
     beside: float | None
     probability: float | None = None
-    """That its patches show the text, a mean; None where that is not known."""
+    """That its spots show the text, a mean; None where nothing knows."""
 
 
 class Hold(NamedTuple):

@@ -21,6 +21,7 @@ from .swatch import vocabulary
 _SIDE = 160  # pixels of the square views that the locator looks at
 # Chosen on photos (docs/region.md), which look less like anything than what the locator has seen:
 _CLEAR = 1.0  # log odds that the likeliest spot is given at least
+_MOST_RAISED = 5.0  # of log odds: what is still less likely then is not there
 _SOFTNESS = 0.85  # of all odds
 
 _WINDOW = 0.7  # of each side: of the windows that an averaged map also looks through
@@ -40,7 +41,7 @@ class Averaged(NamedTuple):
     """Maps (K, H, W) in [0, 1] of some queries."""
 
     relevancy: Tensor
-    """Relative: 1 at the most relevant spot."""
+    """Relative: 1 at the most relevant spot, less where a locator hardly sees it anywhere."""
     probability: Tensor | None
     """That each spot shows the text; None where nothing knows."""
 
@@ -60,7 +61,7 @@ def relevancy_map(guide: ClipGuide, pictures: Tensor, queries: list[Query]) -> T
     """
     side = guide.native
     if guide.locator:
-        maps = _relative(_odds(guide, _square(pictures, _SIDE), queries))
+        maps = _relative(_odds(guide, _square(pictures, _SIDE, True), queries))
         return F.interpolate(maps, (side, side), mode="bilinear", align_corners=False)
     coarse = _attention(guide, _square(pictures, side), queries)
     return _normalized(F.interpolate(coarse, (side, side), mode="bilinear", align_corners=False))
@@ -156,8 +157,9 @@ def _odds(guide: ClipGuide, views: Tensor, queries: list[Query]) -> Tensor:
 def _relative(odds: Tensor) -> Tensor:
     """Log odds (…, h, w) as relevancy: where even the best spot is unlikely, all are raised."""
     best = odds.amax((-2, -1), keepdim=True)
-    likely = (_SOFTNESS * (odds - (best - _CLEAR).clamp(max=0))).sigmoid()
-    return likely / likely.amax((-2, -1), keepdim=True)
+    raised = (_CLEAR - best).clamp(0, _MOST_RAISED)
+    whole = (_SOFTNESS * (best + raised).clamp_min(_CLEAR)).sigmoid()
+    return (_SOFTNESS * (odds + raised)).sigmoid() / whole
 
 
 def _square(pictures: Tensor, side: int, antialias: bool = False) -> Tensor:

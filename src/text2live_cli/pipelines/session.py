@@ -333,6 +333,8 @@ def describe_job(
 ) -> dict[str, Any]:
     """What a run must share with the one it resumes: flat, with the names users know."""
     job: dict[str, Any] = {**inputs, "clip weights": guide.sha256}
+    if guide.locator:
+        job["locator weights"] = guide.locator.sha256
     job.update({name: list(v) if isinstance(v, tuple) else v for name, v in vars(prompts).items()})
     values = dataclasses.asdict(trainer.settings)
     on_cpu = trainer.device.type == "cpu"

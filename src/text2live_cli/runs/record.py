@@ -85,6 +85,7 @@ def make_record(
             "name": guide.name,
             "sha256": guide.sha256,
             "relevancy": guide.relevancy_rule,
+            **({"locator_sha256": guide.locator.sha256} if guide.locator else {}),
             **({"note": _SWATCH_NOTE} if guide.name == "swatch" else {}),
         },
         "precision": trainer.precision.name,

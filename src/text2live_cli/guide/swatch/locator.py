@@ -7,6 +7,7 @@ them. It only says where an edit is to be; it guides none.
 
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
 
 import torch
@@ -14,8 +15,8 @@ import torch.nn.functional as F
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from .model import folded, normalise, positions
-from .towers import ModelSettings, VisionTower
+from .model import folded, tower_tokens
+from .towers import MEAN, STD, ModelSettings, VisionTower
 
 LOCATOR = Path(__file__).with_name("locator.safetensors")
 CELL = 4
@@ -29,10 +30,14 @@ class Locator(nn.Module):
     Height and width are multiples of 16.
     """
 
-    def __init__(self, settings: ModelSettings | None = None) -> None:
+    sha256 = ""
+    """Of the file that it was loaded from."""
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self) -> None:
         super().__init__()
-        settings = settings or ModelSettings()
-        width, embedding = settings.vision_width, settings.embedding
+        width, embedding = ModelSettings.vision_width, ModelSettings.embedding
         coarse, middle, fine = _WIDTHS
         self.tower = VisionTower(width, embedding)
         self.tower.conv1 = folded(self.tower.conv1.eval())
@@ -46,6 +51,9 @@ class Locator(nn.Module):
         self.to_fine = nn.Conv2d(middle, fine, 1)
         self.project = nn.Conv2d(fine, embedding, 1)
         self.scale = nn.Parameter(torch.tensor(20.0))
+        # On its device with it: sending them for each look would make a GPU wait.
+        self.register_buffer("mean", torch.tensor(MEAN).view(1, 3, 1, 1), persistent=False)
+        self.register_buffer("std", torch.tensor(STD).view(1, 3, 1, 1), persistent=False)
 
     def forward(self, pictures: Tensor) -> Tensor:
         """See the class."""
@@ -59,15 +67,12 @@ class Locator(nn.Module):
 
     def _tower(self, pictures: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Features (B, C, h, w) at 1/4 and 1/8, and the tokens at 1/16."""
-        tower = self.tower
-        quarter = tower.conv1[:4](normalise(pictures))
-        eighth = tower.conv1[4:6](quarter)
-        grid = tower.conv1[6:](eighth)
-        x = grid.flatten(2).transpose(1, 2)
-        x = torch.cat([tower.class_embedding.expand(len(x), 1, -1), x], dim=1)
-        table = positions(tower.positional_embedding, tower.grid_size, grid.shape[2:])
-        x = tower.ln_post(tower.transformer(tower.ln_pre(x + table)))
-        return quarter, eighth, x[:, 1:].transpose(1, 2).unflatten(2, grid.shape[2:])
+        stem = self.tower.conv1
+        quarter = stem[:4]((pictures - self.mean) / self.std)
+        eighth = stem[4:6](quarter)
+        grid = stem[6:](eighth)
+        tokens = tower_tokens(self.tower, grid)[:, 1:]
+        return quarter, eighth, tokens.transpose(1, 2).unflatten(2, grid.shape[2:])
 
 
 class _Residual(nn.Module):
@@ -91,8 +96,9 @@ def _grown(x: Tensor, like: Tensor) -> Tensor:
 
 
 def load_locator(path: Path = LOCATOR) -> Locator:
-    """The trained locator: fp32, eval mode, frozen."""
+    """The locator in a file that its training wrote: fp32, eval mode, frozen."""
     locator = Locator()
     locator.load_state_dict({name: value.float() for name, value in load_file(path).items()})
+    locator.sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
     locator = locator.to(memory_format=torch.channels_last)
     return locator.eval().requires_grad_(False)

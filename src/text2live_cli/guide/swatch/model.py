@@ -65,11 +65,17 @@ def encode_tokens(model: Any, pictures: torch.Tensor) -> torch.Tensor:
     Any size from two patches up: the positions are interpolated to the token grid, bicubic.
     """
     visual = model.visual
-    grid = visual.conv1(normalise(pictures))
+    return tower_tokens(visual, visual.conv1(normalise(pictures))) @ visual.proj
+
+
+def tower_tokens(visual: Any, grid: torch.Tensor) -> torch.Tensor:
+    """A tower's tokens (B, 1 + gh·gw, width) after its last norm, from what its stem gives,
+    (B, width, gh, gw).
+    """
     x = grid.flatten(2).transpose(1, 2)
     x = torch.cat([visual.class_embedding.expand(len(x), 1, -1), x], dim=1)
-    x = visual.ln_pre(x + positions(visual.positional_embedding, visual.grid_size, grid.shape[2:]))
-    return visual.ln_post(visual.transformer(x)) @ visual.proj
+    x = visual.ln_pre(x + _positions(visual.positional_embedding, visual.grid_size, grid.shape[2:]))
+    return visual.ln_post(visual.transformer(x))
 
 
 def encode_rows(model: Any, rows: torch.Tensor) -> torch.Tensor:
@@ -86,7 +92,7 @@ def dense_map(tokens: torch.Tensor, text: torch.Tensor) -> torch.Tensor:
     return torch.cosine_similarity(tokens[:, 1:], text[:, None], dim=-1)
 
 
-def positions(table: torch.Tensor, native: tuple[int, int], grid: torch.Size) -> torch.Tensor:
+def _positions(table: torch.Tensor, native: tuple[int, int], grid: torch.Size) -> torch.Tensor:
     """The positional embedding (1 + n·n, width) of a `native` grid for another, bicubic."""
     if tuple(grid) == tuple(native):
         return table
