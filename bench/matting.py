@@ -3,7 +3,7 @@
     pip install pymatting; python bench/matting.py [--media FOLDER] [--sheet matting.png]
 
 Each thing is drawn with a known alpha, in the colours of one photo, over another. It is cut out as
-a box would have it (`region.cut_out_hints`), and the rim of the cut-out matted: by the guided
+a box would have it (`cut_out.cut_out_hints`), and the rim of the cut-out matted: by the guided
 filter of `guide/matting.py`, and by pymatting's methods, for which everything near the rim is
 unknown. Printed: mean absolute error of the alpha there, in per cent, and seconds.
 """
@@ -22,9 +22,9 @@ import pymatting
 from photos import MEDIA
 from PIL import Image
 
+from text2live_cli.guide.cut_out import cut_out_hints
 from text2live_cli.guide.hints import parse_hints
 from text2live_cli.guide.matting import matted
-from text2live_cli.guide.region import cut_out_hints
 from text2live_cli.media.pictures import read_picture
 
 SIZE = (320, 480)

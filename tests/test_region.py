@@ -23,6 +23,7 @@ from text2live_cli.engine.losses import form_loss
 from text2live_cli.errors import Text2LiveError, UsageError
 from text2live_cli.guide import matting, region
 from text2live_cli.guide.clip import load_guide
+from text2live_cli.guide.cut_out import CutOut
 from text2live_cli.guide.hints import (
     Box,
     Hints,
@@ -139,7 +140,7 @@ def test_a_coarse_map_is_cut_out_along_edges() -> None:
 def test_an_unsure_cut_out_is_blended_with_the_map(monkeypatch: pytest.MonkeyPatch) -> None:
     picture, mask = disc_picture()
     coarse = blurred(mask)
-    monkeypatch.setattr(region, "cut_out_text", lambda *_: region.CutOut(mask, 0.25))
+    monkeypatch.setattr(region, "cut_out_text", lambda *_: CutOut(mask, 0.25))
     shown = region_from_text(picture, coarse)
     np.testing.assert_allclose(shown.target, 0.25 * mask + 0.75 * coarse, atol=1e-6)
 
@@ -210,6 +211,26 @@ def test_points_choose_a_piece_and_leave_another() -> None:
     # a box around both, and a point on one
     hints = parse_hints(SIZE, "30,50,220,100", ["80,100"])
     assert iou(region_from_hints(picture, hints, None).target > 0.5, labels == 1) > 0.9
+
+
+def test_a_locators_map_says_where_a_pointed_place_ends() -> None:
+    """A lake below a pale sky of nearly its colour, and a dark cloud: the picture cannot tell."""
+    rng = np.random.default_rng(2)
+    lake = np.zeros(SIZE, bool)
+    lake[SIZE[0] // 2 :] = True
+    ground = np.where(lake[..., None], (150, 170, 190), (162, 182, 202))
+    ground[: SIZE[0] // 5] = (90, 60, 40)
+    picture = np.clip(ground + rng.normal(0, 8, ground.shape), 0, 255).astype(np.uint8)
+    likely, hints = blurred(lake, 4), Hints(None, (Point(0.5, 0.75),), ())
+
+    def overlap(relevancy: np.ndarray | None, located: bool) -> float:
+        found = region_from_hints(picture, hints, relevancy, located)
+        return iou(found.target > 0.5, lake)
+
+    alone = overlap(None, False)
+    assert alone < 0.7 and overlap(likely, True) > 0.95
+    assert overlap(likely, False) == alone
+    assert overlap(1 - likely, True) == alone, "it does not say what the point says"
 
 
 def test_a_not_point_is_never_in_the_region() -> None:

@@ -74,7 +74,8 @@ def resolve_region(
     relevancy = None if where is None else where.values
     region = None
     if hints.given:
-        region = region_from_hints(picture, hints, relevancy)
+        located = where is not None and where.probability is not None
+        region = region_from_hints(picture, hints, relevancy, located)
     elif mask is None and relevancy is not None:
         region = region_from_text(picture, relevancy)
     if mask is not None:

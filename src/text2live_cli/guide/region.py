@@ -14,23 +14,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import Text2LiveError
-from .grabcut import (
-    Mask,
-    closed,
-    grab_each,
-    odd,
-    opened,
-)
+from .cut_out import CUT_SHORT, PERHAPS, cut_out_hints, cut_out_text
+from .grabcut import Mask
 from .hints import Box, Hints, Point
 from .matting import Map, matted
 
-_SHORT = 320  # pixels of the short side that regions are cut out at; finer only takes longer
-_SURE, _PERHAPS, _NOT = 0.8, 0.4, 0.05  # of a text's map: surely the object, perhaps, surely not
-_SHIFTS = (0.0, -0.1, 0.1)  # of `_PERHAPS`, to see how sure a cut-out is
-_FILLS = 0.35  # of a box: a map that fills less of it does not know its object
-_WHOLE = 0.97  # of the picture: a box that says nothing
-_ALIKE = 20.0  # ΔE: a border that differs less from the points may be the object's
-_BLURS = (3.0, 2.0, 4.5)  # of the watershed, pixels; again, to see how sure it is
 _MOST = 0.85  # of the picture: a cut-out of more has found nothing
 _LEAST = 0.001
 _SEEN = 0.005  # mean probability of a region, under which it hardly shows its text
@@ -39,11 +27,8 @@ _UNSURE = 0.6  # certainty under which a text's region is worth a look
 ADVICE = "--box or --point can say where it is"
 _SMALL_BOX = 20  # pixels of a box's smaller side, at the size of the cut-out
 _AROUND = 0.5  # of a box's sides: what is looked at around it
-_INSETS = (0.0, 0.06, 0.12)  # of a box's sides, to see how sure its cut-out is
-_DISC = 0.025  # of the short side: around a point, its radius
 _GROWTH = 0.02  # of the short side: so far may an edit pass the region that it was shown
 _REACH = 0.08  # the same of a text's region, of what is delivered: it ends at 1.5 times that
-_SPECK, _HOLE = 5 / _SHORT, 9 / _SHORT  # of the short side: what is cleaned away, and filled
 
 
 class TextMap(NamedTuple):
@@ -115,13 +100,6 @@ class Region(NamedTuple):
         return float(self.target.mean())
 
 
-class CutOut(NamedTuple):
-    """An object's mask (h, w), and in [0, 1] how little it changes when its thresholds move."""
-
-    mask: Mask
-    certainty: float
-
-
 def region_from_text(picture: NDArray[np.uint8], relevancy: Map) -> Region:
     """The region of what a text names in `picture` (H, W, 3), by its map (h, w) in [0, 1].
 
@@ -134,7 +112,7 @@ def region_from_text(picture: NDArray[np.uint8], relevancy: Map) -> Region:
     notes: tuple[str, ...] = ()
     if not _LEAST < mask.mean() < _MOST:
         certainty = 0.0
-        everywhere = (coarse > _PERHAPS).mean() > 0.5
+        everywhere = (coarse > PERHAPS).mean() > 0.5
         what = "fits nearly all of the picture" if everywhere else "stands out nowhere in it"
         notes = (f"the text {what}: its rough map serves as the region",)
     elif certainty < _UNSURE:
@@ -158,10 +136,13 @@ def with_outside(region: Region, picture: NDArray[np.uint8]) -> Region:
     return region._replace(matte=reach, outside=region.certainty * (1 - rim))
 
 
-def region_from_hints(picture: NDArray[np.uint8], hints: Hints, relevancy: Map | None) -> Region:
+def region_from_hints(
+    picture: NDArray[np.uint8], hints: Hints, relevancy: Map | None, located: bool = False
+) -> Region:
     """The region of the object in `picture` (H, W, 3) that a user points at.
 
-    The text's map (h, w), if there is one, helps to say where to begin. Raises Text2LiveError where
+    The text's map (h, w), if there is one, helps to say where to begin; more so if it is a
+    locator's. Raises Text2LiveError where
     nothing stands out.
     """
     size = picture.shape[0], picture.shape[1]
@@ -172,7 +153,7 @@ def region_from_hints(picture: NDArray[np.uint8], hints: Hints, relevancy: Map |
     if relevancy is not None:
         coarse = _resized(_resized(relevancy, size)[window], small.shape[:2])
     seen = _seen_in(window, hints, size)
-    mask, certainty = cut_out_hints(small, seen, coarse)
+    mask, certainty = cut_out_hints(small, seen, coarse, located)
     if coarse is not None and mask.mean() <= _LEAST:  # the text's thing is more than what is shown
         mask, certainty = cut_out_hints(small, seen, None)
     flat = small.std(axis=(0, 1)).max() < _FLAT
@@ -192,7 +173,7 @@ def _window(box: Box | None, size: tuple[int, int]) -> tuple[slice, slice]:
     """Rows and columns that are looked at: all, or a box so small that it would be lost in that,
     and half its size around it.
     """
-    least = _SMALL_BOX / _SHORT * min(size)
+    least = _SMALL_BOX / CUT_SHORT * min(size)
     if box is None or min(box.height * size[0], box.width * size[1]) >= least:
         return slice(0, size[0]), slice(0, size[1])
     spans = []
@@ -252,142 +233,16 @@ def _shrunk(values: Map, size: tuple[int, ...]) -> Map:
     return np.asarray(cv2.resize(values, size[::-1], interpolation=cv2.INTER_AREA))
 
 
-def cut_out_text(picture: NDArray[np.uint8], relevancy: Map) -> CutOut:
-    """A text's map (h, w), brought to the edges of its picture (h, w, 3)."""
-    labels = [text_labels(relevancy, shift) for shift in _SHIFTS]
-    masks = [_cleaned(mask) for mask in grab_each(picture, labels)]
-    return CutOut(masks[0], _agreement(masks))
-
-
-def text_labels(relevancy: Map, shift: float = 0.0) -> NDArray[np.uint8]:
-    """Where GrabCut begins from a text's map (h, w) in [0, 1]; `shift` moves what is perhaps it."""
-    labels = np.full(relevancy.shape, cv2.GC_PR_BGD, np.uint8)
-    labels[relevancy > _PERHAPS + shift] = cv2.GC_PR_FGD
-    labels[relevancy > _SURE] = cv2.GC_FGD
-    labels[relevancy < _NOT] = cv2.GC_BGD
-    return labels
-
-
-def cut_out_hints(picture: NDArray[np.uint8], hints: Hints, relevancy: Map | None) -> CutOut:
-    """The object of a picture (h, w, 3) that is in a box, and at points.
-
-    A box is taken to hold the object, and a text's map to say which part of it where it fills a
-    good part of the box; without a box, the basin around the points is where to begin.
-    """
-    size = picture.shape[:2]
-    inside, outside = (_discs(points, size) for points in (hints.points, hints.not_points))
-    frame = None if hints.box is None else _framed(hints.box, size)
-    whole = frame is None or frame.mean() > _WHOLE
-    if whole and not hints.points:
-        return CutOut(np.zeros(size, bool), 0.0)
-    if whole:
-        starts = [_basin(picture, inside, outside, blur) for blur in _BLURS]
-        never = outside
-    else:
-        assert frame is not None and hints.box is not None
-        starts = [
-            _start_in(_framed(hints.box, size, inset), relevancy, _PERHAPS + shift)
-            for inset, shift in zip(_INSETS, _SHIFTS, strict=True)
-        ]
-        never = outside | ~frame
-    every = []
-    for start in starts:
-        labels = np.where(start, cv2.GC_PR_FGD, cv2.GC_PR_BGD).astype(np.uint8)
-        labels[never] = cv2.GC_BGD
-        labels[inside & ~outside] = cv2.GC_FGD
-        every.append(labels)
-    masks = [_cleaned(mask) & ~never for mask in grab_each(picture, every)]
-    if hints.points:
-        masks = [_pieces_at(mask, inside) for mask in masks]
-    # A pixel more or less can empty a cut-out: the one that agrees best with the others is taken.
-    orders = [[mask, *masks[:i], *masks[i + 1 :]] for i, mask in enumerate(masks)]
-    best = max(orders, key=_agreement)
-    return CutOut(best[0], _agreement(best))
-
-
-def _start_in(frame: Mask, relevancy: Map | None, perhaps: float) -> Mask:
-    """Where in a box GrabCut begins."""
-    if relevancy is None or (relevancy[frame] > perhaps).mean() < _FILLS:
-        return frame
-    return frame & (relevancy > perhaps)
-
-
-def _basin(picture: NDArray[np.uint8], inside: Mask, outside: Mask, blur: float) -> Mask:
-    """What a watershed floods from `inside`, against `outside` and the picture's border.
-
-    The border does not count where it has the colours of `inside`: the object may go on there.
-    """
-    border = np.ones(inside.shape, bool)
-    border[2:-2, 2:-2] = False
-    markers = np.zeros(inside.shape, np.int32)
-    markers[outside | (border & ~_alike(picture, inside))] = 2
-    markers[inside] = 1
-    smooth = cv2.GaussianBlur(picture, (0, 0), blur)
-    cv2.watershed(np.ascontiguousarray(smooth), markers)
-    return markers == 1
-
-
-def _alike(picture: NDArray[np.uint8], inside: Mask) -> Mask:
-    """Where a picture (h, w, 3) has the mean colour of one of the discs `inside`, or nearly."""
-    smooth = cv2.GaussianBlur(picture.astype(np.float32) / 255, (0, 0), _BLURS[0])
-    lab = cv2.cvtColor(smooth, cv2.COLOR_RGB2LAB)
-    count, discs = cv2.connectedComponents(inside.astype(np.uint8))
-    away = [np.linalg.norm(lab - lab[discs == i].mean(0), axis=2) for i in range(1, count)]
-    return np.asarray(np.min(away, axis=0) < _ALIKE)
-
-
-def _framed(box: Box, size: tuple[int, ...], inset: float = 0.0) -> Mask:
-    """The box, less `inset` of its sides all around, at least a pixel."""
-    height, width = size
-    mask = np.zeros((height, width), bool)
-    rows, columns = (
-        slice(
-            int((start + inset * length) * count), math.ceil((start + (1 - inset) * length) * count)
-        )
-        for start, length, count in ((box.y, box.height, height), (box.x, box.width, width))
-    )
-    mask[rows, columns] = True
-    return mask
-
-
-def _discs(points: tuple[Point, ...], size: tuple[int, ...]) -> Mask:
-    height, width = size
-    discs = np.zeros((height, width), np.uint8)
-    for point in points:
-        at = round(point.x * width), round(point.y * height)
-        cv2.circle(discs, at, max(2, round(_DISC * min(height, width))), 1, -1)
-    return discs > 0
-
-
-def _pieces_at(mask: Mask, at: Mask) -> Mask:
-    """Only those connected pieces of `mask` that touch `at`."""
-    _, pieces = cv2.connectedComponents(mask.astype(np.uint8))
-    return mask & np.isin(pieces, np.unique(pieces[at & mask]))
-
-
 def grown(mask: Mask, reach: float) -> Map:
     """`mask` and a soft rim around it, which is at one half `reach` pixels away from it."""
     away = cv2.distanceTransform((~mask).astype(np.uint8), cv2.DIST_L2, 5)
     return np.clip(1.5 - away / reach, 0, 1).astype(np.float32)
 
 
-def _agreement(masks: list[Mask]) -> float:
-    """Mean IoU of the first mask with the others."""
-    first, *others = masks
-    unions = [(first | other).sum() for other in others]
-    overlaps = [(first & other).sum() for other in others]
-    return float(np.mean([o / u if u else 0.0 for o, u in zip(overlaps, unions, strict=True)]))
-
-
-def _cleaned(mask: Mask) -> Mask:
-    speck, hole = (max(3, odd(share * min(mask.shape))) for share in (_SPECK, _HOLE))
-    return closed(opened(mask, speck), hole)
-
-
 def small_copy(picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """`picture` (H, W, 3) at the size that regions are cut out at, short side at most 320."""
     height, width = picture.shape[:2]
-    scale = min(1.0, _SHORT / min(height, width))
+    scale = min(1.0, CUT_SHORT / min(height, width))
     size = max(1, round(scale * width)), max(1, round(scale * height))
     return cv2.resize(picture, size, interpolation=cv2.INTER_AREA).astype(np.uint8)
 

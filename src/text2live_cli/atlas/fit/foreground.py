@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...errors import UsageError
+from ...guide.cut_out import cut_out_hints, text_labels
 from ...guide.grabcut import (
     Mask,
     closed,
@@ -19,7 +20,6 @@ from ...guide.grabcut import (
     opened,
 )
 from ...guide.hints import Hints
-from ...guide.region import cut_out_hints, text_labels
 from ...progress import Progress
 from .cutout import (
     Frames,
