@@ -25,10 +25,7 @@ _WIDTHS = (96, 64, 48)  # at 1/16, 1/8 and 1/4 of the picture
 
 
 class Locator(nn.Module):
-    """(B, 3, H, W) in 0..1 → (B, H/4, W/4, E): logits, once multiplied with normalised texts.
-
-    Height and width are multiples of 16.
-    """
+    """A tower and a pyramid over it; see `forward`."""
 
     sha256 = ""
     """Of the file that it was loaded from."""
@@ -56,7 +53,10 @@ class Locator(nn.Module):
         self.register_buffer("std", torch.tensor(STD).view(1, 3, 1, 1), persistent=False)
 
     def forward(self, pictures: Tensor) -> Tensor:
-        """See the class."""
+        """Pictures (B, 3, H, W) in 0..1, sides multiples of 16 → embeddings (B, H/4, W/4, E).
+
+        Their products with normalised texts are logits.
+        """
         quarter, eighth, tokens = self._tower(pictures)
         x = self.coarse(self.from_tokens(tokens))
         x = self.middle(_grown(self.to_middle(x), eighth) + self.from_eighth(eighth))
