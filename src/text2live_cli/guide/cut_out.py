@@ -69,7 +69,12 @@ def cut_out_hints(
     if frame is None and not hints.points:
         return CutOut(np.zeros(size, bool), 0.0)
     never = outside if frame is None else outside | ~frame
-    every = _starts(picture, hints, relevancy, frame is not None)
+    if frame is None:
+        starts = [_basin(picture, inside, outside, blur) for blur in _BLURS]
+    else:
+        assert hints.box is not None
+        starts = _starts_in_box(hints.box, size, relevancy)
+    every = [np.where(start, cv2.GC_PR_FGD, cv2.GC_PR_BGD).astype(np.uint8) for start in starts]
     if frame is None and located and relevancy is not None and _says(relevancy, hints):
         for labels, shift in zip(every, _SHIFTS, strict=True):
             labels[relevancy <= PERHAPS + shift] = cv2.GC_PR_BGD
@@ -86,22 +91,12 @@ def cut_out_hints(
     return CutOut(best[0], _agreement(best))
 
 
-def _starts(
-    picture: NDArray[np.uint8], hints: Hints, relevancy: Map | None, boxed: bool
-) -> list[NDArray[np.uint8]]:
-    """GrabCut's labels (h, w) to begin with, three ways: in the box, or around the points."""
-    if boxed:
-        assert hints.box is not None
-        masks = [
-            _start_in(_framed(hints.box, picture.shape[:2], inset), relevancy, PERHAPS + shift)
-            for inset, shift in zip(_INSETS, _SHIFTS, strict=True)
-        ]
-    else:
-        inside, outside = (
-            _discs(points, picture.shape[:2]) for points in (hints.points, hints.not_points)
-        )
-        masks = [_basin(picture, inside, outside, blur) for blur in _BLURS]
-    return [np.where(mask, cv2.GC_PR_FGD, cv2.GC_PR_BGD).astype(np.uint8) for mask in masks]
+def _starts_in_box(box: Box, size: tuple[int, ...], relevancy: Map | None) -> list[Mask]:
+    """Where in a box GrabCut begins, three ways."""
+    return [
+        _start_in(_framed(box, size, inset), relevancy, PERHAPS + shift)
+        for inset, shift in zip(_INSETS, _SHIFTS, strict=True)
+    ]
 
 
 def _says(relevancy: Map, hints: Hints) -> bool:

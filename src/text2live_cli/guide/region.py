@@ -142,8 +142,7 @@ def region_from_hints(
     """The region of the object in `picture` (H, W, 3) that a user points at.
 
     The text's map (h, w), if there is one, helps to say where to begin; more so if it is a
-    locator's. Raises Text2LiveError where
-    nothing stands out.
+    locator's (`located`). Raises Text2LiveError where nothing stands out.
     """
     size = picture.shape[0], picture.shape[1]
     window = _window(hints.box, size)
