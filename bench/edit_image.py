@@ -63,6 +63,7 @@ def measure(
         choose_precision,
         peak_memory_mib,
         prepare,
+        wants_few_sizes,
     )
     from text2live_cli.engine.internal_dataset import InternalDataset
     from text2live_cli.engine.steps import step_rng
@@ -89,7 +90,8 @@ def measure(
     plan = plan_image(options, where.type, Silent())
     scene = prepare_scene(plan.picture, plan.working, where)
     prompts = Prompts("golden cup", "cup", "golden cup")
-    source = InternalDataset(scene.example, settings.dataset, settings.internal_dataset)
+    few_sizes = wants_few_sizes(where)
+    source = InternalDataset(scene.example, settings.dataset, True, few_sizes)
     trainer = make_trainer(guide, prompts, source, settings, where, how)
     objective, generator = trainer.objective, trainer.generator
     text = [objective.texts.roi_query]
@@ -126,6 +128,7 @@ def measure(
         edited = guide.self_similarity(crop.clone().requires_grad_())
         F.mse_loss(edited, source).backward()
 
+    trainer.graphs = None  # whose parts cannot be timed
     trainer.done = 1  # not a step that adds the whole picture
     trainer.step()
     if where.type == "cuda":
@@ -137,8 +140,9 @@ def measure(
     trainer.step()
     peak = (peak_memory_mib(where) or 0) / 1024
     for step in range(2, 2 + steps):
-        crop = source.draw(step, step_rng(0, step))[0].picture
-        seen = objective.draw_views(crop, step_rng(1, step))
+        crop = source.examples(step, step_rng(0, step)).shown[0].picture
+        shape = crop.shape[2], crop.shape[3]
+        seen = objective.draw_views(shape, step_rng(1, step)).to(where)
         made: list = []
         timed("generator", run_generator, crop)
         timed("views", run_views, crop, seen, made)

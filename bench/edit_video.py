@@ -78,7 +78,7 @@ class Bench(NamedTuple):
         trainer = make_trainer(
             guide,
             PROMPTS[layer],
-            scene.renderer(settings),
+            scene.dataset(settings),
             settings,
             device,
             choose_precision(settings.precision, device),
@@ -114,6 +114,7 @@ class Stopwatch:
 
 def time_steps(trainer: Trainer, steps: int) -> dict[str, float]:
     """Mean seconds of a step and of its parts; the trainer is not to be trained on after it."""
+    trainer.graphs = None  # whose parts cannot be timed
     trainer.done = 1  # step 0 adds the whole atlas
     for _ in range(WARM_UP):
         trainer.step()
@@ -125,10 +126,20 @@ def time_steps(trainer: Trainer, steps: int) -> dict[str, float]:
 
     watch.around("whole step", train)()
     trainer.done -= steps  # the parts are those of the same steps
+
+    cut = watch.around("crops, atlas lookups", trainer.dataset.examples)
+
+    def examples(step: int, rng: torch.Generator) -> Any:
+        shown = cut(step, rng)
+        return SimpleNamespace(sizes=shown.sizes, render=watch.around("render", shown.render))
+
+    objective: Any = watch.around("objective", trainer.objective)
+    objective.draw = watch.around("objective", trainer.objective.draw)
+    objective.weights_of = trainer.objective.weights_of
     timed: dict[str, Any] = {
-        "renderer": SimpleNamespace(render=watch.around("render", trainer.renderer.render)),
+        "dataset": SimpleNamespace(examples=examples),
         "generator": watch.around("generator", trainer.generator),
-        "objective": watch.around("objective", trainer.objective),
+        "objective": objective,
         "optimizer": SimpleNamespace(
             zero_grad=trainer.optimizer.zero_grad,
             step=watch.around("optimiser", trainer.optimizer.step),
@@ -141,7 +152,7 @@ def time_steps(trainer: Trainer, steps: int) -> dict[str, float]:
     ):
         watch.around("timed step", train)()
     seconds = {part: value / steps for part, value in watch.spent.items()}
-    seconds["crops, atlas lookups"] = seconds.pop("render") - seconds["generator"]
+    seconds["crops, atlas lookups"] += seconds.pop("render") - seconds["generator"]
     seconds["other"] = seconds.pop("timed step") - sum(seconds[part] for part in PARTS)
     return {part: seconds[part] for part in (*PARTS, "other", "whole step")}
 

@@ -37,6 +37,8 @@ class FakeGpu(TorchDispatchMode):
         super().__init__()
         self.waits: list[str] = []
         """What made the host wait for the device, or the device for the host, and where."""
+        self.uploads: list[str] = []
+        """What was sent to the device, and where: a recorded graph would send the same again."""
         self._fake = FakeTensorMode(allow_non_fake_inputs=True)
 
     def __torch_dispatch__(
@@ -69,7 +71,10 @@ class FakeGpu(TorchDispatchMode):
 
     def _judge_upload(self, source: Tensor, queued: bool) -> None:
         size = source.numel() * source.element_size()
-        if _is_fake(source) or (source.ndim == 0 and queued):
+        if _is_fake(source):
+            return
+        self.uploads.append(_at("upload"))
+        if source.ndim == 0 and queued:
             return
         if not queued:
             self._note("upload that waits")
@@ -84,9 +89,7 @@ class FakeGpu(TorchDispatchMode):
                 self._note("index by a mask reads a size")
 
     def _note(self, what: str) -> None:
-        frames = [f for f in traceback.extract_stack() if Path(f.filename).is_relative_to(_PACKAGE)]
-        at = frames[-1] if frames else traceback.extract_stack()[0]
-        self.waits.append(f"{what}: {Path(at.filename).name}:{at.lineno} {at.name}")
+        self.waits.append(_at(what))
 
 
 @contextlib.contextmanager
@@ -106,6 +109,13 @@ def fake_gpu() -> Iterator[FakeGpu]:
     finally:
         constant.cache_clear()
         torch._C._set_only_lift_cpu_tensors(own_lift)
+
+
+def _at(what: str) -> str:
+    """`what`, and the line of the package that does it."""
+    frames = [f for f in traceback.extract_stack() if Path(f.filename).is_relative_to(_PACKAGE)]
+    at = frames[-1] if frames else traceback.extract_stack()[0]
+    return f"{what}: {Path(at.filename).name}:{at.lineno} {at.name}"
 
 
 def _is_fake(value: object) -> bool:

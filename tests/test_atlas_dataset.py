@@ -200,11 +200,11 @@ def test_a_resized_atlas_keeps_its_places(scale: float) -> None:
 
 @pytest.mark.parametrize("side", FRONT_FIRST)
 @pytest.mark.parametrize("chosen", [STILL, FLIPPED])
-@pytest.mark.parametrize("scale", [1.0, 1.5])
+@pytest.mark.parametrize(("scale", "few_sizes"), [(1.0, False), (1.0, True), (1.5, False)])
 def test_an_atlas_crop_shows_the_frames(
-    painted: Painted, side: Side, chosen: DatasetSettings, scale: float
+    painted: Painted, side: Side, chosen: DatasetSettings, scale: float, few_sizes: bool
 ) -> None:
-    dataset = AtlasDataset(painted.footage(side, scale), chosen, augment=True)
+    dataset = AtlasDataset(painted.footage(side, scale), chosen, augment=True, few_sizes=few_sizes)
     sure = painted.sure(side)
     for step in range(6):
         drawn = dataset.draw(step_rng(1, step))
@@ -286,17 +286,24 @@ def clips(draw: st.DrawFn) -> tuple[tuple[int, int], list[tuple[int, int, int, i
 
 
 @settings(max_examples=40, deadline=None)
-@given(clips(), st.sampled_from(FRONT_FIRST), st.sampled_from([0.3, 1, 1.7]), st.integers(0, 1000))
+@given(
+    clips(),
+    st.sampled_from(FRONT_FIRST),
+    st.sampled_from([0.3, 1, 1.7]),
+    st.integers(0, 1000),
+    st.booleans(),
+)
 def test_crops_stay_in_bounds(
     clip: tuple[tuple[int, int], list[tuple[int, int, int, int] | None]],
     side: Side,
     stretch: float,
     step: int,
+    few_sizes: bool,
 ) -> None:
     """Of portrait and odd frames, short clips, and frames without any foreground."""
     (height, width), masks = clip
     footage = rectangles((height, width), masks, side, stretch)
-    dataset = AtlasDataset(footage, VIDEO_DATASET, augment=True, max_pixels=150**2)
+    dataset = AtlasDataset(footage, VIDEO_DATASET, True, max_pixels=150**2, few_sizes=few_sizes)
     drawn = dataset.draw(step_rng(0, step))
     boxes = dataset.frame_boxes(drawn)
     assert 0 <= drawn.direct < len(drawn.times) == len(set(drawn.times)) <= 3
@@ -390,7 +397,7 @@ def test_short_clips(side: Side, count: int) -> None:
         met.update(dataset.draw(step_rng(0, step)).times)
     assert met == set(range(count))
     crops = len(dataset.draw(step_rng(0, 1)).times)
-    assert len(dataset.render(Paint(), 1, step_rng(0, 1))) == crops + 1
+    assert len(dataset.examples(1, step_rng(0, 1)).render(Paint())) == crops + 1
 
 
 @pytest.mark.parametrize("side", FRONT_FIRST)
@@ -398,10 +405,10 @@ def test_a_step_has_three_frames_one_direct_and_every_75_the_whole(
     painted: Painted, side: Side
 ) -> None:
     dataset, paint = painted.dataset(side), Paint()
-    rendered = dataset.render(paint, 1, step_rng(0, 1))
+    rendered = dataset.examples(1, step_rng(0, 1)).render(paint)
     assert len(rendered) == 4 and len(paint.given) == 2
     assert len({r.composite.shape for r in rendered}) == 1
-    assert len(dataset.render(paint, 75, step_rng(0, 75))) == 5
+    assert len(dataset.examples(75, step_rng(0, 75)).render(paint)) == 5
     height, width = painted.footage(side).atlas.color.shape[2:]
     share = 1.0 if side == FOREGROUND else max(1 / 3, MIN_SIDE / min(height, width))
     assert paint.given[-1].shape[2:] == (round(height * share), round(width * share))
@@ -411,11 +418,11 @@ def test_a_step_has_three_frames_one_direct_and_every_75_the_whole(
 def test_a_step_depends_on_seed_and_number_alone(painted: Painted, side: Side) -> None:
     torch.manual_seed(0)
     generator = Generator(8)
-    first = painted.dataset(side).render(generator, 5, step_rng(7, 5))
+    first = painted.dataset(side).examples(5, step_rng(7, 5)).render(generator)
     dataset = painted.dataset(side)
-    dataset.render(generator, 4, step_rng(7, 4))
-    again = dataset.render(generator, 5, step_rng(7, 5))
-    other = dataset.render(generator, 6, step_rng(7, 6))
+    dataset.examples(4, step_rng(7, 4)).render(generator)
+    again = dataset.examples(5, step_rng(7, 5)).render(generator)
+    other = dataset.examples(6, step_rng(7, 6)).render(generator)
     for one, two in zip(first, again, strict=True):
         assert all(torch.equal(a, b) for a, b in zip(one[:4], two[:4], strict=True))
     assert not all(a.source.shape == b.source.shape for a, b in zip(first, other, strict=True)) or (
@@ -426,7 +433,7 @@ def test_a_step_depends_on_seed_and_number_alone(painted: Painted, side: Side) -
 @pytest.mark.parametrize("side", FRONT_FIRST)
 def test_without_augmentation_every_step_is_the_same(painted: Painted, side: Side) -> None:
     dataset = painted.dataset(side, augment=False)
-    steps = [dataset.render(Copy(), step, step_rng(0, step)) for step in (0, 1, 75)]
+    steps = [dataset.examples(step, step_rng(0, step)).render(Copy()) for step in (0, 1, 75)]
     for other in steps[1:]:
         for one, two in zip(steps[0], other, strict=True):
             assert all(torch.equal(a, b) for a, b in zip(one[:4], two[:4], strict=True))
@@ -436,7 +443,7 @@ def test_without_augmentation_every_step_is_the_same(painted: Painted, side: Sid
 def test_gradients_reach_the_generator(painted: Painted, side: Side) -> None:
     torch.manual_seed(0)
     generator = Generator(8)
-    rendered = painted.dataset(side).render(generator, 1, step_rng(0, 1))
+    rendered = painted.dataset(side).examples(1, step_rng(0, 1)).render(generator)
     for name in ("composite", "screen", "alpha"):
         for picture in (rendered[0], rendered[-1]):
             generator.zero_grad()
@@ -451,7 +458,7 @@ def test_paint_is_on_the_foreground_and_black_around_it(painted: Painted) -> Non
     for step in range(1, 5):
         crops = dataset.cut(dataset.draw(step_rng(0, step)))
         assert crops.opacity is not None
-        rendered = dataset.render(Paint(), step, step_rng(0, step))
+        rendered = dataset.examples(step, step_rng(0, step)).render(Paint())
         red, green = (torch.tensor(c).view(1, 3, 1, 1) for c in (RED, GREEN_SCREEN))
         for picture, share in zip(rendered, crops.opacity.split(1), strict=False):
             close(picture.alpha, share)
@@ -460,7 +467,7 @@ def test_paint_is_on_the_foreground_and_black_around_it(painted: Painted) -> Non
 
 
 def test_paint_on_the_background_is_everywhere(painted: Painted) -> None:
-    for picture in painted.dataset(BACKGROUND).render(Paint(), 1, step_rng(0, 1)):
+    for picture in painted.dataset(BACKGROUND).examples(1, step_rng(0, 1)).render(Paint()):
         red = torch.tensor(RED).view(1, 3, 1, 1).expand_as(picture.composite)
         close(picture.composite, red)
         close(picture.screen, red)
@@ -545,11 +552,11 @@ def test_the_baseline_of_frames_draws_from_all_of_them(painted: Painted) -> None
     dataset = FramesDataset(painted.frames, plain, augment=True)
     met = set()
     for step in range(1, 40):
-        (rendered,) = dataset.render(Copy(), step, step_rng(0, step))
+        (rendered,) = dataset.examples(step, step_rng(0, step)).render(Copy())
         assert isinstance(rendered, Rendered)
         shown = np.rint(as_image(rendered.source) * 255)
         met.add(int(np.abs(painted.frames - shown).sum((1, 2, 3)).argmin()))
     assert met == set(range(COUNT))
     fixed = FramesDataset(painted.frames, plain, augment=False)
-    (rendered,) = fixed.render(Copy(), 0, step_rng(0, 0))
+    (rendered,) = fixed.examples(0, step_rng(0, 0)).render(Copy())
     assert np.array_equal(np.rint(as_image(rendered.source) * 255), painted.frames[COUNT // 2])

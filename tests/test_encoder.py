@@ -12,7 +12,7 @@ from text2live_cli.config import VIDEO_WEIGHTS, LossWeights, Schedule
 from text2live_cli.engine import objective as objective_module
 from text2live_cli.engine.edit_layer import EditLayer
 from text2live_cli.engine.losses import cosine_distance, structure_loss
-from text2live_cli.engine.objective import Objective, Rendered
+from text2live_cli.engine.objective import Objective, Rendered, Terms
 from text2live_cli.guide.clip import ClipGuide, interpolate_positions
 from text2live_cli.guide.prompts import (
     SCREEN_TEMPLATES,
@@ -160,7 +160,7 @@ def test_the_whole_objective_and_its_gradient(
     texts = embed_prompts(tiny12, Prompts("golden cup", "cup", "golden cup"))
     objective = Objective(tiny12, texts, LossWeights(), 1, "spherical", PLAIN)
     share = Schedule().bootstrap_share_at(int(arrays["step"]), 1000)
-    terms = objective(pictures, LossWeights().bootstrap * share, torch.Generator())
+    terms = judged(objective, pictures, LossWeights().bootstrap * share, torch.Generator())
     terms.total.backward()
 
     def theirs(term: str) -> Tensor:
@@ -176,6 +176,14 @@ def test_the_whole_objective_and_its_gradient(
         gradient = arrays[f"{case}/grad_layer_{name}"]
         assert rgba.grad is not None
         close(rgba.grad[:, :, ::3, ::3], gradient, 1e-3 * float(gradient.abs().max()))
+
+
+def judged(
+    objective: Objective, pictures: list[Rendered], bootstrap: float, rng: torch.Generator
+) -> Terms:
+    """The terms of a step that shows these pictures, with chances drawn by `rng`."""
+    sizes = [(picture.source.shape[2], picture.source.shape[3]) for picture in pictures]
+    return objective(pictures, objective.draw(sizes, torch.device("cpu"), rng), bootstrap)
 
 
 def rendered(height: int, width: int, seed: int) -> Rendered:
@@ -198,14 +206,14 @@ def test_every_picture_is_judged_through_its_own_views(
     objective = Objective(tiny, texts, weights, 4, "cosine")
     drawn: list[Views] = []
 
-    def noting(picture: Tensor, rng: torch.Generator) -> Views:
-        drawn.append(Objective.draw_views(objective, picture, rng))
+    def noting(size: tuple[int, int], rng: torch.Generator) -> Views:
+        drawn.append(Objective.draw_views(objective, size, rng))
         return drawn[-1]
 
     monkeypatch.setattr(objective, "draw_views", noting)
     shares = {14: torch.eye(14)[4], 2: torch.eye(2)[1]}
     monkeypatch.setattr(objective_module, "_draw_shares", lambda count, rng: shares[count])
-    terms = objective(pictures, 0, torch.Generator().manual_seed(0))
+    terms = judged(objective, pictures, 0, torch.Generator().manual_seed(0))
 
     def encoded(picture: Tensor, views: Views) -> Tensor:
         return torch.cat([tiny.encode_views(view[None]) for view in apply_views(picture, views)])
@@ -235,9 +243,10 @@ def test_the_sparsity_costs_what_the_authors_have_it_cost(
 ) -> None:
     layer = EditLayer(torch.rand(1, 3, 64, 64), torch.tensor([0.0, 0.5]).repeat(1, 1, 64, 32))
     picture = torch.rand(1, 3, 64, 64)
-    judged = Rendered(picture, layer.over(picture), layer.over_green_screen(), layer.alpha)
+    one = Rendered(picture, layer.over(picture), layer.over_green_screen(), layer.alpha)
     texts = embed_prompts(tiny, Prompts("golden cup", "cup", "golden cup"))
-    terms = Objective(tiny, texts, weights, 1, "spherical")([judged], 0, torch.Generator())
+    objective = Objective(tiny, texts, weights, 1, "spherical")
+    terms = judged(objective, [one], 0, torch.Generator())
     psi = 2 * torch.tensor(2.5).sigmoid() - 1  # Ψ₀(½)
     cost = terms.weights["sparsity"] * terms.values["sparsity"]
     assert float(cost) == pytest.approx(l1 * 0.25 + l0 * float(psi) / 2)

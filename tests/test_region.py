@@ -359,7 +359,7 @@ def test_a_mask_that_is_a_copy_of_the_picture_stays_one() -> None:
     whole = Example(picture, limit=grey, target=grey, keep=picture)
     dataset = InternalDataset(whole, plain, augment=True)
     for step in range(76):
-        for example in dataset.draw(step, rng):
+        for example in dataset.examples(step, rng).shown:
             assert example.limit is not None and example.target is not None
             assert torch.equal(example.picture[:, :1], example.limit)
             assert torch.equal(example.limit, example.target)

@@ -150,7 +150,7 @@ def test_maps_that_are_copies_of_the_atlas_stay_ones_in_the_training(
         assert torch.equal(crop.target, crop.picture[:, 1:2])
         assert torch.equal(crop.keep, crop.picture[:, [2, 0]])
         with torch.no_grad():
-            rendered = dataset.render(Copy(), step, step_rng(0, step))
+            rendered = dataset.examples(step, step_rng(0, step)).render(Copy())
         for one in rendered[:-2] if step % 2 == 0 else rendered[:-1]:
             assert one.target is not None and one.keep is not None
             torch.testing.assert_close(one.alpha, one.source[:, :1])  # held by its limit

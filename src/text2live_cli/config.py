@@ -160,6 +160,7 @@ class EditSettings:
     precision: str = "auto"
     device: str = "auto"
     layout: str = "auto"  # of the generator in memory; measured by `layout.choose_layout`
+    graphs: bool = True  # on CUDA, record steps and launch them whole (`engine.graphs`)
 
     def __post_init__(self) -> None:
         """Raise UsageError, naming the flag, where a value cannot work."""
@@ -182,6 +183,10 @@ class EditSettings:
         require_one_of("--precision", self.precision, PRECISIONS)
         require_one_of("--device", self.device, DEVICES)
         require_one_of("--layout", self.layout, LAYOUTS)
+
+    def uses_graphs(self, device: str) -> bool:
+        """Whether steps on a device of this type are recorded."""
+        return self.graphs and device == "cuda"
 
 
 # The paper's numbers for videos.

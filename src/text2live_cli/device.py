@@ -149,6 +149,11 @@ def vector(values: Sequence[float], like: torch.Tensor) -> torch.Tensor:
     return torch.cat([like.new_full((1,), value) for value in values])
 
 
+def wants_few_sizes(device: torch.device) -> bool:
+    """Whether crops shall have few sizes, for which kernels are chosen and recorded once each."""
+    return device.type == "cuda"
+
+
 def tf32_is_on() -> bool:
     """Whether CUDA rounds fp32 operands of products to 10 bits of mantissa."""
     return torch.backends.cuda.matmul.allow_tf32 or torch.backends.cudnn.allow_tf32
@@ -157,7 +162,7 @@ def tf32_is_on() -> bool:
 def peak_memory_mib(device: torch.device) -> float | None:
     """The most memory used so far, MiB: of the GPU, or of the process; None where unknown."""
     if device.type == "cuda":
-        return torch.cuda.max_memory_allocated(device) / 2**20
+        return torch.cuda.max_memory_reserved(device) / 2**20
     try:
         import resource
     except ImportError:  # Windows

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import torch
@@ -14,6 +15,10 @@ from ..guide.views import color_jitter, jitter_factors
 from .edit_layer import EditLayer
 from .generator import Generator
 from .objective import Rendered
+
+SIZE_STEP = 32
+"""Pixels: of the sides of crops where there shall be few sizes."""
+_SIZES = 4
 
 
 class Example(NamedTuple):
@@ -33,37 +38,50 @@ class Example(NamedTuple):
         return Example(change(self.picture), limit, target, keep)
 
 
+class PictureExamples(NamedTuple):
+    """The examples of one step, which the generator edits one by one."""
+
+    shown: list[Example]
+
+    @property
+    def sizes(self) -> list[tuple[int, int]]:
+        """Height and width of what is rendered."""
+        return [(example.picture.shape[2], example.picture.shape[3]) for example in self.shown]
+
+    def render(self, generator: Generator) -> list[Rendered]:
+        """The generator's edit of every example, as the objective wants it."""
+        return [render(generator, example) for example in self.shown]
+
+
 class InternalDataset:
     """Draws the examples of each step from one picture; without augmentation always the whole."""
 
-    def __init__(self, whole: Example, settings: DatasetSettings, augment: bool) -> None:
+    def __init__(
+        self, whole: Example, settings: DatasetSettings, augment: bool, few_sizes: bool = False
+    ) -> None:
+        """With `few_sizes` crops have one of four sizes (`crop_sizes`), not any."""
         self.whole = whole
         self.settings = settings
         self.augment = augment
+        self._sizes = crop_sizes(whole.picture.shape[2:], settings) if few_sizes else ()
 
-    def draw(self, step: int, rng: torch.Generator) -> list[Example]:
+    def examples(self, step: int, rng: torch.Generator) -> PictureExamples:
         """The examples of step `step`: one augmented, and every 75th step the whole picture too."""
         if not self.augment:
-            return [self.whole]
+            return PictureExamples([self.whole])
         examples = [self._augmented(rng)]
         if step % self.settings.whole_every == 0:
             examples.append(self.whole)
-        return examples
-
-    def render(self, generator: Generator, step: int, rng: torch.Generator) -> list[Rendered]:
-        """The generator's edit of every example of step `step`, as the objective wants it."""
-        return [render(generator, example) for example in self.draw(step, rng)]
+        return PictureExamples(examples)
 
     def _augmented(self, rng: torch.Generator) -> Example:
         """Colour jitter, flip, rescale and crop, in the order of the authors' code."""
         s = self.settings
         jitter, flip, scale, cover, top, left = torch.rand(6, generator=rng).tolist()
         factors = jitter_factors(1, s.jitter, torch.tensor([jitter < s.jitter_p]), rng)
-        height, width = self.whole.picture.shape[2:]
         scale = s.min_scale + (s.max_scale - s.min_scale) * scale
-        size = max(MIN_SIDE, round(scale * height)), max(MIN_SIDE, round(scale * width))
         cover = s.min_crop + (1 - s.min_crop) * cover
-        crop = [max(MIN_SIDE, round(cover * side)) for side in size]
+        size, crop = self._size_and_crop(scale, cover)
         corner = [
             round(share * (a - b)) for share, a, b in zip((top, left), size, crop, strict=True)
         ]
@@ -78,6 +96,37 @@ class InternalDataset:
             factors = factors.to(whole.picture.device, non_blocking=True)
             whole = whole._replace(picture=color_jitter(whole.picture, factors))
         return whole.each(augment)
+
+    def _size_and_crop(self, scale: float, cover: float) -> tuple[tuple[int, int], tuple[int, int]]:
+        """Of the picture at about this scale, and of a crop of about this share of its sides."""
+        height, width = self.whole.picture.shape[2:]
+        if not self._sizes:
+            size = max(MIN_SIDE, round(scale * height)), max(MIN_SIDE, round(scale * width))
+            return size, (
+                max(MIN_SIDE, round(cover * size[0])),
+                max(MIN_SIDE, round(cover * size[1])),
+            )
+        wanted = scale * cover * math.sqrt(height * width)
+        crop = min(self._sizes, key=lambda size: abs(math.sqrt(size[0] * size[1]) - wanted))
+        scale = max(crop[0] / height, crop[1] / width) / cover
+        return (max(crop[0], round(scale * height)), max(crop[1], round(scale * width))), crop
+
+
+def crop_sizes(size: Sequence[int], settings: DatasetSettings) -> tuple[tuple[int, int], ...]:
+    """At most four sizes for the crops of a picture (height, width), in whole steps of 32 pixels.
+
+    They lie evenly in the range that scale and crop together span: for every new one a GPU chooses
+    its kernels and records its graph anew.
+    """
+    least, most = settings.min_scale * settings.min_crop, settings.max_scale
+    shares = [least + (most - least) * (i + 0.5) / _SIZES for i in range(_SIZES)]
+    rounded = [tuple(in_steps(share * side) for side in size) for share in shares]
+    return tuple(dict.fromkeys((height, width) for height, width in rounded))
+
+
+def in_steps(side: float) -> int:
+    """`side` in whole steps of 32 pixels, and large enough for the generator."""
+    return max(math.ceil(MIN_SIDE / SIZE_STEP), round(side / SIZE_STEP)) * SIZE_STEP
 
 
 def render(generator: Generator, example: Example) -> Rendered:

@@ -6,6 +6,7 @@ a frame, an atlas.
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 import torch
@@ -36,11 +37,24 @@ class Rendered(NamedTuple):
     keep: Tensor | None = None  # (1, K, H, W): where the things are that must stay, likewise
 
 
+class Chances(NamedTuple):
+    """What a step draws by chance to judge its pictures by."""
+
+    composite: list[Views]
+    """Of each picture: how its composite is seen, and its source."""
+    screen: list[Views]
+    """How its layer over green is seen; empty where that is not judged."""
+    composition_shares: Tensor
+    """How often each text is drawn, (texts,), summing to 1; so the next, None where not judged."""
+    direction_shares: Tensor | None
+    screen_shares: Tensor | None
+
+
 class Terms(NamedTuple):
     """The terms of one step by name, without their weights, and the weights."""
 
     values: dict[str, Tensor]
-    weights: dict[str, float]
+    weights: dict[str, float | Tensor]
 
     @property
     def total(self) -> Tensor:
@@ -70,11 +84,34 @@ class Objective:
         self.text_distance = text_distance
         self.view_settings = view_settings or ViewSettings()
 
+    def draw(
+        self, sizes: Sequence[tuple[int, int]], device: torch.device, rng: torch.Generator
+    ) -> Chances:
+        """The chances of a step that shows pictures of these sizes (height, width)."""
+        composites, screens = [], []
+        for size in sizes:
+            composites.append(self.draw_views(size, rng).to(device))
+            if self.weights.screen:
+                screens.append(self.draw_views(size, rng).to(device))
+
+        def draw_shares(texts: Tensor) -> Tensor:
+            return _draw_shares(len(texts), rng).to(device, non_blocking=True)
+
+        return Chances(
+            composites,
+            screens,
+            draw_shares(self.texts.target),
+            draw_shares(self.texts.target) if self.weights.direction else None,
+            draw_shares(self.texts.screen) if self.weights.screen else None,
+        )
+
     def __call__(
-        self, pictures: list[Rendered], bootstrap_weight: float, rng: torch.Generator
+        self, pictures: list[Rendered], chances: Chances, bootstrap_weight: float | Tensor
     ) -> Terms:
-        """The terms, averaged over the pictures; `rng` draws views and text templates."""
-        values = self._text_terms(pictures, rng)
+        """The terms, averaged over the pictures; without a bootstrapping where its weight is the
+        number 0.
+        """
+        values = self._text_terms(pictures, chances)
         if self.weights.structure:
             values["structure"] = _mean([self._structure(p) for p in pictures])
         if self.weights.form:
@@ -83,7 +120,15 @@ class Objective:
             l1 = _mean([losses.alpha_l1(p.alpha) for p in pictures])
             l0 = _mean([losses.alpha_l0(p.alpha) for p in pictures])
             values["sparsity"] = self.weights.sparsity_l1 * l1 + l0
-        values.update(self._relevancy_terms(pictures, bootstrap_weight))
+        bootstraps = isinstance(bootstrap_weight, Tensor) or bootstrap_weight > 0
+        values.update(self._relevancy_terms(pictures, bootstraps))
+        weights: dict[str, float | Tensor] = {**self.weights_of(values, 0.0)}
+        if "bootstrap" in values:
+            weights["bootstrap"] = bootstrap_weight
+        return Terms(values, weights)
+
+    def weights_of(self, names: Iterable[str], bootstrap_weight: float) -> dict[str, float]:
+        """The weights of the terms called `names`."""
         weights = {
             "composition": self.weights.composition,
             "direction": self.weights.composition * self.weights.direction,
@@ -94,52 +139,33 @@ class Objective:
             "bootstrap": bootstrap_weight,
             "keep": self.weights.keep,
         }
-        return Terms(values, {name: weights[name] for name in values})
+        return {name: weights[name] for name in names}
 
-    def _text_terms(self, pictures: list[Rendered], rng: torch.Generator) -> dict[str, Tensor]:
+    def _text_terms(self, pictures: list[Rendered], chances: Chances) -> dict[str, Tensor]:
         """L_comp (Eq. 3, L_dir in it) and L_screen (Eq. 4), from one pass of the encoder."""
-        composites, sources, screens = [], [], []
-        for picture in pictures:
-            views = self.draw_views(picture.source, rng)
-            composites.append(apply_views(picture.composite, views))
-            if self.weights.direction:
-                with torch.no_grad():
-                    sources.append(apply_views(picture.source, views))
-            if self.weights.screen:
-                views = self.draw_views(picture.source, rng)
-                screens.append(apply_views(picture.screen, views))
+        seen = list(zip(pictures, chances.composite, strict=True))
+        composites = [apply_views(picture.composite, views) for picture, views in seen]
+        screens = [apply_views(p.screen, v) for p, v in zip(pictures, chances.screen, strict=False)]
         composite, screen = self._encode(composites, screens)
-        shares = _draw_shares(len(self.texts.target), rng).to(composite.device, non_blocking=True)
-        values = {
-            "composition": losses.text_loss(
-                composite, self.texts.target, shares, self.text_distance
-            )
-        }
-        if self.weights.direction:
+        target, shares = self.texts.target, chances.composition_shares
+        values = {"composition": losses.text_loss(composite, target, shares, self.text_distance)}
+        if chances.direction_shares is not None:
             with torch.no_grad():
-                source, _ = self._encode(sources, [])
-            shares = _draw_shares(len(self.texts.target), rng).to(
-                composite.device, non_blocking=True
-            )
+                source, _ = self._encode([apply_views(p.source, v) for p, v in seen], [])
             values["direction"] = losses.directional_loss(
-                composite, source, self.texts.target, self.texts.roi, shares
+                composite, source, target, self.texts.roi, chances.direction_shares
             )
-        if self.weights.screen:
-            shares = _draw_shares(len(self.texts.screen), rng).to(
-                composite.device, non_blocking=True
-            )
+        if chances.screen_shares is not None:
             values["screen"] = losses.text_loss(
-                screen, self.texts.screen, shares, self.text_distance
+                screen, self.texts.screen, chances.screen_shares, self.text_distance
             )
         return values
 
-    def draw_views(self, picture: Tensor, rng: torch.Generator) -> Views:
-        """The random views of one picture (1, 3, H, W) that a step sees."""
-        size = picture.shape[2], picture.shape[3]
+    def draw_views(self, size: tuple[int, int], rng: torch.Generator) -> Views:
+        """The random views of one picture (height, width) that a step sees, on the CPU."""
         windows = panorama_windows(*size, self.guide.max_aspect)
         seen_size = self.guide.view_size(windows[0].height, windows[0].width)
-        views = draw_views(self.views, seen_size, windows, size, self.view_settings, rng)
-        return views.to(picture.device)
+        return draw_views(self.views, seen_size, windows, size, self.view_settings, rng)
 
     def _encode(self, first: list[Tensor], second: list[Tensor]) -> tuple[Tensor, Tensor]:
         """Embeddings of two lists of view batches, in one pass for each size of view."""
@@ -159,14 +185,12 @@ class Objective:
             source = self.guide.self_similarity(picture.source)
         return losses.structure_loss(source, self.guide.self_similarity(picture.composite))
 
-    def _relevancy_terms(
-        self, pictures: list[Rendered], bootstrap_weight: float
-    ) -> dict[str, Tensor]:
+    def _relevancy_terms(self, pictures: list[Rendered], bootstraps: bool) -> dict[str, Tensor]:
         """L_init (Eq. 8) and negative relevancy, by the region, or by each picture's relevancy."""
         bootstrap, keep = [], []
         for picture in pictures:
-            target, stays = self._region(picture, bootstrap_weight > 0)
-            if target is not None and bootstrap_weight:
+            target, stays = self._region(picture, bootstraps)
+            if target is not None and bootstraps:
                 bootstrap.append(losses.bootstrap_loss(picture.alpha, target))
             if stays is not None:
                 keep.append(losses.keep_loss(picture.alpha, stays))

@@ -41,20 +41,24 @@ class FlatMadgrad:
             weight_decay=schedule.weight_decay,
         )
 
+    @property
+    def gradient(self) -> Tensor:
+        """Of all weights, (n,); it stays in its place in memory."""
+        assert self.flat.grad is not None
+        return self.flat.grad
+
     def zero_grad(self) -> None:
         """Forget the gradients; they are summed in place, into the flat vector."""
-        assert self.flat.grad is not None
-        self.flat.grad.zero_()
+        self.gradient.zero_()
 
     def step(self, learning_rate: float, loss_scale: float = 1.0) -> Tensor:
         """One step; no weight and no moment changes where a gradient is not finite.
 
         Returns a bool tensor on the device (no synchronisation): whether the step was taken.
         """
-        assert self.flat.grad is not None
         if loss_scale != 1.0:
-            self.flat.grad.div_(loss_scale)
-        finite = self.flat.grad.isfinite().all()
+            self.gradient.div_(loss_scale)
+        finite = self.gradient.isfinite().all()
         before = {name: tensor.clone() for name, tensor in self.state().items()}
         self._madgrad.param_groups[0]["lr"] = learning_rate
         self._madgrad.step()

@@ -13,13 +13,12 @@ import statistics
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Protocol
 
 import torch
 from torch import Tensor
 
 from ..config import MAX_STEPS, PLAIN, EditSettings
-from ..device import FP32, Precision
+from ..device import FP32, Precision, upload
 from ..endings import Stop
 from ..errors import Text2LiveError, UsageError
 from ..guide.clip import ClipGuide
@@ -30,10 +29,11 @@ from ..media.tensor_files import require_finite, require_like
 from ..progress import Progress
 from .figures import likeness
 from .generator import Generator
-from .objective import Objective, Rendered
+from .graphs import Graphs
+from .objective import Objective
 from .optimizer import FlatMadgrad
 from .settling import LOOKS, SEED, is_settled, look_every
-from .steps import step_rng
+from .steps import Dataset, Given, step_rng
 
 MAX_SKIPPED = 3
 """After this many non-finite steps the run goes on in fp32."""
@@ -50,13 +50,6 @@ FORMAT = "4"
 _BUFFER = "buffer."
 _VECTORS = ("weights", "grad_sum_sq", "s", "x0")  # of MADGRAD, from its first step on
 _READ_EVERY = 25  # steps between looks at the device, where looking makes it wait
-
-
-class Renderer(Protocol):
-    """Where the pictures of a step come from: `InternalDataset`, or the frames of a video."""
-
-    def render(self, generator: Generator, step: int, rng: torch.Generator) -> list[Rendered]:
-        """The generator's edits of the examples of step `step`."""
 
 
 @dataclass
@@ -80,13 +73,13 @@ class Trainer:
 
     def __init__(
         self,
-        renderer: Renderer,
+        dataset: Dataset,
         objective: Objective,
         settings: EditSettings,
         device: torch.device,
         precision: Precision,
     ) -> None:
-        self.renderer = renderer
+        self.dataset = dataset
         self.objective = objective
         self.settings = settings
         self.device = device
@@ -100,6 +93,9 @@ class Trainer:
         generator = generator.to(memory_format=generator.memory_format)
         self.generator = generator.to(self.device).train()
         self.optimizer = FlatMadgrad(self.generator, self.settings.schedule)
+        self.recorded = 0  # graphs of the run
+        self.graphs: Graphs | None = None
+        self._begin_graphs()
         self.history = History()
         self.done = 0
         self.schedule_steps = self.settings.steps  # fewer than all in a run that is trained on
@@ -126,6 +122,7 @@ class Trainer:
         gives. Raises UsageError where they would be fewer than `LEAST_STEPS`.
         """
         progress.stage("measuring the pace", PACE_STEPS)
+        self.graphs = None  # recording takes longer than these few steps
         times = []
         for done in range(1, PACE_STEPS + 1):
             started = time.monotonic()
@@ -151,9 +148,11 @@ class Trainer:
     def run(self, progress: Progress, stopped: Stop, save: Callable[[], None]) -> None:
         """Train until it is `ended`, or `stopped` says so; both are asked after every step."""
         progress.stage("training", self.settings.steps)
+        self._begin_graphs()
         every = 1 if self.device.type == "cpu" else _READ_EVERY
         while not self.ended and not stopped():
             self.step()
+            self._tell_of_graphs(progress)
             self._look()
             if self.done % every == 0 or self.ended:
                 self.read()
@@ -161,6 +160,8 @@ class Trainer:
                 progress.advance(self.done, self.history.weighted[-1])
             save()
         self.read()
+        if self.graphs is not None:  # their memory is needed for the result
+            self.recorded, self.graphs = self.graphs.count, None
         self.stopped_by = None if self.ended else stopped.name
         if self.ended and self.done < self.steps:
             progress.message(
@@ -169,18 +170,49 @@ class Trainer:
             )
 
     def step(self) -> None:
-        """One step of the optimiser, without waiting for the device."""
-        rng = step_rng(self.settings.seed, self.done)
+        """One step of the optimiser, without waiting for the device (but where it is recorded)."""
         share = self.settings.schedule.bootstrap_share_at(self.done, self.schedule_steps)
+        bootstrap = self.settings.weights.bootstrap * share
+        values = self._pass(self._draw(bootstrap))
+        finite = self.optimizer.step(self.learning_rate, self.precision.loss_scale)
+        weights = self.objective.weights_of(values, bootstrap)
+        self._unread.append((torch.stack(list(values.values())), finite, weights))
+        self.done += 1
+
+    def _draw(self, bootstrap_weight: float) -> Given:
+        """All chances of the next step."""
+        rng = step_rng(self.settings.seed, self.done)
+        examples = self.dataset.examples(self.done, rng)
+        chances = self.objective.draw(examples.sizes, self.device, rng)
+        weight = upload(torch.tensor(bootstrap_weight), self.device) if bootstrap_weight else 0.0
+        return Given(examples, chances, weight)
+
+    def _forward_and_backward(self, given: Given) -> dict[str, Tensor]:
+        """The terms of a step by name; their gradients are the optimiser's."""
         self.optimizer.zero_grad()
         with self.precision.autocast(self.device):
-            pictures = self.renderer.render(self.generator, self.done, rng)
-        terms = self.objective(pictures, self.settings.weights.bootstrap * share, rng)
+            pictures = given.examples.render(self.generator)
+        terms = self.objective(pictures, given.chances, given.bootstrap_weight)
         (terms.total * self.precision.loss_scale).backward()
-        finite = self.optimizer.step(self.learning_rate, self.precision.loss_scale)
-        values = torch.stack([value.detach() for value in terms.values.values()])
-        self._unread.append((values, finite, terms.weights))
-        self.done += 1
+        return {name: value.detach() for name, value in terms.values.items()}
+
+    def _begin_graphs(self) -> None:
+        """Have steps recorded anew, where they are: weights or precision are others."""
+        self.graphs = None
+        if self.settings.uses_graphs(self.device.type):
+            self.graphs = Graphs(self.optimizer.gradient)
+
+    def _pass(self, given: Given) -> dict[str, Tensor]:
+        """As `_forward_and_backward`, as a graph where there is one."""
+        if self.graphs is not None:
+            return self.graphs(self._forward_and_backward, given)
+        return self._forward_and_backward(given)
+
+    def _tell_of_graphs(self, progress: Progress) -> None:
+        """Say so, once, where steps are not recorded."""
+        if self.graphs and self.graphs.refused is not None:
+            progress.message(f"steps go to the GPU kernel by kernel: {self.graphs.refused}")
+            self.graphs = None
 
     @property
     def steps(self) -> int:
@@ -208,7 +240,7 @@ class Trainer:
     def _likeness(self) -> float:
         """Of the edit, as it is, with the text; always of the same example."""
         with self.precision.autocast(self.device):
-            shown = self.renderer.render(self.generator, 0, step_rng(SEED, 0))[-1].composite
+            shown = self.dataset.examples(0, step_rng(SEED, 0)).render(self.generator)[-1].composite
         return likeness(self.objective.guide, self.objective.texts.target, [shown])[0]
 
     def _seconds_of_looks(self) -> float:
@@ -306,6 +338,7 @@ class Trainer:
         """Compute in full precision from here on."""
         self.precision = FP32
         self.objective.guide.to(self.device)
+        self._begin_graphs()
 
 
 def _read_history(text: str, done: int) -> History:
@@ -327,13 +360,13 @@ def _read_history(text: str, done: int) -> History:
 def make_trainer(
     guide: ClipGuide,
     prompts: Prompts,
-    renderer: Renderer,
+    dataset: Dataset,
     settings: EditSettings,
     device: torch.device,
     precision: Precision,
     view_settings: ViewSettings | None = None,
 ) -> Trainer:
-    """The one generator, and all that judges it, for what `renderer` shows and its prompts."""
+    """The one generator, and all that judges it, for what `dataset` shows and its prompts."""
     texts = embed_prompts(guide, prompts)
     loss_weights = settings.weights
     if not prompts.directed:  # from "cake" to "cake" there is no direction
@@ -346,4 +379,4 @@ def make_trainer(
         settings.text_distance,
         view_settings,
     )
-    return Trainer(renderer, objective, settings, device, precision)
+    return Trainer(dataset, objective, settings, device, precision)

@@ -14,7 +14,7 @@ import cv2
 import numpy as np
 import torch
 
-from ..device import IN_DELIVERY, explain_out_of_memory
+from ..device import IN_DELIVERY, explain_out_of_memory, wants_few_sizes
 from ..engine.edit_layer import GREEN_SCREEN
 from ..engine.figures import Figures, likeness, outside_figures
 from ..engine.internal_dataset import InternalDataset
@@ -103,7 +103,12 @@ def prepare_image(
         same = picture.sha256, plan.working, plan.hints, inputs["mask"], settings.region
         scene, region = session.remembered((*same, prompts.roi, tuple(prompts.keep)), find)
     scene = dataclasses.replace(scene, picture=picture)  # the same, maybe from another place
-    dataset = InternalDataset(scene.example, settings.dataset, settings.internal_dataset)
+    dataset = InternalDataset(
+        scene.example,
+        settings.dataset,
+        settings.internal_dataset,
+        few_sizes=wants_few_sizes(session.device),
+    )
     trainer = make_trainer(guide, prompts, dataset, settings, session.device, session.precision)
     return Prepared(
         trainer=trainer,

@@ -18,6 +18,10 @@ THREADS = Help(
     f"Of the processor, 1 to {MAX_THREADS}; each number rounds in its own way. Default: as many as"
     " the machine gives, measured for a second; in a resumed run, its own."
 )
+NO_GRAPHS = Help(
+    "On an NVIDIA GPU, launch every kernel by itself, not whole steps as CUDA graphs.",
+    panel=METHOD,
+)
 _TERMS = {
     "composition": ("the text in the composite", "Raise it where the edit is too faint."),
     "screen": (

@@ -31,7 +31,7 @@ from ..guide.weights import DEFAULT_CLIP
 from ..media.given_pictures import GivenPicture, as_path
 from ..progress import Progress
 from ..texts import check_texts, require_text
-from .method_help import ABLATIONS, METHOD, THREADS, WITHOUT, alias_help, weight_help
+from .method_help import ABLATIONS, METHOD, NO_GRAPHS, THREADS, WITHOUT, alias_help, weight_help
 
 _LAYER_NAMES = {"foreground": "fg", "background": "bg"}
 ENCODER = (
@@ -141,6 +141,7 @@ class EditOptions:
             panel=METHOD,
         ),
     ] = None
+    no_graphs: Annotated[bool, NO_GRAPHS] = False
     text_distance: Annotated[
         str | None, Help("spherical (default) or cosine, as printed.", panel=METHOD)
     ] = None
@@ -175,7 +176,7 @@ class EditOptions:
         """What replaces the preset's values, as `config.resolve_settings` takes it."""
         names = ("region", "size", "steps", "views", "seed", "device", "precision", "channels")
         values = {name: getattr(self, name) for name in (*names, "layout", "text_distance")}
-        values["until_settled"] = self.until_settled
+        values |= {"until_settled": self.until_settled, "graphs": not self.no_graphs}
         for term in fields(LossWeights):
             name = LAMBDA + term.name
             values[name] = 0.0 if term.name in self.without else getattr(self, name)

@@ -84,7 +84,7 @@ def run_preview(options: PreviewOptions) -> PreviewResult:
         alone = dataclasses.replace(edit, save_every=None, log_dir=None, resume=False)
         place = Path(folder) / "draft"
         draft = dataclasses.replace(
-            alone, output=place, steps=steps, minutes=None, until_settled=False
+            alone, output=place, steps=steps, minutes=None, until_settled=False, no_graphs=True
         )
         result = run_edit_image(draft, session)
         if result.interrupted:

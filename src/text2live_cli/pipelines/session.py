@@ -340,6 +340,7 @@ def describe_job(
     on_cpu = trainer.device.type == "cpu"
     values.update(device=trainer.device.type, precision=trainer.precision.name)
     values["threads"] = torch.get_num_threads() if on_cpu else None
+    del values["graphs"]  # a run may go on without them
     loss_weights = values.pop("weights")
     for group in ("dataset", "schedule"):
         values.update({f"{group}.{name}": value for name, value in values.pop(group).items()})

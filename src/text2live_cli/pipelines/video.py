@@ -133,9 +133,9 @@ def prepare_video(
         rule = settings.region if settings.weights.bootstrap else "paper"
         scene, region = find_atlas_region(scene, guide, prompts, plan.hints, rule, progress)
         notes += region.record["notes"] if region else []
-    renderer = scene.renderer(settings)
+    dataset = scene.dataset(settings)
     where = session.device, session.precision
-    trainer = make_trainer(guide, prompts, renderer, settings, *where, VIEWS)
+    trainer = make_trainer(guide, prompts, dataset, settings, *where, VIEWS)
     edit = partial(scene.edit, trainer)
     return Prepared(
         trainer=trainer,

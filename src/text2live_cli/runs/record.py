@@ -89,6 +89,7 @@ def make_record(
             **({"note": _SWATCH_NOTE} if guide.name == "swatch" else {}),
         },
         "precision": trainer.precision.name,
+        "graphs": trainer.recorded,
         "unchanged_share": unchanged,
         "seconds": {name: round(value, 4) for name, value in seconds.items()},
         **describe_machine(trainer.device),

@@ -12,12 +12,13 @@ from numpy.typing import NDArray
 
 from ..atlas.footage import EditedFrame
 from ..config import DatasetSettings, EditSettings
+from ..device import wants_few_sizes
 from ..engine.delivery import render_at, snap_alpha
 from ..engine.edit_layer import GREEN_SCREEN
 from ..engine.generator import Generator
-from ..engine.internal_dataset import Example, InternalDataset
-from ..engine.objective import Rendered
-from ..engine.training import Renderer, Trainer
+from ..engine.internal_dataset import Example, InternalDataset, PictureExamples
+from ..engine.steps import Dataset
+from ..engine.training import Trainer
 from ..media.clips import Clip
 from ..media.compositing import lay_over
 from ..media.samples import to_uint
@@ -35,19 +36,25 @@ class FramesDataset:
         settings: DatasetSettings,
         augment: bool,
         device: torch.device | str = "cpu",
+        few_sizes: bool = False,
     ) -> None:
-        """`frames` (T, h, w, 3), RGB, go to `device`; without `augment` all steps are alike."""
+        """`frames` (T, h, w, 3), RGB, go to `device`; without `augment` all steps are alike.
+
+        `few_sizes` is for the crops, as in `InternalDataset`.
+        """
         self.frames = torch.from_numpy(frames).permute(0, 3, 1, 2).contiguous().to(device)
         self.settings = settings
         self.augment = augment
+        self.few_sizes = few_sizes
 
-    def render(self, generator: Generator, step: int, rng: torch.Generator) -> list[Rendered]:
+    def examples(self, step: int, rng: torch.Generator) -> PictureExamples:
         """As for a picture, of a frame drawn by chance (without augmentation the middle one)."""
         t = len(self.frames) // 2
         if self.augment:
             t = int(torch.randint(len(self.frames), (1,), generator=rng))
         whole = Example(self.frames[t : t + 1].float() / 255, None)
-        return InternalDataset(whole, self.settings, self.augment).render(generator, step, rng)
+        dataset = InternalDataset(whole, self.settings, self.augment, self.few_sizes)
+        return dataset.examples(step, rng)
 
 
 @torch.no_grad()
@@ -78,9 +85,10 @@ class FramesScene:
     """All frames at the size of the training, (T, h, w, 3)."""
     device: torch.device
 
-    def renderer(self, settings: EditSettings) -> Renderer:
+    def dataset(self, settings: EditSettings) -> Dataset:
         """All frames as one internal dataset."""
-        return FramesDataset(self.frames, DatasetSettings(), settings.internal_dataset, self.device)
+        few_sizes, augment = wants_few_sizes(self.device), settings.internal_dataset
+        return FramesDataset(self.frames, DatasetSettings(), augment, self.device, few_sizes)
 
     def edit(self, trainer: Trainer, progress: Progress | None = None) -> FramesEdit:
         """The generator, run frame by frame."""

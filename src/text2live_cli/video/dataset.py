@@ -20,6 +20,7 @@ from ..engine.delivery import render_at, snap_alpha
 from ..engine.edit_layer import EditLayer, green_screen
 from ..engine.generator import Generator
 from ..engine.internal_dataset import (
+    SIZE_STEP,
     Example,
     lay,
     render,
@@ -63,8 +64,47 @@ class Crops(NamedTuple):
     """Of the layer, (k, 1, h, w) in [0, 1]; None for one seen whole."""
 
 
+class ClipExamples(NamedTuple):
+    """What a step shows of a clip."""
+
+    crops: Crops
+    direct: int
+    """Which of the frames the generator is given as it is."""
+    whole: Example | None
+
+    @property
+    def sizes(self) -> list[tuple[int, int]]:
+        """Height and width of what is rendered."""
+        count, height, width, _ = self.crops.grid.shape
+        sizes = [(height, width)] * (count + 1)
+        if self.whole is not None:
+            sizes.append((self.whole.picture.shape[2], self.whole.picture.shape[3]))
+        return sizes
+
+    def render(self, generator: Generator) -> list[Rendered]:
+        """The edit in three frames by way of the atlas, in one of them directly, and on the whole
+        atlas.
+        """
+        crops = self.crops
+        layer = EditLayer.from_rgba(generator(crops.atlas.picture)).limited(crops.atlas.limit)
+        views = through_atlas(layer, crops)
+        one = slice(self.direct, self.direct + 1)
+        opacity = None if crops.opacity is None else crops.opacity[one]
+        view = views[self.direct]
+        picture = view.source if crops.frames is None else crops.frames[one]
+        limit = crops.atlas.limit
+        if limit is not None:
+            limit = sample_crops(limit, crops.grid[one])
+        layer = EditLayer.from_rgba(generator(picture)).limited(limit)
+        direct = directly(layer, picture, opacity)
+        views.append(direct._replace(target=view.target, keep=view.keep))
+        if self.whole is not None:
+            views.append(render(generator, self.whole))
+        return views
+
+
 class AtlasDataset:
-    """Draws the examples of each step from a clip: a `training.Renderer`.
+    """Draws the examples of each step from a clip: a `steps.Dataset`.
 
     Without augmentation (the paper's ablation) they are always the same three frames, undisturbed.
     """
@@ -76,15 +116,18 @@ class AtlasDataset:
         augment: bool,
         max_pixels: int | None = None,
         atlas: Example | None = None,
+        few_sizes: bool = False,
     ) -> None:
         """Atlas crops of more than `max_pixels` are shrunk to that, which bounds a step's cost.
 
-        `atlas` is the footage's atlas with what is known of the edit's region on it.
+        `atlas` is the footage's atlas with what is known of the edit's region on it. With
+        `few_sizes` the sides of all crops go up in steps.
         """
         self.footage = footage
         self.atlas = atlas or Example(footage.atlas.color)
         self.settings = settings
         self.augment = augment
+        self._step, self._atlas_step = (SIZE_STEP, 2 * SIZE_STEP) if few_sizes else (1, 1)
         self.max_pixels = max_pixels
         share = _WHOLE_SHARE[footage.side]
         self.whole = self.atlas.each(lambda x: _bounded(_shrunk(x, share), max_pixels))
@@ -93,27 +136,14 @@ class AtlasDataset:
         with_both = [t for t in self._visible if NEIGHBOUR <= t <= last - NEIGHBOUR]
         self._middles = with_both or self._visible
 
-    def render(self, generator: Generator, step: int, rng: torch.Generator) -> list[Rendered]:
-        """The edit in three frames by way of the atlas, in one of them directly, and by turns on
-        the whole atlas.
-        """
+    def examples(self, step: int, rng: torch.Generator) -> ClipExamples:
+        """The crops of step `step`, and by turns the whole atlas too."""
         draw = self.draw(rng) if self.augment else self._undisturbed()
-        crops = self.cut(draw)
-        layer = EditLayer.from_rgba(generator(crops.atlas.picture)).limited(crops.atlas.limit)
-        views = through_atlas(layer, crops)
-        one = slice(draw.direct, draw.direct + 1)
-        opacity = None if crops.opacity is None else crops.opacity[one]
-        view = views[draw.direct]
-        picture = view.source if crops.frames is None else crops.frames[one]
-        limit = crops.atlas.limit
-        if limit is not None:
-            limit = sample_crops(limit, crops.grid[one])
-        layer = EditLayer.from_rgba(generator(picture)).limited(limit)
-        direct = directly(layer, picture, opacity)
-        views.append(direct._replace(target=view.target, keep=view.keep))
-        if self.augment and step % self.settings.whole_every == 0:
-            views.append(render(generator, self.whole))
-        return views
+        if self._step > 1:  # the one first, so that it has no place of its own among the shapes
+            one = draw.times[draw.direct]
+            draw = draw._replace(times=[one, *(t for t in draw.times if t != one)], direct=0)
+        by_turns = self.augment and step % self.settings.whole_every == 0
+        return ClipExamples(self.cut(draw), draw.direct, self.whole if by_turns else None)
 
     def draw(self, rng: torch.Generator) -> Draw:
         """The chances of one step, all from `rng` (CPU)."""
@@ -163,12 +193,13 @@ class AtlasDataset:
         """The crops of the frames drawn, in proportion to their boxes.
 
         All have one size, that of the largest, so that the encoder sees them in one pass; in a
-        frame whose box is smaller, the crop goes over it by the few pixels that it is.
+        frame whose box is smaller, the crop goes over it by the pixels that it is.
         """
         boxes = [box for box in (self.footage.boxes[t] for t in draw.times) if box is not None]
         tall = max(max(MIN_SIDE, round(draw.cover[0] * box.height)) for box in boxes)
         wide = max(max(MIN_SIDE, round(draw.cover[1] * box.width)) for box in boxes)
         height, width = self.footage.size
+        tall, wide = min(_up(tall, self._step), height), min(_up(wide, self._step), width)
         (down, across), crops = draw.place, []
         for box in boxes:
             top = round(box.top + down * (box.height - tall))
@@ -186,7 +217,9 @@ class AtlasDataset:
         spans = []
         for first, last, count in zip(low, high, (width, height), strict=True):
             start, end = ((q - LOWEST) * (count / LEVELS) - 0.5 for q in (first, last))
-            spans.append(grown(math.floor(start), math.floor(end) + 2, MIN_SIDE, count))
+            first, last = max(math.floor(start), 0), min(math.floor(end) + 2, count)
+            least = min(_up(max(MIN_SIDE, last - first), self._atlas_step), count)
+            spans.append(grown(first, last, least, count))
         (left, wide), (top, tall) = spans
         return Box(top, left, tall, wide)
 
@@ -270,6 +303,11 @@ def atlas_layer(
     rgba = torch.cat([layer.color, alpha], dim=1)
     values = rgba[0].permute(1, 2, 0).float().cpu().numpy()
     return AtlasPicture(to_uint(values, 255), fine.left, fine.top)
+
+
+def _up(side: int, step: int) -> int:
+    """To the next multiple of `step`."""
+    return math.ceil(side / step) * step
 
 
 def _stack(levels: Tensor, times: list[int], boxes: list[Box]) -> Tensor:

@@ -17,9 +17,10 @@ from ..atlas.layers import LAYERS, OPAQUE, Side, pixel_ratio
 from ..atlas.render import Layer, lay_over_frame
 from ..atlas.store import Atlas
 from ..config import MIN_SIDE, DatasetSettings, EditSettings
-from ..device import here_or_on_cpu
+from ..device import here_or_on_cpu, wants_few_sizes
 from ..engine.internal_dataset import Example, InternalDataset
-from ..engine.training import Renderer, Trainer
+from ..engine.steps import Dataset
+from ..engine.training import Trainer
 from ..errors import UsageError
 from ..media.clips import Clip
 from ..media.samples import to_uint
@@ -64,19 +65,20 @@ class AtlasScene:
         """Height and width of the frames that are trained on."""
         return self.frames.shape[1], self.frames.shape[2]
 
-    def renderer(self, settings: EditSettings) -> Renderer:
+    def dataset(self, settings: EditSettings) -> Dataset:
         """Crops of the atlas seen in three frames; in the baseline, crops of the atlas alone."""
         augment = settings.internal_dataset
+        few_sizes = wants_few_sizes(self.working.color.device)
         if self.as_picture:
             whole = self.region or Example(self.working.color)
-            return InternalDataset(whole, DatasetSettings(), augment)
+            return InternalDataset(whole, DatasetSettings(), augment, few_sizes)
         numbers = self.atlas.frames
         footage = gather_footage(
             self.side, self.working, self.frames, lambda t: self.atlas.locate(numbers[t], self.size)
         )
         height, width = training_size(self.clip, settings)
         limit = None if settings.preset == "paper" else round(_ATLAS_CROP * height * width)
-        return AtlasDataset(footage, settings.dataset, augment, limit, self.region)
+        return AtlasDataset(footage, settings.dataset, augment, limit, self.region, few_sizes)
 
     def edit(self, trainer: Trainer, progress: Progress | None = None) -> AtlasEdit:
         """The layer on the whole atlas, as it is saved."""
