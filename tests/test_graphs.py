@@ -20,7 +20,6 @@ from swatch_training.moving import paint_clip
 from torch import Tensor
 
 from tests import tiny_clip
-from tests.fake_gpu import CUDA, fake_gpu
 from tests.fake_graphs import FakeRecorder
 from tests.moving_truth import true_model
 from text2live_cli.atlas.discretise import discretise
@@ -51,13 +50,13 @@ from text2live_cli.video.dataset import AtlasDataset
 from text2live_cli.video.footage import WorkingAtlas, gather_footage
 
 CPU = torch.device("cpu")
-STEPS = 11
+STEPS = 8
 PROMPTS = Prompts("golden cup", "cup", "golden cup", keep=("table",))
 SETTINGS = resolve_settings("draft", "swatch", channels=4, views=2, steps=STEPS)
 SETTINGS = dataclasses.replace(
     SETTINGS, schedule=dataclasses.replace(SETTINGS.schedule, bootstrap_fades=True)
 )
-FEW = DatasetSettings(jitter_p=0.5, whole_every=5)
+FEW = DatasetSettings(jitter_p=0.5, whole_every=2)
 
 
 @pytest.fixture
@@ -77,26 +76,24 @@ def recorders(monkeypatch: pytest.MonkeyPatch) -> list[FakeRecorder]:
 # Steps
 
 
-def picture_dataset(region: bool, device: torch.device = CPU) -> Dataset:
+def picture_dataset(region: bool) -> Dataset:
     rng = torch.Generator().manual_seed(0)
-    picture, target = torch.rand(1, 3, 150, 150, generator=rng), None
-    limit = None
+    whole = Example(torch.rand(1, 3, 150, 150, generator=rng))
     if region:
         target = torch.zeros(1, 1, 150, 150)
         target[..., 40:120, 60:110] = 1
-        limit = target.clone()
-        limit, target = limit.to(device), target.to(device)
-    return InternalDataset(Example(picture.to(device), limit, target), FEW, True, few_sizes=True)
+        whole = whole._replace(limit=target, target=target)
+    return InternalDataset(whole, FEW, True, few_sizes=True)
 
 
-def clip_dataset(side: Side, device: torch.device = CPU) -> Dataset:
+def clip_dataset(side: Side) -> Dataset:
     frames, masks = paint_clip("cat", "leopard", "checkered table", frames=5, size=(144, 200))
     model = true_model(frames, masks)
     picture = discretise(model, side)
     assert picture is not None
-    atlas = WorkingAtlas.of(picture, 1.0, device)
+    atlas = WorkingAtlas.of(picture, 1.0, CPU)
     footage = gather_footage(side, atlas, frames, model.locate)
-    settings = dataclasses.replace(VIDEO_DATASET, jitter_p=0.5, whole_every=5)
+    settings = dataclasses.replace(VIDEO_DATASET, jitter_p=0.5, whole_every=100)
     return AtlasDataset(footage, settings, True, 30_000, few_sizes=True)
 
 
@@ -108,13 +105,13 @@ DATASETS: dict[str, Callable[[], Dataset]] = {
 }
 
 
-def trainer_of(dataset: Dataset, encoder: str, recorded: bool, device: torch.device) -> Trainer:
+def trainer_of(dataset: Dataset, encoder: str, recorded: bool) -> Trainer:
     settings = dataclasses.replace(SETTINGS, graphs=recorded)
     if encoder == "swatch":
-        guide = load_guide("swatch", None, Silent()).to(device)
+        guide = load_guide("swatch", None, Silent())
     else:
-        guide = tiny_clip.guide(tiny_clip.TINY).to(device)
-    return make_trainer(guide, PROMPTS, dataset, settings, device, FP32)
+        guide = tiny_clip.guide(tiny_clip.TINY)
+    return make_trainer(guide, PROMPTS, dataset, settings, CPU, FP32)
 
 
 @pytest.mark.parametrize(
@@ -124,7 +121,7 @@ def trainer_of(dataset: Dataset, encoder: str, recorded: bool, device: torch.dev
 def test_recorded_steps_are_the_steps_themselves(
     recorders: list[FakeRecorder], shown: str, encoder: str
 ) -> None:
-    trainer = trainer_of(DATASETS[shown](), encoder, True, CPU)
+    trainer = trainer_of(DATASETS[shown](), encoder, True)
     gradient = trainer.optimizer.gradient
     for step in range(STEPS):
         drawn = trainer._draw(10.0 - step / 2)
@@ -140,11 +137,11 @@ def test_recorded_steps_are_the_steps_themselves(
     (recorder,) = recorders
     assert trainer.graphs is not None
     assert trainer.graphs.refused is None
-    assert sum(recorder.repeats) - len(recorder.repeats) >= 3  # one of each is for the comparison
+    assert sum(recorder.repeats) - len(recorder.repeats) >= 2  # one of each is for the comparison
 
 
 def test_other_arithmetic_is_recorded_anew(recorders: list[FakeRecorder]) -> None:
-    trainer = trainer_of(picture_dataset(True), "swatch", True, CPU)
+    trainer = trainer_of(picture_dataset(True), "swatch", True)
     first = trainer.graphs
     for _ in range(4):
         trainer.step()
@@ -157,7 +154,7 @@ def test_other_arithmetic_is_recorded_anew(recorders: list[FakeRecorder]) -> Non
 
 def test_a_trainer_ends_with_its_last_reference(recorders: list[FakeRecorder]) -> None:
     """What a GPU's memory is full of shall not wait for Python to look for cycles."""
-    trainer = trainer_of(picture_dataset(True), "swatch", True, CPU)
+    trainer = trainer_of(picture_dataset(True), "swatch", True)
     for _ in range(4):
         trainer.step()
     trainer.read()
@@ -171,7 +168,7 @@ def test_a_trainer_ends_with_its_last_reference(recorders: list[FakeRecorder]) -
 
 
 def test_a_run_counts_its_graphs_and_lets_them_go(recorders: list[FakeRecorder]) -> None:
-    trainer = trainer_of(picture_dataset(True), "swatch", True, CPU)
+    trainer = trainer_of(picture_dataset(True), "swatch", True)
     trainer.run(Silent(), Stop(), lambda: None)
     assert trainer.graphs is None
     assert trainer.recorded == len(recorders[-1].repeats) > 0
@@ -193,37 +190,16 @@ def test_a_run_tells_once_that_it_goes_without(
 
         return recorder  # type: ignore[return-value]
 
-    plain = trainer_of(picture_dataset(True), "swatch", False, CPU)
+    plain = trainer_of(picture_dataset(True), "swatch", False)
     plain.run(Silent(), Stop(), lambda: None)
     monkeypatch.setattr(graphs, "CudaRecorder", refuse)
-    heard, trainer = Heard(), trainer_of(picture_dataset(True), "swatch", True, CPU)
+    heard, trainer = Heard(), trainer_of(picture_dataset(True), "swatch", True)
     trainer.run(heard, Stop(), lambda: None)
     assert heard.messages == [
         "steps go to the GPU kernel by kernel: CUDA error: operation not permitted"
     ]
     assert trainer.graphs is None
     assert trainer.history == plain.history
-
-
-@pytest.mark.parametrize("encoder", ["swatch", "vit"])
-@pytest.mark.parametrize("shown", ["picture", "region", "clip"])
-def test_a_recorded_step_sends_nothing_to_the_gpu(encoder: str, shown: str) -> None:
-    with fake_gpu() as gpu:
-        dataset: Dataset
-        if shown == "clip":
-            dataset = clip_dataset(FRONT_FIRST[0], CUDA)
-        else:
-            dataset = picture_dataset(shown == "region", CUDA)
-        trainer = trainer_of(dataset, encoder, False, CUDA)
-        for round_ in range(3):
-            drawn = trainer._draw(10.0)
-            gpu.waits.clear()
-            gpu.uploads.clear()
-            trainer._forward_and_backward(drawn)
-            if round_:  # the first sends what stays the same
-                assert gpu.waits == []
-                assert gpu.uploads == []
-            trainer.done += 1
 
 
 # Whatever is recorded
