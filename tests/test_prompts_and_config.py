@@ -154,7 +154,7 @@ def test_a_panorama_is_seen_through_windows(tiny: ClipGuide) -> None:
 def test_the_help_says_the_presets_numbers() -> None:
     assert presets_in_words(PICTURE) == (
         "paper (512 px, 1000 steps), standard (320 px, 400 steps) or"
-        " draft (192 px, 60 steps, with swatch 100)"
+        " draft (192 px, 60 steps, with swatch 85)"
     )
     help_text = passed(run("edit-video", "--help")).output
     assert "192 px, 120 steps" in help_text and "3000" in help_text

@@ -215,7 +215,7 @@ _DRAFT: dict[str, Any] = {
 }
 _DRAFT_SCHEDULE = Schedule(decay_steps=400)  # so few steps need their learning rate to the end
 _SWATCH: dict[str, Any] = {"weights": SWATCH_WEIGHTS, "schedule": SWATCH_SCHEDULE}
-# Fewer steps, which end at a twentieth of their learning rate: 100 of a picture for 120, 120 of a
+# Fewer steps, which end at a twentieth of their learning rate: 85 of a picture for 120, 120 of a
 # clip for 240. With 80, a few pictures stayed short of their look (docs/performance.md).
 _SHORT: dict[str, Any] = {**_SWATCH, "schedule": replace(SWATCH_SCHEDULE, decay_steps=300)}
 
@@ -229,7 +229,7 @@ PRESETS: dict[tuple[str, str, str], EditSettings] = {
     (PICTURE, "draft", VIT): replace(
         EditSettings(), **_DRAFT, views=4, steps=60, schedule=_DRAFT_SCHEDULE
     ),
-    (PICTURE, "draft", SWATCH): replace(EditSettings(), **_DRAFT, views=6, steps=100, **_SHORT),
+    (PICTURE, "draft", SWATCH): replace(EditSettings(), **_DRAFT, views=6, steps=85, **_SHORT),
     (CLIP, "paper", VIT): replace(_VIDEO, size=432, views=6, steps=3000),
     (CLIP, "paper", SWATCH): replace(_VIDEO, size=432, views=6, steps=3000, **_SWATCH),
     (CLIP, "standard", VIT): replace(_VIDEO, **_STANDARD, views=4, steps=600),
