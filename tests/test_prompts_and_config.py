@@ -96,7 +96,7 @@ def test_presets_are_the_published_ones() -> None:
     assert (paper.size, paper.channels, paper.views, paper.steps) == (512, 128, 16, 1000)
     assert paper.weights == LossWeights()
     assert resolve_settings("draft", weights.DEFAULT_CLIP).steps == 60
-    assert resolve_settings("draft", "swatch").steps == 100
+    assert resolve_settings("draft", "swatch").steps == 85
     assert EditSettings().clip == weights.DEFAULT_CLIP
 
 
