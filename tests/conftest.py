@@ -9,6 +9,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import text2live_cli  # isort: skip  # noqa: F401  # before torch: it tells OpenMP how to wait
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -66,10 +67,15 @@ def generator_arrays() -> Arrays:
     return Arrays("generator")
 
 
-@pytest.fixture(autouse=True)
-def nothing_is_timed(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Neither memory layout nor threads are measured, and no cache of the user's is written."""
-    threads = "text2live_cli.pipelines.thread_choice.choose_threads"
-    monkeypatch.setattr(threads, lambda *given: torch.get_num_threads())
-    choose = "text2live_cli.pipelines.session.choose_layout"
-    monkeypatch.setattr(choose, lambda *given: CHANNELS_LAST)
+@pytest.fixture(scope="session", autouse=True)
+def nothing_is_timed() -> Iterator[None]:
+    """Neither memory layout nor threads are measured, and no cache of the user's is written.
+
+    Of the whole session, since results that a module shares are made before its first test.
+    """
+    with pytest.MonkeyPatch.context() as patch:
+        threads = "text2live_cli.pipelines.thread_choice.choose_threads"
+        patch.setattr(threads, lambda *given: torch.get_num_threads())
+        choose = "text2live_cli.pipelines.session.choose_layout"
+        patch.setattr(choose, lambda *given: CHANNELS_LAST)
+        yield
