@@ -15,8 +15,8 @@ from ..media.blending import NORMAL
 from ..media.clips import Clip
 from ..media.samples import to_uint
 from ..progress import Progress
-from .layers import Maps, Side
-from .render import Layer, lay_over_frame
+from .layers import Side
+from .render import Layer, Shown, lay_over_frame, lay_over_shown
 from .store import Atlas
 
 Stack = Sequence[dict[Side, Layer]]
@@ -80,7 +80,7 @@ def edited(
     Raises Text2LiveError where the clip cannot be read to its end.
     """
     stack = _on_device(stacked([*below, (side, layer)]), atlas)
-    layer = layer.on(atlas.device)
+    *under, top = stack
     size = clip.height, clip.width
     green = np.empty((*size, 3), np.uint8)
     green[:] = to_uint(np.array(GREEN_SCREEN), 255)
@@ -90,18 +90,26 @@ def edited(
             yield EditedFrame(frame, green, nothing)
             continue
         maps = atlas.locate(number, size)
-        for layers in stack:
+        for layers in under:
             frame = lay_over_frame(frame, maps, layers)
-        screen = lay_over_frame(green, maps, {side: layer})
-        yield EditedFrame(frame, screen, _by_itself(maps, side, layer))
+        shown = {at: one.shown_in(maps, at) for at, one in top.items()}
+        composite = lay_over_shown(frame, [*shown.values()])
+        screen = lay_over_shown(green, [shown[side]])
+        yield EditedFrame(composite, screen, _by_itself(shown[side], nothing))
 
 
-def _by_itself(maps: Maps, side: Side, layer: Layer) -> NDArray[np.uint8]:
-    """A layer in a frame as straight RGBA (h, w, 4): its alpha times its share."""
-    rgba = layer.at(maps.uv[side])
+def _by_itself(layer: Shown, nothing: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """A layer in a frame as straight RGBA (h, w, 4): its alpha times its share.
+
+    `nothing` is that of no layer.
+    """
+    rgba = layer.rgba
     color = rgba[..., :3] / rgba[..., 3:].clamp(min=1e-6)
-    alpha = rgba[..., 3] * maps.share[side]
-    return to_uint(torch.cat([color, alpha[..., None]], dim=-1).cpu().numpy(), 255)
+    alpha = rgba[..., 3] * layer.share
+    result = nothing.copy()
+    shown = torch.cat([color, alpha[..., None]], dim=-1).cpu().numpy()
+    result[layer.part] = to_uint(shown, 255)
+    return result
 
 
 def _on_device(stack: Stack, atlas: Atlas) -> Stack:

@@ -79,16 +79,20 @@ class Mapping(nn.Module):
 
     def forward(self, at: Lattice) -> Tensor:
         """uv (n, rows, columns, 2) of a lattice, in pixels of the atlas."""
-        y, x = at.y[:, :, None], at.x[:, None, :]
-        return self.project(at.t, y, x) + self.bend(at).permute(0, 2, 3, 1)
+        u, v = self._projected(at.t, at.y[:, :, None], at.x[:, None, :])
+        more_u, more_v = self.bend(at).unbind(1)
+        return torch.stack([u + more_u, v + more_v], dim=-1)
 
     def project(self, t: Tensor, y: Tensor, x: Tensor) -> Tensor:
         """The projective part at `t` (n,), y and x, (n, h, w) or what broadcasts to it: uv (n, h,
         w, 2).
         """
+        return torch.stack(self._projected(t, y, x), dim=-1)
+
+    def _projected(self, t: Tensor, y: Tensor, x: Tensor) -> tuple[Tensor, Tensor]:
         m = self._matrices(t)[..., None, None]  # (n, 3, 3, 1, 1)
         u, v, w = (m[:, i, 0] * x + m[:, i, 1] * y + m[:, i, 2] for i in range(3))
-        return torch.stack([u / w, v / w], dim=-1)
+        return u / w, v / w
 
     def bend(self, at: Lattice) -> Tensor:
         """The spline part in atlas pixels, u and v: (n, 2, rows, columns)."""

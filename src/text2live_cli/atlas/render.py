@@ -19,6 +19,21 @@ from .layers import LAYERS, AtlasModel, Maps, Side
 _NOTHING = 1e-6  # alpha under which a colour is none
 
 
+Part = tuple[slice, slice]
+"""Rows and columns of a frame."""
+
+
+class Shown(NamedTuple):
+    """What a frame shows of a layer."""
+
+    part: Part
+    """Nothing of it is seen elsewhere."""
+    rgba: Tensor
+    """There, (h, w, 4) in [0, 1], colours times alpha, as if nothing lay before it."""
+    share: Tensor
+    """How much of that is seen, (h, w) in [0, 1]."""
+
+
 class Layer(NamedTuple):
     """An RGBA layer on an atlas, ready to be sampled."""
 
@@ -40,22 +55,31 @@ class Layer(NamedTuple):
         """The same on `device`."""
         return self._replace(premultiplied=self.premultiplied.to(device))
 
-    def box(self, uv: Tensor) -> tuple[slice, slice]:
-        """The rows and columns of a frame, with uv (h, w, 2), that hold all it shows of this."""
-        height, width = self.premultiplied.shape[1:]
-        end = torch.tensor([width, height]) / self.scale
-        x, y = (uv - torch.tensor([self.left, self.top]) - end / 2).abs().unbind(-1)
-        margin = 0.5 / self.scale  # of a bilinear lookup
-        mask = (x < end[0] / 2 + margin) & (y < end[1] / 2 + margin)
-        rows, columns = mask.any(1).nonzero()[:, 0], mask.any(0).nonzero()[:, 0]
-        if not len(rows):
-            return slice(0, 0), slice(0, 0)
-        return slice(int(rows[0]), int(rows[-1]) + 1), slice(int(columns[0]), int(columns[-1]) + 1)
-
     def at(self, uv: Tensor) -> Tensor:
         """Premultiplied RGBA (h, w, 4) at uv (h, w, 2); nothing outside of the layer."""
         origin = vector((self.left, self.top), uv)
         return sample(self.premultiplied, (uv - origin) * self.scale)
+
+    def shown_in(self, maps: Maps, side: Side) -> Shown:
+        """What the frame of `maps` shows of it, if it is a layer of `side`."""
+        uv = maps.uv[side]
+        part = np.s_[0 : uv.shape[0], 0 : uv.shape[1]]
+        if uv.device.type == "cpu":  # a GPU is quicker with all of it than with looking where
+            part = self._part(uv)
+        return Shown(part, self.at(uv[part]), maps.share[side][part])
+
+    def _part(self, uv: Tensor) -> Part:
+        """The rows and columns of a frame, with uv (h, w, 2), that hold all it shows of this."""
+        spans = []
+        for axis, start in ((1, self.top), (0, self.left)):
+            half = self.premultiplied.shape[2 - axis] / self.scale / 2
+            reach = half + 0.5 / self.scale  # of a bilinear lookup
+            spans.append((uv[..., axis] - (start + half)).abs() < reach)
+        mask = (spans[0] & spans[1]).numpy()
+        rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
+        if not len(rows):
+            return np.s_[0:0, 0:0]
+        return np.s_[int(rows[0]) : int(rows[-1]) + 1, int(columns[0]) : int(columns[-1]) + 1]
 
 
 def reconstruct(textures: Sequence[Tensor], maps: Maps) -> NDArray[np.uint8]:
@@ -88,23 +112,27 @@ def lay_over_frame(
     Eqs. 15 and 16 for any number of layers (docs/method.md). Where nothing of a layer is, the
     frame's values come out untouched.
     """
-    device = maps.share.device
-    part = np.s_[:, :]  # a GPU is quicker with all of it than with looking what it takes
-    if device.type == "cpu":
-        boxes = [layer.box(maps.uv[side]) for side, layer in layers.items()]
-        part = _union([rows for rows, _ in boxes]), _union([columns for _, columns in boxes])
-        if not part[0].stop:
-            return frame
-    below = torch.from_numpy(frame[part]).to(device).float()
+    shown = [layer.shown_in(maps, side) for side, layer in layers.items()]
+    return lay_over_shown(frame, shown, opacity, mode)
+
+
+def lay_over_shown(
+    frame: NDArray[np.uint8], layers: Sequence[Shown], opacity: float = 1.0, mode: str = NORMAL
+) -> NDArray[np.uint8]:
+    """`lay_over_frame` onto a frame (h, w, 3), of layers that are looked up already."""
+    layers = [layer for layer in layers if layer.part[0].stop]
+    if not layers:
+        return frame
+    whole = _around([layer.part for layer in layers])
+    below = torch.from_numpy(frame[whole]).to(layers[0].rgba.device).float()
     change = torch.zeros_like(below)
-    for side, layer in layers.items():
-        rgba = layer.at(maps.uv[side][part])
-        if mode != NORMAL:
-            rgba = _blended(rgba, below / 255, mode)
-        rgba = rgba * (maps.share[side][part][..., None] * opacity)
-        change += 255 * rgba[..., :3] - rgba[..., 3:] * below
+    for layer in layers:
+        part = _within(whole, layer.part)
+        rgba = layer.rgba if mode == NORMAL else _blended(layer.rgba, below[part] / 255, mode)
+        rgba = rgba * (layer.share[..., None] * opacity)
+        change[part] += 255 * rgba[..., :3] - rgba[..., 3:] * below[part]
     result = frame.copy()
-    result[part] = (below + change).clamp(0, 255).round().to(torch.uint8).cpu().numpy()
+    result[whole] = (below + change).clamp_(0, 255).round_().to(torch.uint8).cpu().numpy()
     return result
 
 
@@ -116,8 +144,19 @@ def _blended(rgba: Tensor, below: Tensor, mode: str) -> Tensor:
     return torch.cat([met * alpha, alpha], dim=-1)
 
 
-def _union(spans: Sequence[slice]) -> slice:
-    some = [span for span in spans if span.stop]
-    if not some:
-        return slice(0, 0)
-    return slice(min(span.start for span in some), max(span.stop for span in some))
+def _around(parts: Sequence[Part]) -> Part:
+    """The smallest part that holds them."""
+    rows, columns = (
+        slice(min(span.start for span in spans), max(span.stop for span in spans))
+        for spans in zip(*parts, strict=True)
+    )
+    return rows, columns
+
+
+def _within(whole: Part, part: Part) -> Part:
+    """`part` of a frame as a part of what is cut out of it."""
+    rows, columns = (
+        slice(span.start - of.start, span.stop - of.start)
+        for span, of in zip(part, whole, strict=True)
+    )
+    return rows, columns
