@@ -11,6 +11,7 @@ import av
 
 from ..config import require_one_of, require_whole
 from ..errors import Text2LiveError, UsageError
+from .clip_colors import ColorTags
 
 
 class Kind(NamedTuple):
@@ -49,7 +50,11 @@ _VP9 = {"crf": "20", "b": "0", "deadline": "good", "cpu-used": "4", "row-mt": "1
 _QUICK_VP9 = {"crf": "32", "b": "0", "deadline": "realtime", "cpu-used": "8", "row-mt": "1"}
 # Hidden frames would have to fall together in the streams of the colours and of the alpha.
 _VP9_LAYER = {**_VP9, "crf": "8", "auto-alt-ref": "0"}
-_PRORES_LAYER = {"profile": "4444", "alpha_bits": "16"}  # of 8 bits some come back one lower
+_PRORES_LAYER = {"profile": "4", "vendor": "apl0"}  # 4444, its alpha in 16 bits
+# What FFmpeg's quick encoder of it can say: code points of ITU-T H.273.
+_PRORES_PRIMARIES = frozenset({1, 2, 5, 6, 9, 11, 12})
+_PRORES_TRANSFERS = frozenset({1, 2, 16, 18})
+_PRORES_MATRICES = frozenset({1, 2, 6, 9})
 _INDEX_FIRST = {"movflags": "+faststart"}  # a browser can start before it has the whole file
 
 _OR_WEBM = ", or write a .webm file"
@@ -154,6 +159,21 @@ def kind_of(path: Path, kinds: dict[str, Kind]) -> Kind:
     kind = kinds.get(path.suffix.lower())
     if kind is None:
         raise UsageError(f"cannot write {path}: use a name that ends in {', '.join(kinds)}")
+    return kind
+
+
+def quickest(kind: Kind, width: int, tags: ColorTags) -> Kind:
+    """A kind of layer, encoded by what takes a quarter of the time where that can do it.
+
+    FFmpeg's quick encoder of ProRes takes even widths alone, and can say few tags.
+    """
+    says_all = (
+        tags.primaries in _PRORES_PRIMARIES
+        and tags.transfer in _PRORES_TRANSFERS
+        and tags.matrix in _PRORES_MATRICES
+    )
+    if kind.encoder == "prores_ks" and says_all and width % 2 == 0:
+        return kind._replace(encoder="prores_aw")
     return kind
 
 
