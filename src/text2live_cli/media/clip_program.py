@@ -25,7 +25,7 @@ from ..errors import Text2LiveError
 from .clip_colors import ColorTags
 from .clip_kinds import Kind
 from .clip_streams import CarriedStreams
-from .clip_video_track import VideoTrack, tags_like
+from .clip_video_track import VideoTrack
 from .clips import Clip
 
 
@@ -59,7 +59,7 @@ class _ProgramTrack(VideoTrack):
         like: Clip | None,
     ) -> None:
         path = Path(stack.enter_context(tempfile.TemporaryDirectory())) / "coded"
-        tags = tags_like(like)
+        tags = ColorTags() if like is None or like.colors is None else like.colors
         lossless = kind._replace(encoder="ffv1", encoder_options={})
         if kind.limited:
             tags = tags._replace(range=1)

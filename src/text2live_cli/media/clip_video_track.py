@@ -60,7 +60,7 @@ class VideoTrack:
             else:  # the rate as it is meant, and a longer last frame
                 self._times = [index / rate for index in range(len(self._times))]
         self._durations: dict[int, int] = {}
-        self._tags = tags_like(like)
+        self._tags = ColorTags() if like is None or like.colors is None else like.colors
         if kind.limited:
             self._tags = self._tags._replace(range=_LIMITED_RANGE)
         self._aspect = Fraction(1) if like is None else like.pixel_aspect
@@ -158,11 +158,6 @@ class VideoTrack:
         frame.colorspace, frame.color_range = self._tags.matrix, self._tags.range
         frame.color_primaries, frame.color_trc = self._tags.primaries, self._tags.transfer
         return frame
-
-
-def tags_like(clip: Clip | None) -> ColorTags:
-    """The colour tags of what is written like `clip`: BT.709 where that has none, or is None."""
-    return ColorTags() if clip is None or clip.colors is None else clip.colors
 
 
 def peeked(frames: Iterable[np.ndarray]) -> tuple[np.ndarray, Iterator[np.ndarray]]:

@@ -29,11 +29,10 @@ from .clip_kinds import (
     Kind,
     kind_of,
     named_encoder,
-    quickest,
 )
 from .clip_program import needs_program, video_track
 from .clip_streams import CarriedStreams
-from .clip_video_track import peeked, tags_like
+from .clip_video_track import peeked
 from .clips import Clip
 from .files import atomic_path, temporary_beside
 from .picture_writing import png_bytes
@@ -110,10 +109,12 @@ def write_layer_video(
     `frames` raises passes through.
     """
     kind = kind_of(path, LAYER_KINDS)
-    with atomic_path(path) as temporary, _encoder_errors(path), contextlib.ExitStack() as stack:
-        first, frames = peeked(frames)
-        kind = quickest(kind, first.shape[1], tags_like(like))
-        output = stack.enter_context(_output(f"file:{temporary}", kind.format, kind.options))
+    with (
+        atomic_path(path) as temporary,
+        _encoder_errors(path),
+        contextlib.ExitStack() as stack,
+        _output(f"file:{temporary}", kind.format, kind.options) as output,
+    ):
         video = video_track(stack, output, kind, frames, rate, times, end, like)
         video.write(None)
         return video.notes(path)
