@@ -29,8 +29,10 @@ from text2live_cli.video.result import ATLAS_LAYER, AtlasEdit, write_videos
 
 
 def read_edit(result: Path, clip: Clip, atlas: Atlas) -> AtlasEdit:
-    """The edit as it was, of a record of this program."""
-    place = json.loads((result / "run.json").read_text())["layer"]
+    """The edit of a result's folder, from run.json and atlas-layer.png."""
+    record = json.loads((result / "run.json").read_text())
+    assert record["onto"] is None and record["input"]["sha256"] == clip.sha256
+    place = record["layer"]
     picture = read_picture(result / ATLAS_LAYER)
     assert picture.alpha is not None
     rgba = np.dstack([picture.color, picture.alpha])

@@ -30,13 +30,14 @@ from tests.commands import StopAt, assert_interrupted_well, history_of, one_line
 from tests.moving_truth import offset, paint_closed, true_model
 from text2live_cli import UsageError
 from text2live_cli.atlas import ATLAS
-from text2live_cli.atlas.discretise import discretise
+from text2live_cli.atlas.discretise import AtlasPicture, discretise
 from text2live_cli.atlas.fit.settings import GridSettings
-from text2live_cli.atlas.footage import EditedFrame
+from text2live_cli.atlas.footage import EditedFrame, edited
 from text2live_cli.atlas.grid import GridModel, Texture
 from text2live_cli.atlas.grid import Mapping as GridMapping
-from text2live_cli.atlas.layers import FOREGROUND, FRONT_FIRST
-from text2live_cli.atlas.store import PICTURES, AtlasFacts, read_atlas, write_atlas
+from text2live_cli.atlas.layers import BACKGROUND, FOREGROUND, FRONT_FIRST, Side
+from text2live_cli.atlas.render import Layer, lay_over_frame
+from text2live_cli.atlas.store import PICTURES, Atlas, AtlasFacts, read_atlas, write_atlas
 from text2live_cli.config import MIN_SIDE, resolve_video_settings
 from text2live_cli.engine.edit_layer import GREEN_SCREEN
 from text2live_cli.media import clip_kinds, clip_writing, files
@@ -115,6 +116,43 @@ def save_painted(folder: Path, frames: np.ndarray, masks: np.ndarray) -> Painted
     save_frames(folder / "clip", frames)
     save_atlas(folder / "clip.atlas", true_model(frames, masks), folder / "clip")
     return Painted(folder, frames, masks)
+
+
+def noise_at(atlas: Atlas, side: Side, x: int, y: int) -> Layer:
+    """Some, in colours and alpha, with its corner at a pixel of the first frame."""
+    rgba = np.random.default_rng(x).integers(0, 256, (40, 60, 4), dtype=np.uint8)
+    left, top = atlas.locate(0, atlas.facts.source_size).uv[side][y, x].int().tolist()
+    return Layer.of(AtlasPicture(rgba, left, top), 1.3)
+
+
+def test_the_films_of_a_frame_are_the_layers_over_it_over_green_and_by_itself(
+    painted: Painted,
+) -> None:
+    """Whatever lies below it, beside it, or half out of the frame."""
+    clip, atlas = open_clip(painted.clip), read_atlas(painted.atlas)
+    atlas = replace(atlas, facts=replace(atlas.facts, frames=COUNT - 1))
+    top = noise_at(atlas, BACKGROUND, 130, 40)
+    behind, before = noise_at(atlas, BACKGROUND, 90, 30), noise_at(atlas, FOREGROUND, 80, 60)
+    below = [(BACKGROUND, behind), (FOREGROUND, before)]
+    frames = list(edited(clip, atlas, below, BACKGROUND, top))
+    size, green = (clip.height, clip.width), np.empty((clip.height, clip.width, 3), np.uint8)
+    green[:] = np.rint(255 * np.array(GREEN_SCREEN))
+    for number, (made, frame) in enumerate(zip(frames[:-1], clip.frames(), strict=False)):
+        maps = atlas.locate(number, size)
+        frame = lay_over_frame(frame, maps, {BACKGROUND: behind, FOREGROUND: before})
+        np.testing.assert_array_equal(
+            made.composite, lay_over_frame(frame, maps, {BACKGROUND: top})
+        )
+        np.testing.assert_array_equal(made.screen, lay_over_frame(green, maps, {BACKGROUND: top}))
+        seen = top.at(maps.uv[BACKGROUND])
+        alpha = (seen[..., 3] * maps.share[BACKGROUND]).numpy() * 255
+        assert np.abs(made.layer[..., 3] - alpha).max() < 0.51 and alpha.max() > 200
+        color = (seen[..., :3] / seen[..., 3:].clamp(min=1e-6)).numpy() * 255
+        assert np.abs(made.layer[..., :3] - color)[alpha > 0].max() < 0.51
+        assert not made.layer[(seen == 0).all(-1).numpy()].any()
+    last = frames[-1]  # was not fitted
+    np.testing.assert_array_equal(last.composite, painted.frames[-1])
+    assert (last.screen == green).all() and not last.layer.any()
 
 
 def save_video(path: Path, painted: Painted, rate: Fraction, **timing: Any) -> Path:

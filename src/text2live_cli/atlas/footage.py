@@ -92,24 +92,19 @@ def edited(
         maps = atlas.locate(number, size)
         for layers in under:
             frame = lay_over_frame(frame, maps, layers)
-        shown = {at: one.shown_in(maps, at) for at, one in top.items()}
+        shown = {which: its.shown_in(maps, which) for which, its in top.items()}
         composite = lay_over_shown(frame, [*shown.values()])
         screen = lay_over_shown(green, [shown[side]])
-        yield EditedFrame(composite, screen, _by_itself(shown[side], nothing))
+        yield EditedFrame(composite, screen, _by_itself(shown[side], size))
 
 
-def _by_itself(layer: Shown, nothing: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """A layer in a frame as straight RGBA (h, w, 4): its alpha times its share.
-
-    `nothing` is that of no layer.
-    """
-    rgba = layer.rgba
-    color = rgba[..., :3] / rgba[..., 3:].clamp(min=1e-6)
-    alpha = rgba[..., 3] * layer.share
-    result = nothing.copy()
-    shown = torch.cat([color, alpha[..., None]], dim=-1).cpu().numpy()
-    result[layer.part] = to_uint(shown, 255)
-    return result
+def _by_itself(shown: Shown, size: tuple[int, int]) -> NDArray[np.uint8]:
+    """A layer in a frame of `size` as straight RGBA (h, w, 4): its alpha times its share."""
+    color = shown.rgba[..., :3] / shown.rgba[..., 3:].clamp(min=1e-6)
+    alpha = shown.rgba[..., 3] * shown.share
+    frame = np.zeros((*size, 4), np.uint8)
+    frame[shown.part] = to_uint(torch.cat([color, alpha[..., None]], dim=-1).cpu().numpy(), 255)
+    return frame
 
 
 def _on_device(stack: Stack, atlas: Atlas) -> Stack:

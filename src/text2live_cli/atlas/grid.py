@@ -90,6 +90,7 @@ class Mapping(nn.Module):
         return torch.stack(self._projected(t, y, x), dim=-1)
 
     def _projected(self, t: Tensor, y: Tensor, x: Tensor) -> tuple[Tensor, Tensor]:
+        """The same as u and v, (n, h, w) each."""
         m = self._matrices(t)[..., None, None]  # (n, 3, 3, 1, 1)
         u, v, w = (m[:, i, 0] * x + m[:, i, 1] * y + m[:, i, 2] for i in range(3))
         return u / w, v / w

@@ -18,7 +18,6 @@ from .layers import LAYERS, AtlasModel, Maps, Side
 
 _NOTHING = 1e-6  # alpha under which a colour is none
 
-
 Part = tuple[slice, slice]
 """Rows and columns of a frame."""
 
@@ -27,7 +26,7 @@ class Shown(NamedTuple):
     """What a frame shows of a layer."""
 
     part: Part
-    """Nothing of it is seen elsewhere."""
+    """The rows and columns that hold all that is seen of it; both empty where nothing is."""
     rgba: Tensor
     """There, (h, w, 4) in [0, 1], colours times alpha, as if nothing lay before it."""
     share: Tensor
@@ -73,7 +72,7 @@ class Layer(NamedTuple):
         spans = []
         for axis, start in ((1, self.top), (0, self.left)):
             half = self.premultiplied.shape[2 - axis] / self.scale / 2
-            reach = half + 0.5 / self.scale  # of a bilinear lookup
+            reach = half + 0.51 / self.scale  # of a bilinear lookup, and a little for rounding
             spans.append((uv[..., axis] - (start + half)).abs() < reach)
         mask = (spans[0] & spans[1]).numpy()
         rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
@@ -119,14 +118,17 @@ def lay_over_frame(
 def lay_over_shown(
     frame: NDArray[np.uint8], layers: Sequence[Shown], opacity: float = 1.0, mode: str = NORMAL
 ) -> NDArray[np.uint8]:
-    """`lay_over_frame` onto a frame (h, w, 3), of layers that are looked up already."""
-    layers = [layer for layer in layers if layer.part[0].stop]
-    if not layers:
+    """`lay_over_frame` onto a frame (h, w, 3), of layers that are looked up already.
+
+    `opacity` is a factor on their alphas, `mode` how their colours meet the frame's.
+    """
+    seen = [layer for layer in layers if layer.rgba.numel()]
+    if not seen:
         return frame
-    whole = _around([layer.part for layer in layers])
-    below = torch.from_numpy(frame[whole]).to(layers[0].rgba.device).float()
+    whole = _around([layer.part for layer in seen])
+    below = torch.from_numpy(frame[whole]).to(seen[0].rgba.device).float()
     change = torch.zeros_like(below)
-    for layer in layers:
+    for layer in seen:
         part = _within(whole, layer.part)
         rgba = layer.rgba if mode == NORMAL else _blended(layer.rgba, below[part] / 255, mode)
         rgba = rgba * (layer.share[..., None] * opacity)

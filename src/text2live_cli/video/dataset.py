@@ -127,6 +127,7 @@ class AtlasDataset:
         self.atlas = atlas or Example(footage.atlas.color)
         self.settings = settings
         self.augment = augment
+        self._direct_first = few_sizes  # so that it has no place of its own among the shapes
         self._step, self._atlas_step = (SIZE_STEP, 2 * SIZE_STEP) if few_sizes else (1, 1)
         self.max_pixels = max_pixels
         share = _WHOLE_SHARE[footage.side]
@@ -139,7 +140,7 @@ class AtlasDataset:
     def examples(self, step: int, rng: torch.Generator) -> ClipExamples:
         """The crops of step `step`, and by turns the whole atlas too."""
         draw = self.draw(rng) if self.augment else self._undisturbed()
-        if self._step > 1:  # the one first, so that it has no place of its own among the shapes
+        if self._direct_first:
             one = draw.times[draw.direct]
             draw = draw._replace(times=[one, *(t for t in draw.times if t != one)], direct=0)
         by_turns = self.augment and step % self.settings.whole_every == 0
