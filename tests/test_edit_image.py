@@ -243,6 +243,11 @@ def test_a_picture_is_written_where_a_picture_is_named(cup: Path, name: str) -> 
     if name == "out.png":
         np.testing.assert_array_equal(picture.color, composite.color)
     assert Path("out/layer.png").exists() and Path("out/run.json").exists()
+    assert f"{name}: " in result.stderr
+    made = Path(name).read_bytes()
+    Path(name).unlink()
+    assert "done already" in edit(cup, "-o", name).stderr  # but for what is gone
+    assert Path(name).read_bytes() == made
     again = edit(cup, "-o", name, "--seed", 2)
     assert again.exit_code == 2 and f"{name} exists" in again.stderr
     assert edit(cup, "-o", "cup.png").exit_code == 2  # its own input

@@ -419,6 +419,27 @@ def test_opacity_fades_the_edit(painted: Painted, made: Results, here: Path) -> 
     refused(result, 2, "--opacity 1.5")
 
 
+# A film beside the result
+
+
+def test_a_film_that_is_gone_is_made_again_of_the_layer(painted: Painted, here: Path) -> None:
+    line = ("-o", "film.mov", "--codec", "prores", *NO_LAYER)
+    told = passed(edit(painted.clip, *line)).stderr
+    assert "film.mov: the edited clip; report.html in film" in told
+    made = Path("film.mov").read_bytes()
+    Path("film.mov").unlink()
+    assert "done already" in passed(edit(painted.clip, *line)).stderr
+    assert Path("film.mov").read_bytes() == made
+    tries = (*line, "--tries", "2", "--overwrite")
+    passed(edit(painted.clip, *tries))
+    assert open_clip(Path("film.mov")).count == COUNT
+    best = Path("film.mov").read_bytes()
+    Path("film.mov").unlink()
+    assert "done already" in passed(edit(painted.clip, *tries[:-1])).stderr
+    assert Path("film.mov").read_bytes() == best
+    refused(edit(painted.clip, *tries, "--baseline", "frames"), 2, "-o film.mov", "name a folder")
+
+
 # One result onto another
 
 
@@ -1066,6 +1087,7 @@ BAD = [
         "--premultiplied: is of",
     ),
     (("clip", "golden cup", "--layer-format", "avi"), 2, "--layer-format avi: must be one of mov"),
+    (("clip", "golden cup", *FORMATS[:2], *NO_LAYER), 2, "--layer-format none: stands alone"),
     (("clip", "golden cup", "--baseline", "all"), 2, "--baseline all"),
     (("clip", "golden cup", "--onto", "missing"), 2, "missing"),
     (("clip", "golden cup", "--atlas-dir", "missing"), 2, "missing: no atlas there"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from fractions import Fraction
 from pathlib import Path
 
@@ -15,7 +16,7 @@ from text2live_cli import UsageError
 from text2live_cli.atlas.fit.settings import FitSettings, Span, choose_span
 from text2live_cli.media.clip_kinds import encoded_as
 from text2live_cli.media.clip_reading import frames_at
-from text2live_cli.media.clip_writing import write_layer_video, write_video
+from text2live_cli.media.clip_writing import write_layer_frames, write_layer_video, write_video
 from text2live_cli.media.clips import open_clip
 from text2live_cli.media.compositing import lay_over
 from text2live_cli.pipelines.fading import Fade
@@ -57,6 +58,38 @@ def test_a_clip_with_alpha_lies_over_its_frames(clip: list[np.ndarray]) -> None:
     for i, frame in enumerate(open_clip(Path("out")).frames()):
         expected = lay_over(clip[i], layer(i))
         assert np.abs(frame.astype(int) - expected)[2:28].max() <= 6  # ProRes
+
+
+@pytest.mark.parametrize("name", ["layer.mov", "layer"])
+def test_a_premultiplied_layer_is_laid_as_such(clip: list[np.ndarray], name: str) -> None:
+    straight = [layer(i) for i in range(COUNT)]
+    multiplied = [frame.copy() for frame in straight]
+    for frame in multiplied:
+        frame[..., :3] = np.rint(frame[..., :3] * (frame[..., 3:] / 255))
+    Path("result").mkdir()
+    write_layer_video(Path("result/layer.mov"), multiplied, Fraction(25))
+    write_layer_frames(Path("result/layer"), iter(multiplied))
+    request = {"request": {"premultiplied": True}}
+    Path("result/run.json").write_text(json.dumps(request), "utf-8")
+    told = passed(run("composite", "frames", f"result/{name}", "-o", "out"))
+    assert f"result/{name}: its colours are multiplied by alpha" in told.stderr
+    for i, frame in enumerate(open_clip(Path("out")).frames()):
+        off = np.abs(frame.astype(int) - lay_over(clip[i], straight[i]))
+        assert off[32:38, 8:26].max() <= (1 if name == "layer" else 4)  # where alpha is half
+
+
+def test_a_folder_of_frames_is_written_of_a_film(clip: list[np.ndarray]) -> None:
+    write_video(Path("clip.mp4"), clip, Fraction(12))
+    Image.fromarray(layer()).save("layer.png")
+    passed(run("composite", "clip.mp4", "layer.png", "-o", "out/"))
+    shown = open_clip(Path("clip.mp4")).frames()
+    for source, frame in zip(shown, open_clip(Path("out")).frames(), strict=True):
+        assert np.array_equal(frame, lay_over(source, layer()))
+    told = run("composite", "clip.mp4", "layer.png", "-o", "out.png")
+    assert (told.exit_code, ".mp4" in one_line(told)) == (2, True)
+    Image.fromarray(clip[0]).save("still.png")
+    told = run("composite", "still.png", "layer.png", "-o", "nothing")
+    assert (told.exit_code, ".png" in one_line(told)) == (2, True)
 
 
 def test_a_video_is_written_too(clip: list[np.ndarray]) -> None:
@@ -201,13 +234,17 @@ def test_an_edit_puts_its_composite_where_it_is_named(clip: list[np.ndarray], na
     )
     line += ("--baseline", "frames", "--layer-format", "none", "--fps", "12", "-o", name)
     line += ("--codec", "prores") if name.endswith("mov") else ()
-    passed(run(*line))
+    assert f"{name}: the edited clip; report.html in edited" in passed(run(*line)).stderr
     made = open_clip(Path(name))
     assert (made.count, made.rate) == (COUNT, Fraction(12))
     assert open_clip(Path("edited/composite.mp4")).rate == 12
     whole = list(open_clip(Path("edited/composite")).frames())  # as the source: frames
     assert len(whole) == COUNT
+    assert json.loads(Path("edited/run.json").read_text("utf-8"))["copy"] == name
     assert "done already" in passed(run(*line)).stderr
+    Path(name).unlink()
+    told = run(*line)
+    assert (told.exit_code, f"{name}: is gone" in one_line(told)) == (1, True)
 
 
 def test_opacity_may_change_over_the_frames() -> None:

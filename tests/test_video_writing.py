@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import av
+import cv2
 import imageio_ffmpeg
 import numpy as np
 import pytest
@@ -39,7 +40,7 @@ from tests.clips import (
 from text2live_cli.errors import Text2LiveError, UsageError
 from text2live_cli.media import clip_kinds, clip_program
 from text2live_cli.media.clip_colors import ColorTags
-from text2live_cli.media.clip_kinds import LAYER_KINDS
+from text2live_cli.media.clip_kinds import CODECS, LAYER_KINDS, encoded_as
 from text2live_cli.media.clip_writing import (
     require_encoders,
     webm_bytes,
@@ -621,6 +622,62 @@ def test_frames_and_times_have_to_agree(tmp_path: Path, given_times: int) -> Non
     with pytest.raises(ValueError, match="frame 1 is"):
         write_video(tmp_path / "a.mp4", sizes, Fraction(25))
     assert list(tmp_path.iterdir()) == []
+
+
+# Where chroma lies
+
+
+def colorful(alpha: bool = False) -> np.ndarray:
+    """Smooth colours (h, w, 3 or 4) of one brightness."""
+    rough = np.random.default_rng(0).uniform(-60, 60, (12, 16, 2)).astype(np.float32)
+    blue, red = np.moveaxis(cv2.resize(rough, (256, 192), interpolation=cv2.INTER_CUBIC), 2, 0)
+    green = -(0.0722 * blue + 0.2126 * red) / 0.7152
+    rgb = np.rint(np.stack([red, green, blue], 2).clip(-100, 100) + 128).astype(np.uint8)
+    return np.dstack([rgb, np.full(rgb.shape[:2], 255, np.uint8)]) if alpha else rgb
+
+
+def blueness(rgb: np.ndarray) -> np.ndarray:
+    """Cb of BT.709 (h, w), but for a factor."""
+    return np.asarray(rgb[..., 2] - rgb[..., :3] @ np.array([0.2126, 0.7152, 0.0722]))
+
+
+def moved(after: np.ndarray, before: np.ndarray) -> np.ndarray:
+    """How far `after` lies to the right of `before` and below it, in pixels (least squares)."""
+    inner = np.s_[8:-8, 8:-8]
+    down, right = np.gradient(before)
+    terms = np.stack([t[inner].ravel() for t in (before, right, down, np.ones_like(before))], 1)
+    scale, dx, dy, _ = np.linalg.lstsq(terms, after[inner].ravel(), rcond=None)[0]
+    return np.array([-dx / scale, -dy / scale])
+
+
+@pytest.mark.parametrize(
+    ("codec", "ending"), [(codec, end) for codec, kinds in CODECS.items() for end in kinds]
+)
+def test_colors_stay_where_they_are(tmp_path: Path, codec: str, ending: str) -> None:
+    path, picture = tmp_path / f"a{ending}", colorful()
+    write_video(path, [picture] * 2, Fraction(25), kind=encoded_as(path, codec, None))
+    assert np.abs(moved(blueness(next(open_clip(path).frames())), blueness(picture))).max() < 0.05
+
+
+@pytest.mark.parametrize("ending", [".mov", ".webm"])
+def test_colors_of_layers_stay_where_they_are(tmp_path: Path, ending: str) -> None:
+    path, picture = tmp_path / f"a{ending}", colorful(alpha=True)
+    write_layer_video(path, [picture] * 2, Fraction(25))
+    assert np.abs(moved(blueness(next(open_clip(path).frames())), blueness(picture))).max() < 0.05
+
+
+@pytest.mark.parametrize(("codec", "ending"), [("h264", ".mp4"), ("prores", ".mov")])
+def test_chroma_is_stored_on_every_second_column(tmp_path: Path, codec: str, ending: str) -> None:
+    path, picture = tmp_path / f"a{ending}", colorful()
+    write_video(path, [picture] * 2, Fraction(25), kind=encoded_as(path, codec, None))
+    with av.open(str(path)) as container:
+        plane = next(container.decode(video=0)).planes[1]
+    samples = np.frombuffer(plane, np.uint16 if codec == "prores" else np.uint8)
+    stored = samples.reshape(plane.height, -1)[:, : plane.width].astype(float)
+    every = picture.shape[0] // plane.height
+    rows = blueness(picture).reshape(plane.height, every, -1).mean(1)
+    right, _ = moved(stored, rows[:, ::2])
+    assert abs(2 * right) < 0.05
 
 
 # Another build of FFmpeg

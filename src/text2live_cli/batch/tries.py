@@ -24,12 +24,13 @@ from ..media.files import write_json_atomic
 from ..media.outside import RECORD_ERRORS, read_record
 from ..media.picture_writing import write_picture
 from ..media.pictures import read_picture
+from ..pipelines.done import lacks_copy, tell_done
 from ..pipelines.image import EditResult, run_edit_image, write_copy
 from ..pipelines.options import EditOptions, ImageOptions, VideoOptions
 from ..pipelines.plans import ImagePlan, VideoPlan, plan_image, plan_video
 from ..pipelines.requests import request
 from ..pipelines.session import Session
-from ..pipelines.video import VideoResult, run_edit_video
+from ..pipelines.video import VideoResult, run_edit_video, write_film
 from ..progress import Progress, Silent
 from ..report.tries import contact_sheet
 from ..runs.folder import RECORD, Outputs, can_be_resumed, claim_folder, is_whole
@@ -77,11 +78,17 @@ def try_edits(options: ImageOptions | VideoOptions, tries: Tries) -> EditResult 
     """
     session = Session.of(options)
     plan = _plan(options, session)
+    if isinstance(plan, VideoPlan) and plan.copy is not None and plan.atlas_folder is None:
+        raise UsageError(
+            f"-o {plan.copy}: tries without an atlas leave no layer for a film; name a folder"
+        )
     asked = {"count": tries.count, "texts": list(tries.texts), "request": request(options)}
     former = None if options.overwrite else _finished(plan, asked)
     if former is not None:
-        session.progress.message(f"{plan.folder}: done already (--overwrite does it again)")
-        return _result(options, plan.folder, False, former)
+        session.progress.message(tell_done(plan.folder))
+        if lacks_copy(plan):
+            _write_copy(plan, former, session.progress)
+        return _result(plan, former)
     with claim_folder(plan.folder, plan.outputs, plan.inputs) as run:
         run.open(options.overwrite, False)
     results = _all(tries.of(options), plan, session)
@@ -126,7 +133,7 @@ def _run(
     options = dataclasses.replace(options, output=folder, resume=resume)
     if isinstance(options, ImageOptions):
         return run_edit_image(options, session)
-    return run_edit_video(options, session)
+    return run_edit_video(dataclasses.replace(options, codec=None, crf=None), session)
 
 
 def _finished(plan: ImagePlan | VideoPlan, asked: dict[str, Any]) -> dict[str, Any] | None:
@@ -141,11 +148,17 @@ def _finished(plan: ImagePlan | VideoPlan, asked: dict[str, Any]) -> dict[str, A
     return record if same and source == own else None
 
 
-def _result(
-    options: ImageOptions | VideoOptions, folder: Path, interrupted: bool, record: dict[str, Any]
-) -> EditResult | VideoResult:
-    kind = EditResult if isinstance(options, ImageOptions) else VideoResult
-    return kind(folder, interrupted, record)
+def _result(plan: ImagePlan | VideoPlan, record: dict[str, Any]) -> EditResult | VideoResult:
+    kind = EditResult if isinstance(plan, ImagePlan) else VideoResult
+    return kind(plan.folder, False, record, copy=plan.copy)
+
+
+def _write_copy(plan: ImagePlan | VideoPlan, record: dict[str, Any], progress: Progress) -> None:
+    """What -o names beside the folder."""
+    if isinstance(plan, ImagePlan):
+        write_copy(plan, EditResult(plan.folder, False, record))
+    elif plan.copy is not None:
+        write_film(plan, progress)
 
 
 def _deliver(
@@ -171,14 +184,13 @@ def _deliver(
         for path in plan.outputs.paths(best.folder):
             _copy(path, run.work / path.relative_to(best.folder))
         write_json_atomic(run.work / RECORD, record)
-        folder = run.deliver(True, progress)
-    if isinstance(plan, ImagePlan):
-        write_copy(plan, EditResult(folder, False, record))
+        run.deliver(True, progress)
+    _write_copy(plan, record, progress)
     for one in results:
         _shrink(one.folder, plan.outputs)
     for row in rows:
         progress.message(_caption(row))
-    return _result(options, folder, False, record)
+    return _result(plan, record)
 
 
 def _row(result: EditResult | VideoResult) -> dict[str, Any]:

@@ -120,7 +120,7 @@ def edit_image_command(make_options: Callable[[Progress], ImageOptions], flags: 
 def _tell_files(result: Any, progress: ConsoleProgress) -> None:
     share = result.record["unchanged_share"]
     same = f"{share:.0%} of the pixels are the source's, bit for bit"
-    progress.message(f"{result.composite}: {same}")
+    progress.message(f"{result.copy or result.composite}: {same}")
     progress.message(f"{result.layer}: the edit layer, RGBA; report.html beside it")
 
 
@@ -189,10 +189,16 @@ def edit_video_command(make_options: Callable[[Progress], VideoOptions], flags: 
             result = _edited_clip(options, flags)
         if flags.as_json:
             print_json(result.record)
-        progress.message(f"{result.composite}: the edited clip; report.html beside it")
+        _tell_films(result, progress)
         if not result.interrupted:
             _tell_figures(result.record, progress)
         _tell_interrupted(result, progress)
+
+
+def _tell_films(result: Any, progress: ConsoleProgress) -> None:
+    place = "beside it" if result.copy is None else f"in {result.folder}"
+    clip = result.copy or result.composite
+    progress.message(f"{clip}: the edited clip; report.html {place}")
 
 
 def _edited(options: Any, flags: EditFlags, begin: float | None = None) -> Any:

@@ -9,15 +9,14 @@ from __future__ import annotations
 import contextlib
 import warnings
 from collections.abc import Iterable, Iterator
-from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
 import av
-import av.filter
 from PIL import Image
 
 from ..errors import Text2LiveError, UsageError
+from .clip_filters import filter_graph
 from .pictures import MIN_SIDE
 from .samples import MAX_PIXELS
 
@@ -49,7 +48,6 @@ DECODER_ERRORS = (
 _ALPHA_DECODERS = {"vp8": "libvpx", "vp9": "libvpx-vp9"}
 
 _TOP_FIRST, _BOTTOM_FIRST = (2, 4), (3, 5)  # AVFieldOrder: how the fields are shown
-_UNUSED_TIME_BASE = Fraction(1, 25)  # a filter must be told one; the clock of a clip is read before
 
 
 class Refused(Exception):
@@ -195,24 +193,15 @@ def deinterlaced(frames: Iterable[Any], parity: str | None) -> Iterator[Any]:
     waiting: list[Any] = []  # what goes in comes out, in this order
     for frame in frames:
         if graph is None:
-            graph = _deinterlacer(frame, parity)
+            which = "all" if parity else "interlaced"
+            how = f"mode=send_frame:parity={parity or 'auto'}:deint={which}"
+            graph = filter_graph(frame, "bwdif", how)
         waiting.append(frame)
         graph.push(frame)
         yield from _pulled(graph, waiting)
     if graph is not None:
         graph.push(None)
         yield from _pulled(graph, waiting)
-
-
-def _deinterlacer(frame: Any, parity: str | None) -> Any:
-    graph = av.filter.Graph()
-    source = graph.add_buffer(
-        width=frame.width, height=frame.height, format=frame.format, time_base=_UNUSED_TIME_BASE
-    )
-    which = "all" if parity else "interlaced"
-    filters = graph.add("bwdif", f"mode=send_frame:parity={parity or 'auto'}:deint={which}")
-    graph.link_nodes(source, filters, graph.add("buffersink")).configure()
-    return graph
 
 
 def _pulled(graph: Any, waiting: list[Any]) -> Iterator[Any]:

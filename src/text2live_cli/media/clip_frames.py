@@ -25,6 +25,7 @@ from .clip_decoding import (
     field_parity,
     says_alpha,
 )
+from .clip_filters import LeftSited
 
 # Code points of ITU-T H.273.
 _HDR_TRANSFERS = frozenset({16, 18})
@@ -48,7 +49,7 @@ class Scan:
         self.is_damaged = False
         self.is_transparent = False
         self._is_interlaced = False
-        self._reformatter = VideoReformatter()
+        self._in_rgb = InRgb()
 
     def add(self, frame: Any) -> None:
         """Take the next frame, or None for a place that does not decode."""
@@ -64,7 +65,7 @@ class Scan:
                 f"{self.size[1]}; the frames of a clip have one size"
             )
         if not self.is_transparent and _has_alpha(frame):
-            self.is_transparent = bool(_samples(frame, self._reformatter)[..., 3].min() < 255)
+            self.is_transparent = bool(self._in_rgb(frame)[..., 3].min() < 255)
         self._is_interlaced = self._is_interlaced or frame.interlaced_frame
         self.stamps.append(FrameStamp(frame.pts, frame.dts, frame.duration or 0))
 
@@ -110,14 +111,32 @@ class Scan:
         return tuple(notes)
 
 
+class InRgb:
+    """Makes RGB of the frames of one stream."""
+
+    def __init__(self) -> None:
+        self._reformatter = VideoReformatter()
+        self._left_sited = LeftSited()
+
+    def __call__(self, frame: Any) -> np.ndarray:
+        """(H, W, 3 or 4) uint8 RGB or RGBA, as stored."""
+        converted = self._reformatter.reformat(
+            self._left_sited(frame) if _is_unsited(frame) else frame,
+            format="rgba" if _has_alpha(frame) else "gbrp",  # planes: twice as fast as rgb24
+            src_colorspace=None if _is_rgb(frame) else matrix_for(frame.colorspace, frame.height),
+            interpolation=SCALING,
+        )
+        return np.asarray(converted.to_ndarray())
+
+
 def transparency_note(path: Path) -> str:
     """What is said where the alpha of a clip is not kept."""
     return f"{path.name}: transparent pixels are shown on white"
 
 
-def upright(frame: Any, reformatter: VideoReformatter) -> np.ndarray:
+def upright(frame: Any, in_rgb: InRgb) -> np.ndarray:
     """(H, W, 3 or 4) uint8 RGB or RGBA, upright."""
-    samples = _samples(frame, reformatter)
+    samples = in_rgb(frame)
     swap, flip_rows, flip_columns = _orientation(frame)
     if swap:
         samples = samples.swapaxes(0, 1)
@@ -125,15 +144,14 @@ def upright(frame: Any, reformatter: VideoReformatter) -> np.ndarray:
     return np.ascontiguousarray(samples)
 
 
-def _samples(frame: Any, reformatter: VideoReformatter) -> np.ndarray:
-    """(H, W, 3 or 4) uint8 RGB or RGBA, as stored."""
-    converted = reformatter.reformat(
-        frame,
-        format="rgba" if _has_alpha(frame) else "gbrp",  # planes: twice as fast as rgb24
-        src_colorspace=None if _is_rgb(frame) else matrix_for(frame.colorspace, frame.height),
-        interpolation=SCALING,
-    )
-    return np.asarray(converted.to_ndarray())
+def _is_unsited(frame: Any) -> bool:
+    """Whether its decoder may not say where its chroma lies, though every standard does.
+
+    That is 4:2:2, but of JPEG, which is centred and says so; VP9 leaves 4:2:0 open.
+    """
+    pixels = frame.format
+    halves = (pixels.chroma_width(2), pixels.chroma_height(2)) == (1, 2)
+    return halves and not pixels.name.startswith("yuvj")
 
 
 def _is_rgb(frame: Any) -> bool:

@@ -25,6 +25,8 @@ class Kind(NamedTuple):
     even: bool = False
     """Whether both sides have to be even."""
     pixels: str = "yuv420p"
+    left_sited: bool = True
+    """Whether readers take chroma to lie on every second column of luma, not between columns."""
     limited: bool = False
     """Whether the format cannot say that the range is full."""
     copied: frozenset[str] = frozenset()
@@ -78,6 +80,7 @@ KINDS = {
         _VP9,
         {},
         ", or write a .mp4, .mov or .mkv file",
+        left_sited=False,
         copied=_IN_WEBM,
         audio_encoder="libopus",
         subtitles=frozenset({"webvtt"}),
@@ -119,7 +122,7 @@ CODECS = {
 }
 """What a video can be encoded as, by name: 10 bits but for h264 and vp9; by the file's ending."""
 MAX_CRF = 63
-PREVIEW = Kind("webm", "libvpx-vp9", _QUICK_VP9, {}, "")
+PREVIEW = Kind("webm", "libvpx-vp9", _QUICK_VP9, {}, "", left_sited=False)
 LAYER_KINDS = {
     ".mov": Kind(
         "mov",
@@ -137,6 +140,7 @@ LAYER_KINDS = {
         {},
         ", or write the layer as .mov or PNG frames",
         pixels="yuva420p",
+        left_sited=False,
     ),
 }
 

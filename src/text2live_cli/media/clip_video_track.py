@@ -19,6 +19,7 @@ from .clip_colors import (
     ColorTags,
     matrix_for,
 )
+from .clip_filters import LeftSited
 from .clip_kinds import Kind, add_stream
 from .clip_streams import CarriedStreams
 from .clips import Clip
@@ -68,6 +69,7 @@ class VideoTrack:
         self._pixels = kind.pixels
         self._given = "rgba" if kind.pixels.startswith("yuva") else "rgb24"
         self._reformatter = VideoReformatter()
+        self._left_sited = LeftSited() if kind.left_sited else None
         self._output = output
         options = kind.encoder_options
         if self._times is not None and kind.encoder == "libx264":
@@ -148,8 +150,9 @@ class VideoTrack:
         if rows or columns:
             array = np.pad(array, ((0, rows), (0, columns), (0, 0)), mode="edge")
         full = self._tags.range == _FULL_RANGE
+        given = av.VideoFrame.from_ndarray(np.ascontiguousarray(array), self._given)
         frame = self._reformatter.reformat(
-            av.VideoFrame.from_ndarray(np.ascontiguousarray(array), self._given),
+            given if self._left_sited is None else self._left_sited(given),
             format=self._pixels,
             dst_colorspace=matrix_for(self._tags.matrix, array.shape[0]),
             dst_color_range=ColorRange.JPEG if full else ColorRange.MPEG,

@@ -21,7 +21,6 @@ from typing import Any
 
 import cv2
 import numpy as np
-from av.video.reformatter import VideoReformatter
 
 from ..errors import Text2LiveError, UsageError
 from .clip_animations import animation_format, animation_frames, read_animation
@@ -47,6 +46,7 @@ from .clip_decoding import (
 )
 from .clip_frames import (
     MARKED,
+    InRgb,
     Scan,
     transparency_note,
     upright,
@@ -361,7 +361,7 @@ def _file_digest(path: Path) -> str:
 
 
 def _video_frames(clip: Clip, numbers: range) -> Iterator[np.ndarray]:
-    reformatter = VideoReformatter()
+    in_rgb = InRgb()
     with open_container(clip.path) as container, decoder_errors(clip.path):
         stream = video_stream(clip.path, container)
         frames = decoded_frames(stream, demuxed_packets(container, stream))
@@ -369,7 +369,7 @@ def _video_frames(clip: Clip, numbers: range) -> Iterator[np.ndarray]:
         if clip.interlacing:
             sound = deinterlaced(sound, None if clip.interlacing == MARKED else clip.interlacing)
         for frame in _picked(clip, sound, numbers):
-            yield upright(frame, reformatter)
+            yield upright(frame, in_rgb)
 
 
 def _picked(clip: Clip, frames: Iterator[Any], numbers: range) -> Iterator[Any]:

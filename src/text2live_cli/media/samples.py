@@ -31,3 +31,11 @@ def check_size(width: int, height: int) -> None:
             f"{width}×{height} pixels are too many (limit {MAX_PIXELS // 10**6} megapixels); "
             "save a smaller copy"
         )
+
+
+def unmultiplied(color: np.ndarray, alpha: np.ndarray) -> np.ndarray:
+    """Straight colours (h, w, c) uint8 or uint16 of those multiplied by `alpha` (h, w, 1)."""
+    white = np.uint32(np.iinfo(color.dtype).max)
+    divisor = np.maximum(alpha, 1).astype(np.uint32)
+    straight = (color.astype(np.uint32) * white + divisor // 2) // divisor  # 65535² fits 32 bits
+    return np.where(alpha > 0, np.minimum(straight, white), color).astype(color.dtype)

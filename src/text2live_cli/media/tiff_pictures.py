@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 import tifffile
 
-from .samples import RefusedError, check_size, to_uint
+from .samples import RefusedError, check_size, to_uint, unmultiplied
 
 
 class _Decoded(NamedTuple):
@@ -80,16 +80,8 @@ def _tiff_samples(page: tifffile.TiffPage, file_size: int) -> np.ndarray:
     if meaning == tifffile.EXTRASAMPLE.UNSPECIFIED:
         return color
     if meaning == tifffile.EXTRASAMPLE.ASSOCALPHA:
-        color = _unmultiply(color, extra)
+        color = unmultiplied(color, extra)
     return np.concatenate([color, extra], axis=2)
-
-
-def _unmultiply(color: np.ndarray, alpha: np.ndarray) -> np.ndarray:
-    """Straight colours of premultiplied ones; for uint16, 65535² + 65535 / 2 fits 32 bits."""
-    white = np.uint32(np.iinfo(color.dtype).max)
-    divisor = np.maximum(alpha, 1).astype(np.uint32)
-    straight = (color.astype(np.uint32) * white + divisor // 2) // divisor
-    return np.where(alpha > 0, np.minimum(straight, white), color).astype(color.dtype)
 
 
 _TIFF_COLOR_CHANNELS: dict[int, int] = {

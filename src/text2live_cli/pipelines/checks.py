@@ -74,6 +74,8 @@ def check_choices(options: VideoOptions) -> None:
     for name in options.layer_formats:
         if name not in LAYER_FORMATS:
             raise UsageError(f"--layer-format {name}: must be one of {', '.join(LAYER_FORMATS)}")
+    if "none" in options.layer_formats and len({*options.layer_formats}) > 1:
+        raise UsageError("--layer-format none: stands alone; leave it out to have the others")
     if options.premultiplied and not {"mov", "png"} & {*options.layer_formats}:
         raise UsageError("--premultiplied: is of --layer-format mov and png")
     baseline = options.baseline

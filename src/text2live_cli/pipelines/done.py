@@ -35,7 +35,9 @@ def done_image(options: ImageOptions) -> EditResult | None:
         return None
     plan = plan_image(options, likely_device(options.device), options.progress or Silent())
     facts = finished(plan)
-    return None if facts is None else EditResult(plan.folder, False, facts, Path(options.source))
+    if facts is None or lacks_copy(plan):
+        return None
+    return EditResult(plan.folder, False, facts, Path(options.source), plan.copy)
 
 
 def done_video(options: VideoOptions) -> VideoResult | None:
@@ -44,7 +46,9 @@ def done_video(options: VideoOptions) -> VideoResult | None:
         return None
     plan = plan_video(options, likely_device(options.device), options.progress or Silent())
     facts = finished(plan)
-    return None if facts is None else VideoResult(plan.folder, False, facts)
+    if facts is None or lacks_copy(plan):
+        return None
+    return VideoResult(plan.folder, False, facts, plan.copy)
 
 
 def finished(plan: ImagePlan | VideoPlan) -> dict[str, Any] | None:
@@ -66,6 +70,11 @@ def finished(plan: ImagePlan | VideoPlan) -> dict[str, Any] | None:
     is_whole = all((folder / name).is_file() for name in MAIN_FILES[plan.command])
     same = same and (isinstance(plan, ImagePlan) or _is_of_the_atlas(facts, plan))
     return facts if same and sound and is_whole else None
+
+
+def lacks_copy(plan: ImagePlan | VideoPlan) -> bool:
+    """Whether what -o names beside the folder is not there (any more)."""
+    return plan.copy is not None and not plan.copy.is_file()
 
 
 def tell_done(folder: Path) -> str:

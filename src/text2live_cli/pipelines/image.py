@@ -34,7 +34,8 @@ from ..runs.checkpoint import Checkpoint
 from ..runs.folder import LAYER_PICTURE, RunFolder
 from ..runs.inputs import describe_picture
 from ..runs.memory import require_memory, training_need
-from .done import finished, tell_done
+from ..texts import shown_path
+from .done import finished, lacks_copy, tell_done
 from .image_scene import Scene, prepare_scene, preview, render_layer, with_region, write_sight
 from .option_fields import taking
 from .options import ImageOptions
@@ -68,7 +69,10 @@ def run_edit_image(
         former = finished(plan)
         if former is not None:
             session.progress.message(tell_done(plan.folder))
-            return EditResult(plan.folder, False, former, Path(options.source))
+            result = EditResult(plan.folder, False, former, Path(options.source), plan.copy)
+            if lacks_copy(plan):
+                write_copy(plan, result)
+            return result
         trained = session.train(plan, prepare_image, run, begin)
         result = deliver_image(trained, plan, run, session.progress)
     trained.require_saved(result.folder)
@@ -149,15 +153,16 @@ def deliver_image(
     facts.update(trained.edit.facts)
     facts["figures"] = figures.describe()
     facts.update(asked or what_was_asked(plan, trained))
+    facts["copy"] = None if plan.copy is None else shown_path(plan.copy)
     history = trained.trainer.history
     record.write_history(run.work, history)
     page = image_report_html(written.views, run.work, history.weighted, facts)
     write_text_atomic(run.work / REPORT, page)
     record.write_record(run.work, facts)
     folder = run.deliver(not trained.interrupted, progress)
-    source_path = Path(plan.options.source)
-    result = EditResult(folder, trained.interrupted, facts, source_path)
-    if not trained.interrupted:
+    copy = None if trained.interrupted else plan.copy
+    result = EditResult(folder, trained.interrupted, facts, Path(plan.options.source), copy)
+    if copy is not None:
         write_copy(plan, result)
     return result
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -16,9 +17,12 @@ from ..media.clip_kinds import KINDS
 from ..media.clips import Clip, open_clip
 from ..media.compositing import lay_over
 from ..media.layered_files import LAYERED_ENDINGS, NamedLayer, read_layered, stacked_layer
+from ..media.outside import RECORD_ERRORS, read_record
+from ..media.picture_writing import PICTURE_ENDINGS
 from ..media.pictures import read_picture
+from ..media.samples import unmultiplied
 from ..progress import Progress
-from ..runs.folder import LAYER_PICTURE
+from ..runs.folder import LAYER, LAYER_PICTURE, RECORD
 from .fading import Fade
 
 _STILLS = (".png", ".webp", ".tif", ".tiff", *LAYERED_ENDINGS)
@@ -29,20 +33,33 @@ class Overlay(NamedTuple):
 
     still: NDArray[np.uint8] | None
     clip: Clip | None
+    is_premultiplied: bool = False
+    """Whether the colours of the clip are multiplied by its alpha."""
 
     def frames(self, count: int) -> Iterator[NDArray[np.uint8]]:
         """Its picture for each of the frames."""
         if self.clip is not None:
-            yield from self.clip.frames(stop=count, alpha=True)
+            frames = self.clip.frames(stop=count, alpha=True)
+            yield from map(_straight, frames) if self.is_premultiplied else frames
         else:
             assert self.still is not None
             for _ in range(count):
                 yield self.still
 
 
+def _straight(frame: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """A premultiplied frame (h, w, 4) with straight colours."""
+    color, alpha = frame[..., :3], frame[..., 3:]
+    return np.dstack([unmultiplied(color, alpha), alpha])
+
+
 def is_for_a_clip(source: Path, output: Path) -> bool:
     """Whether `composite` of these is about a clip: by what is to be written, and what is there."""
-    return output.suffix.lower() in (*KINDS, ".gif", ".apng") or source.is_dir()
+    if source.is_dir() or source.suffix.lower() in KINDS:
+        return True
+    if not output.suffix:  # a folder of frames, which a still picture has not
+        return source.suffix.lower() not in (*PICTURE_ENDINGS, ".bmp", ".heic", ".heif")
+    return output.suffix.lower() in (*KINDS, ".gif", ".apng")
 
 
 def read_overlay(path: Path, clip: Clip, progress: Progress) -> Overlay:
@@ -65,7 +82,20 @@ def read_overlay(path: Path, clip: Clip, progress: Progress) -> Overlay:
         )
     if over.count > clip.count:
         progress.message(f"{path}: its frames after {clip.count} are left out")
-    return Overlay(None, over)
+    is_premultiplied = _says_premultiplied(path)
+    if is_premultiplied:
+        progress.message(f"{path}: its colours are multiplied by alpha, says its {RECORD}")
+    return Overlay(None, over, is_premultiplied)
+
+
+def _says_premultiplied(path: Path) -> bool:
+    """Whether it is a layer of a result that was made with `--premultiplied`."""
+    if path.name not in (LAYER, "layer.mov"):
+        return False
+    with contextlib.suppress(*RECORD_ERRORS):
+        record = read_record(path.absolute().parent / RECORD)
+        return record["request"]["premultiplied"] is True
+    return False
 
 
 def overlaid(

@@ -43,6 +43,8 @@ class EditResult(PictureResult):
     record: dict[str, Any]
     source: Path | None = None
     """The picture that was edited."""
+    copy: Path | None = None
+    """What -o named beside the folder: the composite, or source and layer in one file."""
 
     def _repr_html_(self) -> str:
         """For notebooks: source, composite and layer, small, and how good it is."""
@@ -63,6 +65,8 @@ class VideoResult:
     folder: Path
     interrupted: bool
     record: dict[str, Any]
+    copy: Path | None = None
+    """The film or animation that -o named beside the folder: the composite."""
 
     @property
     def composite(self) -> Path:

@@ -21,6 +21,7 @@ from ..atlas.store import Atlas
 from ..config import EditSettings
 from ..device import IN_DELIVERY, explain_out_of_memory
 from ..engine.training import make_trainer
+from ..errors import Text2LiveError
 from ..guide.picture_region import write_region
 from ..guide.prompts import Prompts, knows
 from ..guide.views import ViewSettings
@@ -49,7 +50,8 @@ from ..video.result import (
 from ..video.scene import AtlasScene, prepare_atlas_scene
 from .checks import SIDES
 from .clip_atlas import ClipAtlas
-from .done import finished, tell_done
+from .composite import ClipComposite, run_composite_clip
+from .done import finished, lacks_copy, tell_done
 from .folders import film_kind
 from .option_fields import taking
 from .options import VideoOptions
@@ -90,7 +92,9 @@ def run_edit_video(
         former = finished(plan)
         if former is not None:
             session.progress.message(tell_done(plan.folder))
-            return VideoResult(plan.folder, False, former)
+            if lacks_copy(plan):
+                write_film(plan, session.progress)
+            return VideoResult(plan.folder, False, former, plan.copy)
         trained = session.train(plan, prepare_video, run, begin)
         result = deliver_video(trained, plan, run, session.progress)
     trained.require_saved(result.folder)
@@ -179,6 +183,7 @@ def deliver_video(
     facts.update(trained.edit.facts)
     facts["figures"] = figures.describe()
     facts.update(what_was_asked(plan, trained))
+    facts["copy"] = None if plan.copy is None else shown_path(plan.copy)
     if atlas and isinstance(edit, AtlasEdit):
         layer = write_atlas_layer(run.work, edit)
         facts["layer"] = {"atlas": shown_path(atlas.folder), **layer}
@@ -186,10 +191,36 @@ def deliver_video(
     record.write_history(run.work, trained.trainer.history)
     record.write_record(run.work, facts)
     folder = run.deliver(not trained.interrupted, progress)
-    if plan.copy is not None and not trained.interrupted:
-        for note in write_copy(plan.copy, clip, edit, film_kind(plan.options), progress):
+    copy = None if trained.interrupted else plan.copy
+    if copy is not None:
+        for note in write_copy(copy, clip, edit, film_kind(plan.options), progress):
             progress.message(note)
-    return VideoResult(folder, trained.interrupted, facts)
+    return VideoResult(folder, trained.interrupted, facts, copy)
+
+
+def write_film(plan: VideoPlan, progress: Progress) -> None:
+    """Write what -o names beside the folder, from the layer of the result in it.
+
+    Raises Text2LiveError where it cannot be written, or an edit without an atlas left no layer.
+    """
+    options = plan.options
+    assert plan.copy is not None
+    if plan.atlas_folder is None:
+        raise Text2LiveError(
+            f"{plan.copy}: is gone, and an edit without an atlas leaves no layer to make it of;"
+            " --overwrite does it again"
+        )
+    laid = ClipComposite(
+        *(options.source, plan.copy),
+        atlas_dir=plan.atlas_folder,
+        results=[plan.folder],
+        overwrite=True,
+        fps=options.fps,
+        codec=options.codec,
+        crf=options.crf,
+        progress=progress,
+    )
+    run_composite_clip(laid)
 
 
 def _takes_any(plan: VideoPlan) -> bool:
