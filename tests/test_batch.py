@@ -166,6 +166,7 @@ WRONG = {
     "not there": ("source,prompt\na.png,gold cup\nb.png,gold cup\n", "a.png", "b.png", "csv:3"),
     "twice": ("source,prompt\ncup0.png,gold cup\ncup0.png,gold cup\n", "csv:2 and", "csv:3"),
     "outside": ("source,prompt,name\ncup0.png,gold cup,../x\n", "jobs.csv:2: '../x' is no name"),
+    "a file's": ("source,prompt,name\ncup0.png,gold cup,x.PNG\n", "'x.PNG' is the name of a file"),
     "absolute": ("source,prompt,name\ncup0.png,gold cup,/x\n", "jobs.csv:2: '/x' is no name"),
     "inner": ("source,prompt,name\ncup0.png,gold cup,a\ncup1.png,gold cup,a/b\n", "a/b in a"),
     "a clip's": ("source,prompt,command,atlas\ncup0.png,gold cup,edit-image,fg\n", "no option of"),

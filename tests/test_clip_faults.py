@@ -17,6 +17,7 @@ from PIL import Image, features
 from tests.clips import painted, save_painted
 from text2live_cli.errors import Text2LiveError, UsageError
 from text2live_cli.media.clip_clock import nominal_rate
+from text2live_cli.media.clip_decoding import deinterlaced
 from text2live_cli.media.clip_writing import keeps_alpha, write_layer_video, write_video
 from text2live_cli.media.clips import Clip, open_clip
 from text2live_cli.media.stamps import mend_stamps
@@ -438,6 +439,20 @@ def combs(frame: np.ndarray) -> float:
     """How much each row differs from the mean of its neighbours."""
     rows = frame.astype(float).mean(axis=2)
     return float(np.abs(rows[1:-1] - (rows[:-2] + rows[2:]) / 2).mean())
+
+
+def test_interlaced_frames_of_several_pixel_formats_keep_their_own() -> None:
+    """A filter that was made for one reads another out of bounds."""
+    frames = []
+    for number, pixels in enumerate(("yuv444p10le",) * 3 + ("yuv420p",) * 3 + ("yuv444p10le",)):
+        grey = np.full((48, 64, 3), 40 + 20 * number, np.uint8)
+        frames.append(av.VideoFrame.from_ndarray(grey, "rgb24").reformat(format=pixels))
+        frames[-1].pts = number
+    made = list(deinterlaced(iter(frames), "tff"))
+    assert [frame.format.name for frame in made] == [frame.format.name for frame in frames]
+    for before, after in zip(frames, made, strict=True):
+        shown, expected = (one.reformat(format="gray").to_ndarray() for one in (after, before))
+        assert np.abs(shown.astype(int) - expected).max() <= 1
 
 
 def test_interlaced_frames_are_deinterlaced_and_it_is_said(tmp_path: Path) -> None:

@@ -147,8 +147,7 @@ def _ignoring_what_it_cannot(work: Callable[[], object]) -> None:
 # Steps
 
 
-@pytest.mark.parametrize("encoder", ["swatch", "vit"])
-@pytest.mark.parametrize("masked", [False, True])
+@pytest.mark.parametrize(("encoder", "masked"), [("swatch", True), ("vit", False)])
 def test_a_step_on_a_picture(gpu: FakeGpu, encoder: str, masked: bool) -> None:
     picture = torch.rand(1, 3, 192, 256, device=CUDA)
     mask = torch.rand(1, 1, 192, 256, device=CUDA) if masked else None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -22,6 +23,7 @@ from text2live_cli.engine.settling import is_settled
 from text2live_cli.engine.training import MAX_SKIPPED
 from text2live_cli.media.picture_writing import write_picture
 from text2live_cli.media.pictures import read_picture
+from text2live_cli.pipelines import image
 from text2live_cli.progress import Silent
 from text2live_cli.runs.folder import CHECKPOINT
 
@@ -251,6 +253,25 @@ def test_a_picture_is_written_where_a_picture_is_named(cup: Path, name: str) -> 
     again = edit(cup, "-o", name, "--seed", 2)
     assert again.exit_code == 2 and f"{name} exists" in again.stderr
     assert edit(cup, "-o", "cup.png").exit_code == 2  # its own input
+
+
+def test_a_picture_beside_the_result_is_of_that_result_or_left_alone(
+    cup: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert edit(cup, "-o", "out").exit_code == 0
+    Path("out.png").write_bytes(b"mine")
+    refused = edit(cup, "-o", "out.png")
+    assert refused.exit_code == 2 and "out.png exists" in one_line(refused)
+    tries = edit(cup, "-o", "out.png", "--tries", 2)
+    assert tries.exit_code == 2 and "out.png exists" in one_line(tries)
+    assert Path("out.png").read_bytes() == b"mine"
+    with monkeypatch.context() as patch:
+        patch.setattr(image, "write_copy", lambda *given: signal.raise_signal(signal.SIGINT))
+        assert edit(cup, "-o", "out.png", "--overwrite").exit_code == 130
+    assert not Path("out.png").exists()
+    assert "done already" in edit(cup, "-o", "out.png").stderr
+    composite = read_picture(Path("out/composite.png")).color
+    assert np.array_equal(read_picture(Path("out.png")).color, composite)
 
 
 def test_a_mask_is_a_hard_limit(cup: Path) -> None:

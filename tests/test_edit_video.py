@@ -433,11 +433,25 @@ def test_a_film_that_is_gone_is_made_again_of_the_layer(painted: Painted, here: 
     tries = (*line, "--tries", "2", "--overwrite")
     passed(edit(painted.clip, *tries))
     assert open_clip(Path("film.mov")).count == COUNT
+    record = record_of("film")
+    assert (record["copy"], record["options"]["codec"]) == ("film.mov", "prores")
     best = Path("film.mov").read_bytes()
     Path("film.mov").unlink()
     assert "done already" in passed(edit(painted.clip, *tries[:-1])).stderr
     assert Path("film.mov").read_bytes() == best
     refused(edit(painted.clip, *tries, "--baseline", "frames"), 2, "-o film.mov", "name a folder")
+
+
+def test_a_film_of_a_transparent_clip_is_made_again_as_it_was(painted: Painted, here: Path) -> None:
+    alpha = np.full((COUNT, *SIZE, 1), 255, np.uint8)
+    alpha[:, :20] = 90
+    save_frames(here / "clip", np.concatenate([painted.frames, alpha], axis=3))
+    save_atlas(here / "clip.atlas", true_model(painted.frames, painted.masks), here / "clip")
+    passed(edit("clip", "-o", "film.mov", *NO_LAYER))
+    made = Path("film.mov").read_bytes()
+    Path("film.mov").unlink()
+    passed(edit("clip", "-o", "film.mov", *NO_LAYER))
+    assert Path("film.mov").read_bytes() == made
 
 
 # One result onto another

@@ -165,13 +165,13 @@ def test_two_tries_at_once_are_stopped_and_go_on(
     cup: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("text2live_cli.batch.side_by_side.processors", lambda: 2)
-    long = {"steps": 24}
+    long = {"steps": 12}
     looker = StopAtFirst()
     stopped = try_edits(options(looker, **long), Tries(2))
-    assert stopped.interrupted and 0 < stopped.record["steps_done"] < 24
+    assert stopped.interrupted and 0 < stopped.record["steps_done"] < 12
     assert "2 tries, two at once" in looker.texts
     result = try_edits(options(looker, **long), Tries(2))
-    assert not result.interrupted and looker.steps[-1] == 48
+    assert not result.interrupted and looker.steps[-1] == 24
     assert not (cup / "out/tries/.lock").exists()
     assert_is_the_edit_that_its_seed_gives_alone(result.record)
 

@@ -22,8 +22,9 @@ from natsort import natsorted
 
 from ..atlas import ATLAS
 from ..errors import Text2LiveError, UsageError
-from ..media.clip_kinds import KINDS
+from ..media.clip_kinds import CLIP_ENDINGS
 from ..pipelines.checks import check_values
+from ..pipelines.folders import FILE_ENDINGS
 from ..pipelines.options import ImageOptions, VideoOptions
 from ..pipelines.requests import NO_MATTER, located
 from ..runs.atlas_folder import find_atlas
@@ -34,7 +35,6 @@ from .options import BatchOptions
 from .remote import fetched, mark_of, matches
 from .table import Row, read_lines, read_rows
 
-_CLIPS = {*KINDS, ".avi", ".m4v", ".mpg", ".mpeg", ".ts", ".wmv"}
 _PICTURE_NAME, _CLIP_NAME = "{stem}.{prompt}.{seed}", "{stem}.{atlas}.{prompt}.{seed}"
 _LONGEST = 200  # bytes of a name
 _UNFIT = re.compile(r'[<>:"|?*\\/\x00-\x1f]')  # in names on some systems
@@ -195,7 +195,9 @@ def _command(where: str, cells: Mapping[str, Any]) -> str:
             raise UsageError(f"{where}: command {cells[COMMAND]}: must be edit-image or edit-video")
         return str(cells[COMMAND])
     source = Path(cells["source"])
-    is_clip = source.suffix.lower() in _CLIPS or source.is_dir() or any(map(is_of_clips, cells))
+    is_clip = (
+        source.suffix.lower() in CLIP_ENDINGS or source.is_dir() or any(map(is_of_clips, cells))
+    )
     return "edit-video" if is_clip else "edit-image"
 
 
@@ -227,6 +229,8 @@ def _safe_name(where: str, name: str) -> str:
     unfit = not parts or path.is_absolute() or any(p.startswith(".") or ":" in p for p in parts)
     if unfit or any(len(part.encode()) > _LONGEST or not part.isprintable() for part in parts):
         raise UsageError(f"{where}: {name[:80]!r} is no name for a folder within --out")
+    if PurePosixPath(parts[-1]).suffix.lower() in FILE_ENDINGS:
+        raise UsageError(f"{where}: {name[:80]!r} is the name of a file; results are folders")
     return "/".join(parts)
 
 

@@ -30,11 +30,19 @@ from ..pipelines.options import EditOptions, ImageOptions, VideoOptions
 from ..pipelines.plans import ImagePlan, VideoPlan, plan_image, plan_video
 from ..pipelines.requests import request
 from ..pipelines.session import Session
+from ..pipelines.standing import names_copy
 from ..pipelines.video import VideoResult, run_edit_video, write_film
 from ..progress import Progress, Silent
 from ..report.tries import contact_sheet
-from ..runs.folder import RECORD, Outputs, can_be_resumed, claim_folder, is_whole
-from ..texts import require_text
+from ..runs.folder import (
+    RECORD,
+    Outputs,
+    can_be_resumed,
+    check_output,
+    claim_folder,
+    is_whole,
+)
+from ..texts import require_text, shown_path
 from .side_by_side import fits, run_side_by_side
 
 FOLDER, SHEET, SMALL = "tries", "sheet.jpg", "composite.jpg"
@@ -84,6 +92,9 @@ def try_edits(options: ImageOptions | VideoOptions, tries: Tries) -> EditResult 
         )
     asked = {"count": tries.count, "texts": list(tries.texts), "request": request(options)}
     former = None if options.overwrite else _finished(plan, asked)
+    if plan.copy is not None:
+        ours = options.overwrite or names_copy(former, plan.copy)
+        check_output(plan.copy, plan.inputs, ours)
     if former is not None:
         session.progress.message(tell_done(plan.folder))
         if lacks_copy(plan):
@@ -173,6 +184,11 @@ def _deliver(
     rows = [_row(one) for one in ranked]
     best = ranked[0]
     record = {**best.record, "output": plan.folder.name, "tries": {"asked": asked, "ranked": rows}}
+    record["copy"] = None if plan.copy is None else shown_path(plan.copy)
+    if isinstance(options, VideoOptions):  # of the film, which no try has
+        film = {"codec": options.codec, "crf": options.crf}
+        film = {name: value for name, value in film.items() if value is not None}
+        record["request"], record["options"] = record["request"] | film, record["options"] | film
     if record.get("onto"):
         onto = (best.folder / record["onto"]).resolve()
         record["onto"] = os.path.relpath(onto, plan.folder.resolve())
@@ -185,9 +201,9 @@ def _deliver(
             _copy(path, run.work / path.relative_to(best.folder))
         write_json_atomic(run.work / RECORD, record)
         run.deliver(True, progress)
-    _write_copy(plan, record, progress)
     for one in results:
         _shrink(one.folder, plan.outputs)
+    _write_copy(plan, record, progress)
     for row in rows:
         progress.message(_caption(row))
     return _result(plan, record)

@@ -7,6 +7,7 @@ file (no playlists, no protocols).
 from __future__ import annotations
 
 import contextlib
+import itertools
 import warnings
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -189,17 +190,15 @@ def deinterlaced(frames: Iterable[Any], parity: str | None) -> Iterator[Any]:
 
     Fields are those of frames that are marked; with `parity` ("tff", "bff"), of all frames.
     """
-    graph: Any = None
-    waiting: list[Any] = []  # what goes in comes out, in this order
-    for frame in frames:
-        if graph is None:
-            which = "all" if parity else "interlaced"
-            how = f"mode=send_frame:parity={parity or 'auto'}:deint={which}"
-            graph = filter_graph(frame, "bwdif", how)
-        waiting.append(frame)
-        graph.push(frame)
-        yield from _pulled(graph, waiting)
-    if graph is not None:
+    how = f"mode=send_frame:parity={parity or 'auto'}:deint={'all' if parity else 'interlaced'}"
+    for _, alike in itertools.groupby(frames, lambda frame: frame.format.name):
+        graph: Any = None  # of one pixel format: it would read another one out of bounds
+        waiting: list[Any] = []  # what goes in comes out, in this order
+        for frame in alike:
+            graph = graph or filter_graph(frame, "bwdif", how)
+            waiting.append(frame)
+            graph.push(frame)
+            yield from _pulled(graph, waiting)
         graph.push(None)
         yield from _pulled(graph, waiting)
 

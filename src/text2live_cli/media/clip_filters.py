@@ -22,7 +22,7 @@ def filter_graph(frame: Any, name: str, arguments: str) -> Any:
 
 
 class LeftSited:
-    """Says of frames of one size and format that each chroma sample lies on a column of luma.
+    """Says of the frames of one stream that each chroma sample lies on a column of luma.
 
     So it does in video since ITU-R BT.601. Where nothing is said, swscale takes it for the middle
     of two columns, half a pixel to the right.
@@ -32,10 +32,8 @@ class LeftSited:
         self._graph: Any = None
 
     def __call__(self, frame: Any) -> Any:
-        """The same samples, with what they had and that said."""
+        """The same frame, with that said."""
         if self._graph is None:
             self._graph = filter_graph(frame, "setparams", "chroma_location=left")
         self._graph.push(frame)
-        sited = self._graph.pull()
-        sited.colorspace, sited.color_range = frame.colorspace, frame.color_range
-        return sited
+        return self._graph.pull()

@@ -112,16 +112,22 @@ class Scan:
 
 
 class InRgb:
-    """Makes RGB of the frames of one stream."""
+    """Makes RGB of the frames of a stream with this codec.
 
-    def __init__(self) -> None:
+    The chroma of 4:2:2 is left-sited, as every standard but JPEG has it and some decoders do not
+    say. Elsewhere it lies where the decoder says, which VP9 leaves open.
+    """
+
+    def __init__(self, codec: str = "") -> None:
         self._reformatter = VideoReformatter()
-        self._left_sited = LeftSited()
+        self._left_sited = None if codec == "mjpeg" else LeftSited()
 
     def __call__(self, frame: Any) -> np.ndarray:
         """(H, W, 3 or 4) uint8 RGB or RGBA, as stored."""
+        if self._left_sited is not None and _halves_columns_alone(frame):
+            frame = self._left_sited(frame)
         converted = self._reformatter.reformat(
-            self._left_sited(frame) if _is_unsited(frame) else frame,
+            frame,
             format="rgba" if _has_alpha(frame) else "gbrp",  # planes: twice as fast as rgb24
             src_colorspace=None if _is_rgb(frame) else matrix_for(frame.colorspace, frame.height),
             interpolation=SCALING,
@@ -144,14 +150,10 @@ def upright(frame: Any, in_rgb: InRgb) -> np.ndarray:
     return np.ascontiguousarray(samples)
 
 
-def _is_unsited(frame: Any) -> bool:
-    """Whether its decoder may not say where its chroma lies, though every standard does.
-
-    That is 4:2:2, but of JPEG, which is centred and says so; VP9 leaves 4:2:0 open.
-    """
+def _halves_columns_alone(frame: Any) -> bool:
+    """Whether it has chroma for every second column of all rows: 4:2:2."""
     pixels = frame.format
-    halves = (pixels.chroma_width(2), pixels.chroma_height(2)) == (1, 2)
-    return halves and not pixels.name.startswith("yuvj")
+    return (pixels.chroma_width(4), pixels.chroma_height(4)) == (2, 4)
 
 
 def _is_rgb(frame: Any) -> bool:

@@ -131,6 +131,7 @@ LAYER_KINDS = {
         {},
         ", or write the layer as .webm or PNG frames",
         pixels="yuva444p10le",
+        left_sited=False,  # chroma for each pixel
         limited=True,
     ),
     ".webm": Kind(
@@ -144,6 +145,8 @@ LAYER_KINDS = {
     ),
 }
 
+CLIP_ENDINGS = frozenset({*KINDS, ".avi", ".m4v", ".mpg", ".mpeg", ".ts", ".wmv"})
+"""What is taken for a film by its name, to be read."""
 ALPHA_KINDS = {
     ".mov": LAYER_KINDS[".mov"]._replace(
         copied=_IN_MOV, audio_encoder="aac", subtitles=_MOV_TEXT, instead=_OR_WEBM

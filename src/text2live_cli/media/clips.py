@@ -361,9 +361,9 @@ def _file_digest(path: Path) -> str:
 
 
 def _video_frames(clip: Clip, numbers: range) -> Iterator[np.ndarray]:
-    in_rgb = InRgb()
     with open_container(clip.path) as container, decoder_errors(clip.path):
         stream = video_stream(clip.path, container)
+        in_rgb = InRgb(stream.codec_context.name)
         frames = decoded_frames(stream, demuxed_packets(container, stream))
         sound: Iterator[Any] = (frame for frame in frames if frame is not None)
         if clip.interlacing:

@@ -12,6 +12,9 @@ from ..media.picture_writing import PICTURE_ENDINGS
 from ..texts import slug
 from .options import ImageOptions, VideoOptions
 
+FILE_ENDINGS = frozenset((*PICTURE_ENDINGS, *LAYERED_ENDINGS, *KINDS, *ANIMATION_ENDINGS))
+"""With which -o names a file beside the folder, of a picture or a clip."""
+
 
 def image_folder(options: ImageOptions) -> Path:
     """Where the result of an edit of a picture goes."""

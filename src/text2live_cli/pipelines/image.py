@@ -153,14 +153,16 @@ def deliver_image(
     facts.update(trained.edit.facts)
     facts["figures"] = figures.describe()
     facts.update(asked or what_was_asked(plan, trained))
-    facts["copy"] = None if plan.copy is None else shown_path(plan.copy)
+    copy = None if trained.interrupted else plan.copy
+    facts["copy"] = None if copy is None else shown_path(copy)
     history = trained.trainer.history
     record.write_history(run.work, history)
     page = image_report_html(written.views, run.work, history.weighted, facts)
     write_text_atomic(run.work / REPORT, page)
     record.write_record(run.work, facts)
+    if copy is not None:
+        copy.unlink(missing_ok=True)  # nobody is to take a former one for that of this result
     folder = run.deliver(not trained.interrupted, progress)
-    copy = None if trained.interrupted else plan.copy
     result = EditResult(folder, trained.interrupted, facts, Path(plan.options.source), copy)
     if copy is not None:
         write_copy(plan, result)

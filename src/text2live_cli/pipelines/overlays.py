@@ -12,13 +12,13 @@ from numpy.typing import NDArray
 
 from ..config import BLEND_MODES, require_one_of
 from ..errors import UsageError
+from ..media.animation_writing import ANIMATION_ENDINGS
 from ..media.blending import NORMAL
-from ..media.clip_kinds import KINDS
+from ..media.clip_kinds import CLIP_ENDINGS, KINDS
 from ..media.clips import Clip, open_clip
 from ..media.compositing import lay_over
 from ..media.layered_files import LAYERED_ENDINGS, NamedLayer, read_layered, stacked_layer
 from ..media.outside import RECORD_ERRORS, read_record
-from ..media.picture_writing import PICTURE_ENDINGS
 from ..media.pictures import read_picture
 from ..media.samples import unmultiplied
 from ..progress import Progress
@@ -55,10 +55,10 @@ def _straight(frame: NDArray[np.uint8]) -> NDArray[np.uint8]:
 
 def is_for_a_clip(source: Path, output: Path) -> bool:
     """Whether `composite` of these is about a clip: by what is to be written, and what is there."""
-    if source.is_dir() or source.suffix.lower() in KINDS:
+    if source.is_dir() or source.suffix.lower() in CLIP_ENDINGS:
         return True
-    if not output.suffix:  # a folder of frames, which a still picture has not
-        return source.suffix.lower() not in (*PICTURE_ENDINGS, ".bmp", ".heic", ".heif")
+    if not output.suffix:  # a folder of frames
+        return source.suffix.lower() in ANIMATION_ENDINGS
     return output.suffix.lower() in (*KINDS, ".gif", ".apng")
 
 
@@ -90,10 +90,11 @@ def read_overlay(path: Path, clip: Clip, progress: Progress) -> Overlay:
 
 def _says_premultiplied(path: Path) -> bool:
     """Whether it is a layer of a result that was made with `--premultiplied`."""
-    if path.name not in (LAYER, "layer.mov"):
+    place = path.resolve()
+    if place.name not in (LAYER, "layer.mov"):
         return False
     with contextlib.suppress(*RECORD_ERRORS):
-        record = read_record(path.absolute().parent / RECORD)
+        record = read_record(place.parent / RECORD)
         return record["request"]["premultiplied"] is True
     return False
 

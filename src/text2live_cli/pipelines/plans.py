@@ -56,7 +56,7 @@ from .checks import check_choices, check_limits, check_threads, preset_of, requi
 from .folders import film_kind, image_copy, image_folder, video_copy, video_folder
 from .options import FitOptions, ImageOptions, VideoOptions
 from .requests import request
-from .standing import require_vacant, same_record
+from .standing import names_copy, require_vacant, same_record
 
 _MAX_AREA_ASPECT = 4.0  # a longer picture is trained smaller, so that its area stays that of 4:1
 _GB = 1e9
@@ -192,15 +192,16 @@ def plan_image(options: ImageOptions, device: str, progress: Progress) -> ImageP
     settings = resolve_settings(preset_of(options, device), options.clip, **options.overrides())
     check_limits(options)
     folder, copy = image_folder(options), image_copy(options)
-    same = same_record(folder, "edit-image", options, settings.preset, device) is not None
+    former = same_record(folder, "edit-image", options, settings.preset, device)
     if copy is not None:
         require_file_place("-o", copy)
         if copy.suffix.lower() in LAYERED_ENDINGS:
             require_layered(copy)
-        check_output(copy, [source, options.mask], options.overwrite or options.resume or same)
+        ours = options.overwrite or options.resume or names_copy(former, copy)
+        check_output(copy, [source, options.mask], ours)
     layered_beside(folder / LAYER_PICTURE, options.layer_formats)
     inputs = [source, options.mask, options.clip_weights]
-    require_vacant(folder, EDIT_IMAGE, inputs, options, same)
+    require_vacant(folder, EDIT_IMAGE, inputs, options, former is not None)
     picture = read_picture(source)
     for note in picture.notes:
         progress.message(f"{source.name}: {note}")
@@ -225,10 +226,10 @@ def plan_video(options: VideoOptions, device: str, progress: Progress) -> VideoP
     check_limits(options)
     folder, copy = video_folder(options), video_copy(options)
     _check_folder(folder, source)
-    same = same_record(folder, "edit-video", options, settings.preset, device) is not None
-    _check_copy(copy, options, same)
+    former = same_record(folder, "edit-video", options, settings.preset, device)
+    _check_copy(copy, options, former)
     inputs = [source, options.masks, options.atlas_dir, options.clip_weights]
-    require_vacant(folder, EDIT_VIDEO, inputs, options, same)
+    require_vacant(folder, EDIT_VIDEO, inputs, options, former is not None)
     require_encoders(options.layer_formats)
     clip = open_clip(source, rate_of(options.fps))
     pointing = (options.mask, options.box, options.points, options.not_points)
@@ -286,14 +287,15 @@ def plan_fit(options: FitOptions, device: str, progress: Progress) -> FitPlan:
     return plan
 
 
-def _check_copy(copy: Path | None, options: VideoOptions, same: bool) -> None:
+def _check_copy(copy: Path | None, options: VideoOptions, former: dict[str, Any] | None) -> None:
     """Refuse a file for the composite that cannot be written, or as asked for."""
     kind = film_kind(options)
     if copy is None:
         return
     require_file_place("-o", copy)
     inputs = [options.source, options.masks, options.mask]
-    check_output(copy, inputs, options.overwrite or options.resume or same)
+    ours = options.overwrite or options.resume or names_copy(former, copy)
+    check_output(copy, inputs, ours)
     if kind is not None:
         require_writable(copy, kind=kind)
 

@@ -43,6 +43,11 @@ def same_record(
     return facts if same else None
 
 
+def names_copy(former: dict[str, Any] | None, copy: Path) -> bool:
+    """Whether a record says that the run wrote the file `copy` beside its folder."""
+    return former is not None and Path(str(former.get("copy"))).name == copy.name
+
+
 def same_request(former: dict[str, Any], wishes: dict[str, Any], but: tuple[str, ...] = ()) -> bool:
     """Whether two requests are equal, but for some parts."""
     apart = {*_JUDGED_APART, *but}

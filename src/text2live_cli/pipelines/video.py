@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -12,12 +12,13 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
-from ..atlas.footage import tell_uncovered
+from ..atlas.footage import composited, stacked, tell_uncovered
 from ..atlas.layers import LAYERS, Side
 from ..atlas.render import Layer
-from ..atlas.store import Atlas
+from ..atlas.store import Atlas, read_atlas
 from ..config import EditSettings
 from ..device import IN_DELIVERY, explain_out_of_memory
 from ..engine.training import make_trainer
@@ -41,7 +42,9 @@ from ..video.region import FrameRegion, find_atlas_region, fitted_frame
 from ..video.result import (
     AtlasEdit,
     Edit,
+    composites,
     delivery_seconds,
+    result_layers,
     write_atlas_layer,
     write_copy,
     write_report,
@@ -50,7 +53,6 @@ from ..video.result import (
 from ..video.scene import AtlasScene, prepare_atlas_scene
 from .checks import SIDES
 from .clip_atlas import ClipAtlas
-from .composite import ClipComposite, run_composite_clip
 from .done import finished, lacks_copy, tell_done
 from .folders import film_kind
 from .option_fields import taking
@@ -183,18 +185,19 @@ def deliver_video(
     facts.update(trained.edit.facts)
     facts["figures"] = figures.describe()
     facts.update(what_was_asked(plan, trained))
-    facts["copy"] = None if plan.copy is None else shown_path(plan.copy)
+    copy = None if trained.interrupted else plan.copy
+    facts["copy"] = None if copy is None else shown_path(copy)
     if atlas and isinstance(edit, AtlasEdit):
         layer = write_atlas_layer(run.work, edit)
         facts["layer"] = {"atlas": shown_path(atlas.folder), **layer}
     write_report(run.work, clip, edit, facts, notes)
     record.write_history(run.work, trained.trainer.history)
     record.write_record(run.work, facts)
-    folder = run.deliver(not trained.interrupted, progress)
-    copy = None if trained.interrupted else plan.copy
     if copy is not None:
-        for note in write_copy(copy, clip, edit, film_kind(plan.options), progress):
-            progress.message(note)
+        copy.unlink(missing_ok=True)  # nobody is to take a former one for that of this result
+    folder = run.deliver(not trained.interrupted, progress)
+    if copy is not None:
+        _write_film(copy, plan, composites(edit, clip.count, progress), progress)
     return VideoResult(folder, trained.interrupted, facts, copy)
 
 
@@ -203,24 +206,22 @@ def write_film(plan: VideoPlan, progress: Progress) -> None:
 
     Raises Text2LiveError where it cannot be written, or an edit without an atlas left no layer.
     """
-    options = plan.options
     assert plan.copy is not None
     if plan.atlas_folder is None:
         raise Text2LiveError(
-            f"{plan.copy}: is gone, and an edit without an atlas leaves no layer to make it of;"
-            " --overwrite does it again"
+            f"{plan.copy}: is not there, and an edit without an atlas leaves no layer to make it"
+            " of; --overwrite does it again"
         )
-    laid = ClipComposite(
-        *(options.source, plan.copy),
-        atlas_dir=plan.atlas_folder,
-        results=[plan.folder],
-        overwrite=True,
-        fps=options.fps,
-        codec=options.codec,
-        crf=options.crf,
-        progress=progress,
-    )
-    run_composite_clip(laid)
+    atlas = read_atlas(plan.atlas_folder)
+    layers = result_layers([plan.folder], plan.clip, atlas.digest)
+    _write_film(plan.copy, plan, composited(plan.clip, atlas, stacked(layers), progress), progress)
+
+
+def _write_film(
+    path: Path, plan: VideoPlan, frames: Iterator[NDArray[np.uint8]], progress: Progress
+) -> None:
+    for note in write_copy(path, plan.clip, frames, film_kind(plan.options)):
+        progress.message(note)
 
 
 def _takes_any(plan: VideoPlan) -> bool:

@@ -189,14 +189,16 @@ def _multiplied_layer(frame: EditedFrame) -> NDArray[np.uint8]:
     return np.dstack([(color // 255).astype(np.uint8), frame.layer[..., 3]])
 
 
-def write_copy(
-    path: Path, clip: Clip, edit: Edit, kind: Kind | None, progress: Progress
-) -> tuple[str, ...]:
-    """Write the composite as the film, of `kind`, or the animation that `path` names.
+def composites(edit: Edit, count: int, progress: Progress) -> Frames:
+    """The frames (h, w, 3) under an edit, `count` of them."""
+    return (frame.composite for frame in _told(edit.frames(), count, progress))
+
+
+def write_copy(path: Path, clip: Clip, frames: Frames, kind: Kind | None) -> tuple[str, ...]:
+    """Write composites (h, w, 3) as the film, of `kind`, or the animation that `path` names.
 
     Returns what the user should be told. Raises Text2LiveError where it cannot be written.
     """
-    frames = (frame.composite for frame in _told(edit.frames(), clip.count, progress))
     if path.suffix.lower() in ANIMATION_ENDINGS:
         write_animation(path, frames, clip.times, clip.end)
         return ()
