@@ -474,7 +474,7 @@ def test_a_draft_turns_the_cup_golden_and_only_the_cup(cup: Path) -> None:
     golden, _ = paint_scene([("cup", "golden")], *place)
     inside = masks[0]
     write_picture(Path("red.png"), red)
-    result = edit_image("red.png", "golden cup", clip="swatch", preset="draft")
+    result = edit_image("red.png", "golden cup", clip="swatch", preset="draft", steps=30)
     made = read_picture(result.composite).color
     before, after = (
         np.linalg.norm(rgb[inside].mean(0) - golden[inside].mean(0)) for rgb in (red, made)

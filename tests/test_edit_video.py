@@ -1195,8 +1195,8 @@ def test_a_point_on_one_frame_limits_the_edit_in_all(
     monkeypatch.chdir(tmp_path)
     shutil.copy(boat, "boat.mp4")
     place = ("--point", "178,80@10", "--point", "143,85@10", "--not", "150,125@10")
-    passed(run("fit-atlas", "boat.mp4", "--steps", 60, "--point", "150,125", "--point", "135,80"))
-    options = ("--clip", "swatch", "--preset", "draft", "--steps", 40, *NO_LAYER)
+    passed(run("fit-atlas", "boat.mp4", "--steps", 20, "--point", "150,125", "--point", "135,80"))
+    options = ("--clip", "swatch", "--preset", "draft", "--steps", 15, *NO_LAYER)
     passed(
         run("edit-video", "boat.mp4", "golden boat", *place, *options, "--any-atlas", "-o", "out")
     )
