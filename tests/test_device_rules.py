@@ -94,7 +94,7 @@ def trainer_of(dataset: Dataset, encoder: str) -> Trainer:
     return make_trainer(guide_named(encoder), PROMPTS, dataset, SETTINGS, CUDA, FP32)
 
 
-def assert_only_the_first_step_waits(gpu: FakeGpu, trainer: Trainer, steps: int = 3) -> None:
+def assert_only_the_first_step_waits(gpu: FakeGpu, trainer: Trainer, steps: int = 2) -> None:
     trainer.step()
     gpu.waits.clear()
     for _ in range(steps):
@@ -152,21 +152,21 @@ def test_a_step_on_a_picture(gpu: FakeGpu, encoder: str, masked: bool) -> None:
     picture = torch.rand(1, 3, 192, 256, device=CUDA)
     mask = torch.rand(1, 1, 192, 256, device=CUDA) if masked else None
     dataset = InternalDataset(Example(picture, mask), SETTINGS.dataset, augment=True)
-    dataset.settings = dataclasses.replace(dataset.settings, jitter_p=1.0, whole_every=3)
+    dataset.settings = dataclasses.replace(dataset.settings, jitter_p=1.0, whole_every=2)
     assert_only_the_first_step_waits(gpu, trainer_of(dataset, encoder))
 
 
 def test_a_step_on_a_panorama(gpu: FakeGpu) -> None:
     picture = torch.rand(1, 3, 140, 1900, device=CUDA)
     dataset = InternalDataset(Example(picture, None), SETTINGS.dataset, augment=True)
-    assert_only_the_first_step_waits(gpu, trainer_of(dataset, "vit"), 2)
+    assert_only_the_first_step_waits(gpu, trainer_of(dataset, "vit"))
 
 
 def test_a_step_on_a_clip(gpu: FakeGpu, painted: Painted) -> None:
     side = FOREGROUND
     atlas = WorkingAtlas.of(painted.pictures[side], 1.0, CUDA)
     footage = gather_footage(side, atlas, painted.frames, painted.model.locate)
-    settings = dataclasses.replace(VIDEO_DATASET, jitter_p=1.0, whole_every=3)
+    settings = dataclasses.replace(VIDEO_DATASET, jitter_p=1.0, whole_every=2)
     dataset = AtlasDataset(footage, settings, augment=True, max_pixels=30_000)
     assert_only_the_first_step_waits(gpu, trainer_of(dataset, "swatch"))
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -265,8 +264,12 @@ def test_a_picture_beside_the_result_is_of_that_result_or_left_alone(
     tries = edit(cup, "-o", "out.png", "--tries", 2)
     assert tries.exit_code == 2 and "out.png exists" in one_line(tries)
     assert Path("out.png").read_bytes() == b"mine"
+
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
     with monkeypatch.context() as patch:
-        patch.setattr(image, "write_copy", lambda *given: signal.raise_signal(signal.SIGINT))
+        patch.setattr(image, "write_copy", interrupted)
         assert edit(cup, "-o", "out.png", "--overwrite").exit_code == 130
     assert not Path("out.png").exists()
     assert "done already" in edit(cup, "-o", "out.png").stderr
