@@ -155,6 +155,7 @@ def test_parts_for_a_cluster_are_all_of_it(here: Path) -> None:
 
 WRONG = {
     "a column that there is not": ("source,promt\na.png,x\n", "jobs.csv:2: column promt", "prompt"),
+    "of a film": ("source,prompt,codec\na.mp4,x,prores\n", "column codec", "--out"),
     "of a batch": ("source,prompt,output\na.png,x,o\n", "column output", "--name"),
     "no prompt": ("source,prompt\ncup0.png,\n", "jobs.csv:2: prompt is missing"),
     "no number": ("source,prompt,steps\ncup0.png,gold cup,ten\n", "jobs.csv:2: steps cannot be"),

@@ -214,6 +214,9 @@ def test_an_edit_is_written_as_a_layered_file(here: Path) -> None:
     assert Path("cup/layer.ora").read_bytes() == Path("cup.ora").read_bytes()
     composite("cup.png", ["cup.ora"], "b.png")
     assert (pixels("b.png") == pixels(result.composite)).all()
+    Path("cup/layer.ora").unlink()
+    with pytest.raises(UsageError, match="holds a result already"):  # no whole one
+        edit_image("cup.png", "golden cup", output="cup.ora", steps=1, **how)
 
 
 def test_layered_files_beside_the_result(here: Path) -> None:

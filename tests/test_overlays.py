@@ -195,6 +195,19 @@ def test_an_animation_keeps_its_frames_and_times(clip: list[np.ndarray], name: s
     assert np.abs(shown - lay_over(clip[0], layer())).max() <= (0 if name != "out.gif" else 30)
 
 
+@pytest.mark.parametrize("source", ["moving.gif", "moving.webp"])
+def test_an_animation_may_become_a_webp(clip: list[np.ndarray], source: str) -> None:
+    Image.fromarray(layer()).save("layer.png")
+    first, *rest = map(Image.fromarray, clip)
+    first.save(source, save_all=True, append_images=rest, duration=100)
+    passed(run("composite", source, "layer.png", "-o", "out.webp"))
+    assert open_clip(Path("out.webp")).count == COUNT
+    first.save("still.webp")
+    passed(run("composite", "still.webp", "layer.png", "-o", "picture.webp"))
+    with Image.open("picture.webp") as picture:
+        assert not getattr(picture, "is_animated", False)
+
+
 @pytest.mark.parametrize(
     ("options", "words"),
     [

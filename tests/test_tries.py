@@ -169,6 +169,7 @@ def test_two_tries_at_once_are_stopped_and_go_on(
     looker = StopAtFirst()
     stopped = try_edits(options(looker, **long), Tries(2))
     assert stopped.interrupted and 0 < stopped.record["steps_done"] < 12
+    assert stopped.record["stopped_by"] == "SIGINT"  # though each try was sent SIGTERM
     assert "2 tries, two at once" in looker.texts
     result = try_edits(options(looker, **long), Tries(2))
     assert not result.interrupted and looker.steps[-1] == 24

@@ -624,6 +624,15 @@ def test_frames_and_times_have_to_agree(tmp_path: Path, given_times: int) -> Non
     assert list(tmp_path.iterdir()) == []
 
 
+def test_dnxhr_is_bt709_whatever_the_clip_is(tmp_path: Path, clip_path: Path) -> None:
+    """Its decoders take it to be."""
+    like = replace(open_clip(clip_path), colors=ColorTags(*BT601))
+    path, frame = tmp_path / "a.mov", colorful()
+    kind = encoded_as(path, "dnxhr", None)
+    write_video(path, [frame] * 2, Fraction(25), like=like, kind=kind)
+    assert np.abs(next(open_clip(path).frames()).astype(int) - frame).mean() < 1
+
+
 # Where chroma lies
 
 

@@ -20,7 +20,7 @@ EDITS: dict[str, type[ImageOptions] | type[VideoOptions]] = {
 }
 COMMAND, NAME = "command", "name"
 """Columns beside the options: which edit it is (told by the file), and the name of its result."""
-NOT_OF_A_JOB = ("output", "overwrite", "resume", "log_dir", "progress")
+NOT_OF_A_JOB = ("output", "codec", "crf", "overwrite", "resume", "log_dir", "progress")
 _SEPARATOR = ";"  # of several values in one cell
 _TRUE, _FALSE = ("true", "yes", "1"), ("false", "no", "0")
 

@@ -6,6 +6,7 @@ half the time of two edits in turn (docs/performance.md).
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import fields
@@ -68,8 +69,8 @@ def _stopped(place: Path, orders: Sequence[Order], number: int) -> dict[str, dic
     for order in orders:
         with suppress(*RECORD_ERRORS):
             record = read_record(place / order.job.name / RECORD)
-            if record["interrupted"]:
-                return {order.job.name: record}
+            if record["interrupted"]:  # by what stopped all of them
+                return {order.job.name: record | {"stopped_by": signal.Signals(number).name}}
     raise Stopped(number)
 
 

@@ -17,6 +17,7 @@ from ..errors import Text2LiveError, UsageError
 from .clip_decoding import DECODER_ERRORS, check_size
 
 _PILLOW_ERRORS = (*DECODER_ERRORS, EOFError, SyntaxError, TypeError, struct.error)
+_ANIMATED = ("GIF", "PNG", "WEBP")
 _SHORTEST = 11  # milliseconds; what is shorter is shown for a tenth of a second, as browsers do
 _BRANDS_END = 64  # bytes, within which the brands of an ISO file stand
 
@@ -50,6 +51,13 @@ def animation_format(path: Path) -> str | None:
                 if brand in brands:
                     raise UsageError(f"{path}: is a {name} picture; name a video or a folder")
     return None
+
+
+def is_animated(path: Path) -> bool:
+    """Whether a GIF, PNG or WebP file has several frames."""
+    with contextlib.suppress(*_PILLOW_ERRORS), Image.open(path, formats=_ANIMATED) as image:
+        return bool(getattr(image, "is_animated", False))
+    return False
 
 
 def read_animation(path: Path, kind: str) -> Animation:

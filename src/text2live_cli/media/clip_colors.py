@@ -7,7 +7,7 @@ from typing import NamedTuple
 UNSPECIFIED = 2
 """The code point of ITU-T H.273 for a tag that says nothing."""
 
-_BT709 = 1
+BT709 = 1
 _BT601 = 6
 
 MATRICES = {1: 1, 4: 4, 5: 5, 6: 5, 7: 7, 9: 9}
@@ -25,9 +25,9 @@ CHROMA_OF_ALL_PIXELS = _FULL_CHROMA_IN
 class ColorTags(NamedTuple):
     """How the numbers of a stream mean colours: code points of ITU-T H.273, 2 is "unspecified"."""
 
-    primaries: int = _BT709
-    transfer: int = _BT709
-    matrix: int = _BT709
+    primaries: int = BT709
+    transfer: int = BT709
+    matrix: int = BT709
     range: int = 1
     """0 unspecified, 1 limited (16–235), 2 full."""
 
@@ -38,4 +38,4 @@ def matrix_for(code: int, height: int) -> int:
     Streams without a tag follow what browsers do: BT.601 under 720 rows, which is what encoders
     without a colour setting write, and BT.709 from there on, which is what cameras write.
     """
-    return MATRICES.get(code, MATRICES[_BT601 if height < 720 else _BT709])
+    return MATRICES.get(code, MATRICES[_BT601 if height < 720 else BT709])

@@ -11,6 +11,7 @@ import av
 
 from ..config import require_one_of, require_whole
 from ..errors import Text2LiveError, UsageError
+from .clip_colors import BT709
 
 
 class Kind(NamedTuple):
@@ -27,6 +28,8 @@ class Kind(NamedTuple):
     pixels: str = "yuv420p"
     left_sited: bool = True
     """Whether readers take chroma to lie on every second column of luma, not between columns."""
+    matrix: int | None = None
+    """The one colour matrix that its readers take it to have, by H.273."""
     limited: bool = False
     """Whether the format cannot say that the range is full."""
     copied: frozenset[str] = frozenset()
@@ -115,6 +118,7 @@ CODECS = {
             encoder="dnxhd",
             encoder_options={"profile": "dnxhr_hqx"},
             pixels="yuv422p10le",
+            matrix=BT709,
             limited=True,
         )
     },

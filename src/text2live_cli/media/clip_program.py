@@ -25,7 +25,7 @@ from ..errors import Text2LiveError
 from .clip_colors import ColorTags
 from .clip_kinds import Kind
 from .clip_streams import CarriedStreams
-from .clip_video_track import VideoTrack
+from .clip_video_track import VideoTrack, tags_of
 from .clips import Clip
 
 
@@ -59,11 +59,8 @@ class _ProgramTrack(VideoTrack):
         like: Clip | None,
     ) -> None:
         path = Path(stack.enter_context(tempfile.TemporaryDirectory())) / "coded"
-        tags = ColorTags() if like is None or like.colors is None else like.colors
         lossless = kind._replace(encoder="ffv1", encoder_options={})
-        if kind.limited:
-            tags = tags._replace(range=1)
-        with _piped(_command(kind, tags, path, times is not None), kind) as pipe:
+        with _piped(_command(kind, tags_of(kind, like), path, times is not None), kind) as pipe:
             super().__init__(pipe, lossless, frames, rate, times, end, like)
             super().write(None)
         self._source = stack.enter_context(av.open(str(path)))

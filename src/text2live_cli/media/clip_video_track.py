@@ -61,9 +61,7 @@ class VideoTrack:
             else:  # the rate as it is meant, and a longer last frame
                 self._times = [index / rate for index in range(len(self._times))]
         self._durations: dict[int, int] = {}
-        self._tags = ColorTags() if like is None or like.colors is None else like.colors
-        if kind.limited:
-            self._tags = self._tags._replace(range=_LIMITED_RANGE)
+        self._tags = tags_of(kind, like)
         self._aspect = Fraction(1) if like is None else like.pixel_aspect
         self._loses_aspect = self._aspect != 1 and kind.format == "webm"
         self._pixels = kind.pixels
@@ -161,6 +159,14 @@ class VideoTrack:
         frame.colorspace, frame.color_range = self._tags.matrix, self._tags.range
         frame.color_primaries, frame.color_trc = self._tags.primaries, self._tags.transfer
         return frame
+
+
+def tags_of(kind: Kind, like: Clip | None) -> ColorTags:
+    """The colour tags of a file: those of a clip, as far as its kind can have them."""
+    tags = ColorTags() if like is None or like.colors is None else like.colors
+    if kind.limited:
+        tags = tags._replace(range=_LIMITED_RANGE)
+    return tags if kind.matrix is None else tags._replace(matrix=kind.matrix)
 
 
 def peeked(frames: Iterable[np.ndarray]) -> tuple[np.ndarray, Iterator[np.ndarray]]:

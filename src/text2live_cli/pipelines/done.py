@@ -9,9 +9,10 @@ from typing import Any
 from ..atlas import ATLAS
 from ..errors import UsageError
 from ..media.files import sha256_of
+from ..media.layered_files import layered_beside
 from ..media.outside import RECORD_ERRORS, read_record
 from ..progress import Silent
-from ..runs.folder import RECORD
+from ..runs.folder import LAYER_PICTURE, RECORD
 from .dry_run import likely_device
 from .folders import image_folder, video_folder
 from .options import EditOptions, ImageOptions, VideoOptions
@@ -67,7 +68,10 @@ def finished(plan: ImagePlan | VideoPlan) -> dict[str, Any] | None:
         sound = sound and isinstance(facts["seed"], int)
     except RECORD_ERRORS:
         return None
-    is_whole = all((folder / name).is_file() for name in MAIN_FILES[plan.command])
+    files = [folder / name for name in MAIN_FILES[plan.command]]
+    if isinstance(plan, ImagePlan):
+        files += layered_beside(folder / LAYER_PICTURE, plan.options.layer_formats)
+    is_whole = all(path.is_file() for path in files)
     same = same and (isinstance(plan, ImagePlan) or _is_of_the_atlas(facts, plan))
     return facts if same and sound and is_whole else None
 

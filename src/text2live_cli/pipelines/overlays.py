@@ -14,6 +14,7 @@ from ..config import BLEND_MODES, require_one_of
 from ..errors import UsageError
 from ..media.animation_writing import ANIMATION_ENDINGS
 from ..media.blending import NORMAL
+from ..media.clip_animations import is_animated
 from ..media.clip_kinds import CLIP_ENDINGS, KINDS
 from ..media.clips import Clip, open_clip
 from ..media.compositing import lay_over
@@ -59,6 +60,8 @@ def is_for_a_clip(source: Path, output: Path) -> bool:
         return True
     if not output.suffix:  # a folder of frames
         return source.suffix.lower() in ANIMATION_ENDINGS
+    if output.suffix.lower() == ".webp":  # a picture, or an animation
+        return is_animated(source)
     return output.suffix.lower() in (*KINDS, ".gif", ".apng")
 
 
