@@ -21,7 +21,7 @@ from hypothesis.extra.numpy import arrays
 from PIL import Image, ImageChops
 
 from tests.commands import one_line, passed, run
-from text2live_cli import Text2LiveError, composite, edit_image
+from text2live_cli import Text2LiveError, UsageError, composite, edit_image
 from text2live_cli.config import BLEND_MODES
 from text2live_cli.media.blending import blend
 from text2live_cli.media.compositing import lay_over
