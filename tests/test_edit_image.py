@@ -244,7 +244,7 @@ def test_a_picture_is_written_where_a_picture_is_named(cup: Path, name: str) -> 
     if name == "out.png":
         np.testing.assert_array_equal(picture.color, composite.color)
     assert Path("out/layer.png").exists() and Path("out/run.json").exists()
-    assert f"{name}: " in result.stderr
+    assert f"{name}: the edited picture" in result.stderr
     made = Path(name).read_bytes()
     Path(name).unlink()
     assert "done already" in edit(cup, "-o", name).stderr  # but for what is gone

@@ -120,7 +120,9 @@ def edit_image_command(make_options: Callable[[Progress], ImageOptions], flags: 
 def _tell_files(result: Any, progress: ConsoleProgress) -> None:
     share = result.record["unchanged_share"]
     same = f"{share:.0%} of the pixels are the source's, bit for bit"
-    progress.message(f"{result.copy or result.composite}: {same}")
+    if result.copy is not None:  # which may be lossy
+        progress.message(f"{result.copy}: the edited picture")
+    progress.message(f"{result.composite}: {same}")
     progress.message(f"{result.layer}: the edit layer, RGBA; report.html beside it")
 
 
