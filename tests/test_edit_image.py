@@ -273,6 +273,12 @@ def test_a_picture_beside_the_result_is_of_that_result_or_left_alone(
         assert edit(cup, "-o", "out.png", "--overwrite").exit_code == 130
     assert not Path("out.png").exists()
     assert "done already" in edit(cup, "-o", "out.png").stderr
+    several = ("-o", "out.png", "--tries", 1, "--also-try", "icy cup")
+    with monkeypatch.context() as patch:
+        patch.setattr("text2live_cli.batch.tries.write_copy", interrupted)
+        assert edit(cup, *several, "--overwrite").exit_code == 130
+    assert not Path("out.png").exists()
+    assert "done already" in edit(cup, *several).stderr
     composite = read_picture(Path("out/composite.png")).color
     assert np.array_equal(read_picture(Path("out.png")).color, composite)
 

@@ -200,7 +200,7 @@ def _deliver(
         for path in plan.outputs.paths(best.folder):
             _copy(path, run.work / path.relative_to(best.folder))
         write_json_atomic(run.work / RECORD, record)
-        run.deliver(True, progress)
+        run.deliver(True, progress, plan.copy)
     for one in results:
         _shrink(one.folder, plan.outputs)
     _write_copy(plan, record, progress)

@@ -160,9 +160,7 @@ def deliver_image(
     page = image_report_html(written.views, run.work, history.weighted, facts)
     write_text_atomic(run.work / REPORT, page)
     record.write_record(run.work, facts)
-    if copy is not None:
-        copy.unlink(missing_ok=True)  # nobody is to take a former one for that of this result
-    folder = run.deliver(not trained.interrupted, progress)
+    folder = run.deliver(not trained.interrupted, progress, copy)
     result = EditResult(folder, trained.interrupted, facts, Path(plan.options.source), copy)
     if copy is not None:
         write_copy(plan, result)

@@ -193,9 +193,7 @@ def deliver_video(
     write_report(run.work, clip, edit, facts, notes)
     record.write_history(run.work, trained.trainer.history)
     record.write_record(run.work, facts)
-    if copy is not None:
-        copy.unlink(missing_ok=True)  # nobody is to take a former one for that of this result
-    folder = run.deliver(not trained.interrupted, progress)
+    folder = run.deliver(not trained.interrupted, progress, copy)
     if copy is not None:
         _write_film(copy, plan, composites(edit, clip.count, progress), progress)
     return VideoResult(folder, trained.interrupted, facts, copy)

@@ -171,11 +171,15 @@ class RunFolder:
                     _link(self.folder / name, self.work / name)
         progress.message(f"{self.folder} stays as it is until the new result is whole")
 
-    def deliver(self, whole: bool, progress: Progress) -> Path:
+    def deliver(self, whole: bool, progress: Progress, copy: Path | None = None) -> Path:
         """Put a `whole` result into its place; returns the folder where the result is now.
 
-        One that was interrupted stays in `work`, if that is beside a former result.
+        One that was interrupted stays in `work`, if that is beside a former result. Of the file
+        `copy`, which will be written beside the folder, a former one goes: it is of another result.
         """
+        if whole and copy is not None:
+            with explained(copy):
+                copy.unlink(missing_ok=True)
         if not self.beside:
             return self.folder
         if not whole:
